@@ -1,0 +1,194 @@
+"""The only list of settings: one frozen dataclass per section.
+
+Each field's ``help`` is the comment that ``config.toml`` and the reference page are generated from.
+Units are in the names: ``_s`` seconds, ``_bytes`` bytes, ``_max`` an upper bound.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+SYNCHRONOUS = ("FULL", "NORMAL")
+
+
+def setting(default: Any, help: str, **more: Any) -> Any:  # noqa: A002, ANN401  dataclass field
+    """Make a field with its comment; a list default is copied for each instance.
+
+    ``more`` may hold ``minimum``, ``maximum`` and ``aliases`` (environment variables beside
+    ``AGENCY_SECTION__KEY``).
+    """
+    metadata = {"help": help, **more}
+    if isinstance(default, list):
+        return field(default_factory=lambda: list(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """The process and its HTTP side."""
+
+    host: str = setting("127.0.0.1", "Address to listen on.", aliases=("HOST",))
+    port: int = setting(
+        8080, "Port to listen on; 0 takes a free one.", minimum=0, maximum=65535, aliases=("PORT",)
+    )
+    data_dir: str = setting(
+        "var", "Folder of the database, backups, tokens and files; relative to the configuration."
+    )
+    allowed_hosts: list[str] = setting(
+        [], "Further host names that requests may be addressed to; needs an API token."
+    )
+    sync_wait_s: float = setting(
+        120.0, "Longest wait of a synchronous request; then it answers 202.", minimum=0
+    )
+    body_bytes_max: int = setting(1 << 20, "Largest request body.", minimum=1024)
+    connections_max: int = setting(4096, "Open HTTP connections at most.", minimum=16)
+    grace_s: float = setting(
+        30.0, "Time for steps to finish when the daemon is asked to stop.", minimum=0
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Store:
+    """Where everything is kept."""
+
+    url: str = setting(
+        "",
+        "Database, for example sqlite:agency.db in data_dir. Empty: [memory] database_url, "
+        "else sqlite:agency.db.",
+    )
+    synchronous: Literal["FULL", "NORMAL"] = setting(
+        "FULL", "FULL survives a power cut; NORMAL may lose the last commits in one."
+    )
+    backups_max: int = setting(
+        5, "Copies kept of the database from before migrations.", minimum=1
+    )
+    free_bytes_min: int = setting(
+        64 << 20, "Intake stops while the disk has less free than this.", minimum=0
+    )
+    readers: int = setting(2, "Connections for reading.", minimum=1, maximum=16)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """How runs are worked off."""
+
+    runs_max: int = setting(256, "Runs that are worked on at once.", minimum=1)
+    linger_s: float = setting(
+        2.0, "A suspended run stays in memory this long, to go on without replay.", minimum=0
+    )
+    linger_runs_max: int = setting(256, "Suspended runs in memory at most.", minimum=0)
+    step_threads: int = setting(8, "Threads for steps that are plain functions.", minimum=1)
+    step_processes: int = setting(
+        2, 'Processes at once for steps with isolation="process".', minimum=1
+    )
+    journal_entries_max: int = setting(
+        100_000, "Entries of one run's journal; a warning is logged at 80 %.", minimum=100
+    )
+    memory_delay_s: float = setting(
+        5.0, "Retry delays up to this are slept in memory, longer ones are stored.", minimum=0
+    )
+    resource_poll_s: float = setting(
+        2.0, "How often a missing model server is looked for while runs wait for it.", minimum=0.1
+    )
+    suspect_alone_s: float = setting(
+        10.0, "A run that was claimed in two crashes in a row runs alone this long.", minimum=0
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workflows:
+    """Where authors' workflows are."""
+
+    paths: list[str] = setting(
+        [], "Python files, or folders whose *.py are loaded; relative to the configuration."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Llm:
+    """The language model."""
+
+    provider: Literal["ollama", "auto", "rehearsal"] = setting(
+        "ollama",
+        "ollama never falls back; auto takes Ollama if it answers at start, else the rehearsal "
+        "stand-in (and says so); rehearsal always answers by itself.",
+    )
+    model: str = setting("llama3.2:latest", "Default model.", aliases=("AGENT_MODEL",))
+    base_url: str = setting(
+        "http://localhost:11434", "Address of Ollama.", aliases=("OLLAMA_URL",)
+    )
+    num_ctx: int = setting(
+        8192, "Context length in tokens, sent with every call.", minimum=256
+    )
+    tokens_max: int = setting(
+        0, "Longest answer in tokens; 0 leaves it to the model.", minimum=0
+    )
+    keep_alive: str = setting("5m", "How long the server keeps the model loaded after a call.")
+    concurrency: int = setting(1, "Calls to one model at once.", minimum=1)
+    load_timeout_s: float = setting(
+        300.0, "Longest wait for the server to load the model and begin to answer.", minimum=1
+    )
+    first_token_timeout_s: float = setting(
+        120.0, "Longest wait for the first token after the answer began.", minimum=1
+    )
+    between_tokens_timeout_s: float = setting(60.0, "Longest pause between tokens.", minimum=1)
+    total_timeout_s: float = setting(1800.0, "Longest call as a whole.", minimum=1)
+    allow_remote: bool = setting(
+        default=False, help="Allow models that Ollama passes on to the cloud."
+    )
+    rehearsal_script: str = setting(
+        "", "File with scripted answers for rehearsal; empty for its own."
+    )
+    system_prompt: str = setting(
+        "", "System prompt of the agent; empty: the file prompts/system.md, if there is one."
+    )
+    system_prompt_file: str = setting(
+        "prompts/system.md", "Read again when it changes; relative to the configuration."
+    )
+    history_messages_max: int = setting(
+        40, "Messages of a session that go into a prompt.", minimum=1
+    )
+    max_steps: int = setting(10, "Model turns of one run, if the request names none.", minimum=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """Long-term memory of agents."""
+
+    database_url: str = setting("", "Names the one database when [store] url is empty.")
+    embedding_model: str = setting("nomic-embed-text", "Model for embeddings.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mcp:
+    """Tools from MCP servers."""
+
+    server_url: str = setting("", "Address of an MCP server.")
+    timeout_seconds: float = setting(30.0, "Longest call to a tool.", minimum=0.1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Logging:
+    """What is logged, and how."""
+
+    level: Literal["debug", "info", "warning", "error"] = setting(
+        "info", "Lowest level that is logged.", aliases=("AGENT_LOG_LEVEL",)
+    )
+    format: Literal["auto", "text", "json"] = setting(
+        "auto", "auto: text on a terminal, JSON lines elsewhere."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All settings, checked and frozen."""
+
+    server: Server = field(default_factory=Server)
+    store: Store = field(default_factory=Store)
+    engine: Engine = field(default_factory=Engine)
+    workflows: Workflows = field(default_factory=Workflows)
+    llm: Llm = field(default_factory=Llm)
+    memory: Memory = field(default_factory=Memory)
+    mcp: Mcp = field(default_factory=Mcp)
+    logging: Logging = field(default_factory=Logging)

@@ -1,0 +1,28 @@
+"""Limits that are not settings: each with its unit and its reason."""
+
+from __future__ import annotations
+
+BLOB_BYTES_MIN = 64 * 1024
+"""Bodies above this go once to the blob table, keyed by their hash."""
+
+VALUE_BYTES_MAX = 16 * 1024 * 1024
+"""Largest single JSON value (input, output, step result): larger ones hold up the writer."""
+
+ARGUMENT_BYTES_MAX = 2 * 1024
+"""Arguments of a step are recorded up to here, for the timeline only."""
+
+NAME_CHARACTERS_MAX = 256
+"""Names of runs, workflows, steps, events and waits."""
+
+PAGE_ROWS_DEFAULT = 50
+PAGE_ROWS_MAX = 500
+"""Rows of one page of a list: an answer stays well under a megabyte."""
+
+BATCH_TRANSACTIONS_MAX = 128
+"""Transactions in one commit: more raises the median wait, measured in notes on group commit."""
+
+TIMER_REREAD_S = 30.0
+"""The timer looks at the wall clock at least this often, because machines sleep and clocks jump."""
+
+JSON_DEPTH_MAX = 128
+"""Nesting of a request body: deeper ones are refused before they are walked."""

@@ -1,0 +1,613 @@
+"""Every error that a caller may meet, in one tree.
+
+The first level says what the caller can do::
+
+    AgencyError
+    ├── InvalidInput      change the request
+    ├── NotFound          name another thing
+    ├── Conflict          look at the state first
+    ├── Forbidden         show who you are, or ask from elsewhere
+    ├── LimitExceeded     ask for less, or later
+    ├── Unavailable       make the same call later
+    ├── Failed            the work itself failed; read why
+    └── Corrupt           call a human
+
+Each class has a stable ``code`` and a ``hint``. HTTP statuses and exit codes are not known here:
+``web/problems.py`` and ``cli/output.py`` map the classes to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong with an input.
+
+    Attributes:
+        where: JSON pointer, configuration key or argument, for example ``/message``.
+        what: What is wrong and what was needed, one sentence.
+        hint: What to write instead, or empty.
+    """
+
+    where: str
+    what: str
+    hint: str = ""
+
+
+class AgencyError(Exception):
+    """Root of all errors that are reported to a caller."""
+
+    code: ClassVar[str] = "error"
+    hint: str = ""
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        if hint is not None:
+            self.hint = hint
+
+    @property
+    def data(self) -> dict[str, object]:
+        """Fields that a program may want, without the message. JSON types only."""
+        return {
+            name: value
+            for name, value in vars(self).items()
+            if name not in {"message", "hint"} and not name.startswith("_")
+        }
+
+
+class InvalidInput(AgencyError):
+    """The request itself is wrong; sent again it fails again."""
+
+    code = "invalid_input"
+
+    def __init__(
+        self, message: str, *, faults: Sequence[Fault] = (), hint: str | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self._faults = tuple(faults)
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """All the faults that were found, not only the first."""
+        return self._faults
+
+
+class NotFound(AgencyError):
+    code = "not_found"
+
+
+class Conflict(AgencyError):
+    code = "conflict"
+
+
+class Forbidden(AgencyError):
+    code = "forbidden"
+
+
+class LimitExceeded(AgencyError):
+    code = "limit_exceeded"
+
+
+class Unavailable(AgencyError):
+    """The same call may succeed later. ``retry_after_s`` says when to try, if it is known."""
+
+    code = "unavailable"
+    retry_after_s: float | None = None
+
+
+class Failed(AgencyError):
+    """The work was done and did not succeed."""
+
+    code = "failed"
+
+
+class Corrupt(AgencyError):
+    code = "corrupt"
+
+
+# --- configuration and start ---------------------------------------------------------------
+
+
+class ConfigurationInvalid(InvalidInput):
+    code = "configuration_invalid"
+    hint = "Check the file with `agency config check`."
+
+
+class DataDirectoryLocked(Conflict):
+    code = "data_directory_locked"
+
+    def __init__(self, path: str, pid: int | None) -> None:
+        holder = f"the daemon with process id {pid}" if pid else "another process"
+        super().__init__(
+            f"The data directory {path!r} is in use by {holder}.",
+            hint="Stop that daemon, or start this one with another --data-dir.",
+        )
+        self.path = path
+        self.pid = pid
+
+
+class NetworkFileSystem(InvalidInput):
+    code = "network_file_system"
+    hint = "Put the data directory on a local disk: file locks and syncs are not safe on this one."
+
+    def __init__(self, path: str, kind: str) -> None:
+        super().__init__(f"The data directory {path!r} lies on a network file system ({kind}).")
+        self.path = path
+        self.kind = kind
+
+
+class SchemaNewer(Corrupt):
+    code = "schema_newer"
+    hint = "Start the newer Agency again, or restore a backup from before the upgrade."
+
+    def __init__(self, path: str, found: int, known: int) -> None:
+        super().__init__(
+            f"The database {path!r} has schema {found}; this Agency knows schemas up to {known}."
+        )
+        self.path = path
+        self.found = found
+        self.known = known
+
+
+class MigrationChanged(Corrupt):
+    code = "migration_changed"
+    hint = "Install the Agency that created this database, or restore a backup."
+
+    def __init__(self, path: str, number: int) -> None:
+        super().__init__(
+            f"Migration {number} was applied to {path!r} with another text than this Agency has."
+        )
+        self.path = path
+        self.number = number
+
+
+class StoreBroken(Corrupt):
+    """A commit or a sync failed; what the disk holds is unknown, so the process must end."""
+
+    code = "store_broken"
+    hint = "Look at the disk and its log; the daemon recovers when it is started again."
+
+
+class StoreFull(LimitExceeded):
+    """There is no room on the disk; nothing of the request was kept."""
+
+    code = "store_full"
+    hint = "Free space on the disk of the data directory; intake opens again by itself."
+
+
+class ShuttingDown(Unavailable):
+    code = "shutting_down"
+    hint = "Send it again when the daemon is back."
+
+    def __init__(self) -> None:
+        super().__init__("The daemon is stopping and takes no new work.")
+        self.retry_after_s = 5.0
+
+
+class DaemonUnreachable(Unavailable):
+    code = "daemon_unreachable"
+    hint = "Start it with `agency-daemon`, or name it with --url or AGENCY_URL."
+
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(f"No daemon answers at {url}: {reason}.")
+        self.url = url
+
+
+# --- access --------------------------------------------------------------------------------
+
+
+class TokenMissing(Forbidden):
+    code = "token_missing"
+    hint = "Send `Authorization: Bearer TOKEN`; make a token with `agency token new NAME`."
+
+    def __init__(self) -> None:
+        super().__init__("This daemon wants an API token, and the request has none.")
+
+
+class TokenRefused(Forbidden):
+    code = "token_refused"
+    hint = "List the tokens with `agency token ls`; make a new one with `agency token new NAME`."
+
+    def __init__(self) -> None:
+        super().__init__("The API token of the request is unknown or was revoked.")
+
+
+class HostRefused(Forbidden):
+    code = "host_refused"
+    hint = "Name the host in [server] allowed_hosts and configure an API token."
+
+    def __init__(self, host: str) -> None:
+        super().__init__(f"The Host header {host!r} is not one that this daemon answers to.")
+        self.host = host
+
+
+class OriginRefused(Forbidden):
+    code = "origin_refused"
+    hint = "Requests from web pages of other sites are not accepted."
+
+    def __init__(self, origin: str) -> None:
+        super().__init__(f"Requests from the origin {origin!r} are not accepted.")
+        self.origin = origin
+
+
+class TokenNotFound(NotFound):
+    code = "token_not_found"
+    hint = "List the tokens with `agency token ls`."
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is no API token named {name!r}.")
+        self.name = name
+
+
+class TokenNameTaken(Conflict):
+    code = "token_name_taken"
+    hint = "Choose another name, or revoke the old token first."
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is already an API token named {name!r}.")
+        self.name = name
+
+
+# --- runs ----------------------------------------------------------------------------------
+
+
+class WorkflowNotFound(NotFound):
+    code = "workflow_not_found"
+    hint = "List what there is with `GET /api/v1/definitions` or `agency run --list`."
+
+    def __init__(self, workflow: str) -> None:
+        super().__init__(f"There is no workflow named {workflow!r}.")
+        self.workflow = workflow
+
+
+class RunNotFound(NotFound):
+    code = "run_not_found"
+    hint = "List the runs with `agency runs ls`."
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(f"There is no run {run_id!r}.")
+        self.run_id = run_id
+
+
+class SnapshotNotFound(NotFound):
+    code = "snapshot_not_found"
+    hint = "List the snapshots with `agency snapshots ls`."
+
+    def __init__(self, snapshot_id: str) -> None:
+        super().__init__(f"There is no snapshot {snapshot_id!r}.")
+        self.snapshot_id = snapshot_id
+
+
+class NameTaken(Conflict):
+    """A live run has the name already. ``run_id`` is that run."""
+
+    code = "name_taken"
+    hint = "Wait for that run or cancel it, or choose another name."
+
+    def __init__(self, name: str, run_id: str) -> None:
+        super().__init__(f"The run {run_id!r} has the name {name!r} and has not ended.")
+        self.name = name
+        self.run_id = run_id
+
+
+class IdempotencyMismatch(InvalidInput):
+    code = "idempotency_mismatch"
+    hint = "Use a new Idempotency-Key for a new request."
+
+    def __init__(self, key: str, run_id: str) -> None:
+        super().__init__(f"The idempotency key {key!r} was used for another request.")
+        self.key = key
+        self.run_id = run_id
+
+
+class SessionBusy(Conflict):
+    """The session's live run is suspended on something that a message cannot answer."""
+
+    code = "session_busy"
+    hint = "Answer what that run waits for, or cancel it."
+
+    def __init__(self, session_id: str, run_id: str, wait: str) -> None:
+        super().__init__(
+            f"The run {run_id!r} of the session {session_id!r} is suspended and waits for {wait}."
+        )
+        self.session_id = session_id
+        self.run_id = run_id
+        self.wait = wait
+
+
+class RunEnded(Conflict):
+    code = "run_ended"
+    hint = "Only a run that has not ended can do this."
+
+    def __init__(self, run_id: str, status: str) -> None:
+        super().__init__(f"The run {run_id!r} has ended: it is {status}.")
+        self.run_id = run_id
+        self.status = status
+
+
+class RunNotSuspended(Conflict):
+    code = "run_not_suspended"
+    hint = "See what the run is doing with `agency runs show RUN_ID`."
+
+    def __init__(self, run_id: str, status: str) -> None:
+        super().__init__(f"The run {run_id!r} cannot be resumed: it is {status}, not suspended.")
+        self.run_id = run_id
+        self.status = status
+
+
+class SnapshotSpent(Conflict):
+    """The run has gone on since. ``newest`` is its newest snapshot, or None."""
+
+    code = "snapshot_spent"
+
+    def __init__(self, snapshot_id: str, run_id: str, newest: str | None) -> None:
+        super().__init__(
+            f"The snapshot {snapshot_id!r} is spent: the run {run_id!r} has gone on since.",
+            hint=f"Its newest snapshot is {newest}." if newest else "The run is not suspended now.",
+        )
+        self.snapshot_id = snapshot_id
+        self.run_id = run_id
+        self.newest = newest
+
+
+class SnapshotLive(Conflict):
+    code = "snapshot_live"
+    hint = "Delete it with ?cancel=true to cancel the run as well."
+
+    def __init__(self, snapshot_id: str, run_id: str) -> None:
+        super().__init__(
+            f"The snapshot {snapshot_id!r} is the newest one of the run {run_id!r}, "
+            "which has not ended."
+        )
+        self.snapshot_id = snapshot_id
+        self.run_id = run_id
+
+
+class WaitNotFound(InvalidInput):
+    """The named wait is not open. ``open_waits`` are the ones that are."""
+
+    code = "wait_not_found"
+
+    def __init__(self, run_id: str, wait: str, open_waits: Sequence[str]) -> None:
+        super().__init__(
+            f"The run {run_id!r} has no open wait {wait!r}.",
+            hint=f"Open are: {', '.join(open_waits) or 'none'}.",
+        )
+        self.run_id = run_id
+        self.wait = wait
+        self.open_waits = list(open_waits)
+
+
+class WaitAmbiguous(InvalidInput):
+    code = "wait_ambiguous"
+
+    def __init__(self, run_id: str, open_waits: Sequence[str]) -> None:
+        super().__init__(
+            f"The run {run_id!r} waits for several things, and the request names none.",
+            hint=f"Name one as `wait`: {', '.join(open_waits)}.",
+        )
+        self.run_id = run_id
+        self.open_waits = list(open_waits)
+
+
+class AnswerNeeded(InvalidInput):
+    code = "answer_needed"
+
+    def __init__(self, run_id: str, wait: str, what: str) -> None:
+        super().__init__(f"The wait {wait!r} of the run {run_id!r} needs `input`: {what}.")
+        self.run_id = run_id
+        self.wait = wait
+
+
+class WaitNotAnswerable(Conflict):
+    code = "wait_not_answerable"
+
+    def __init__(self, run_id: str, wait: str, kind: str, hint: str) -> None:
+        super().__init__(
+            f"The wait {wait!r} of the run {run_id!r} is of kind {kind} and cannot be resumed.",
+            hint=hint,
+        )
+        self.run_id = run_id
+        self.wait = wait
+        self.kind = kind
+
+
+class WaitTaken(Conflict):
+    """Somebody else was faster; the wait has its answer."""
+
+    code = "wait_taken"
+    hint = "See the run with `agency runs show RUN_ID`."
+
+    def __init__(self, run_id: str, wait: str) -> None:
+        super().__init__(f"The wait {wait!r} of the run {run_id!r} has been answered already.")
+        self.run_id = run_id
+        self.wait = wait
+
+
+class Fenced(Conflict):
+    """The writer's claim is over: another claim, a cancel or an end came in between."""
+
+    code = "fenced"
+    hint = "Nothing is to be done: the newer claim goes on."
+
+    def __init__(self, run_id: str, epoch: int) -> None:
+        super().__init__(f"The claim {epoch} of the run {run_id!r} is over.")
+        self.run_id = run_id
+        self.epoch = epoch
+
+
+class JournalFull(LimitExceeded):
+    code = "journal_full"
+    hint = "End the run with ctx.continue_as(input) before, or raise [engine] journal_entries_max."
+
+    def __init__(self, run_id: str, entries_max: int) -> None:
+        super().__init__(f"The journal of the run {run_id!r} has its {entries_max} entries.")
+        self.run_id = run_id
+        self.entries_max = entries_max
+
+
+class ValueTooLarge(LimitExceeded):
+    code = "value_too_large"
+    hint = "Store the content elsewhere and pass a reference."
+
+    def __init__(self, what: str, size_bytes: int, bytes_max: int) -> None:
+        super().__init__(f"{what} has {size_bytes} bytes; {bytes_max} are allowed.")
+        self.size_bytes = size_bytes
+        self.bytes_max = bytes_max
+
+
+# --- what authors of workflows meet --------------------------------------------------------
+
+
+class StepFailed(Failed):
+    """A step, child or wait of a workflow ended without success; the same live and on replay.
+
+    Attributes:
+        error_code: Stable code, for example ``timed_out``; ``error`` for an author's exception.
+        error_class: Class name of the original exception, for example ``ValueError``.
+        details: JSON value that came with the failure, or None.
+        step: Key of the step.
+    """
+
+    code = "step_failed"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        error_code: str = "error",
+        error_class: str = "Exception",
+        details: object = None,
+        step: str = "",
+    ) -> None:
+        super().__init__(message)
+        self.error_code = error_code
+        self.error_class = error_class
+        self.details = details
+        self.step = step
+
+
+class WaitTimedOut(StepFailed):
+    """A wait reached its ``timeout_s`` before it was answered."""
+
+    code = "wait_timed_out"
+
+
+class NotDone(AgencyError):
+    """Raised by a step with ``effect="once"`` that knows that nothing happened outside."""
+
+    code = "not_done"
+
+
+class Permanent(Failed):
+    """Raised by a step whose failure no retry can mend."""
+
+    code = "permanent"
+
+
+class ForeignTask(InvalidInput):
+    code = "foreign_task"
+    hint = "Make branches with ctx.gather, ctx.map or ctx.first, not with asyncio tasks."
+
+    def __init__(self, operation: str) -> None:
+        super().__init__(f"{operation} was called from a task that is not a branch of the run.")
+        self.operation = operation
+
+
+class StepNameTaken(InvalidInput):
+    code = "step_name_taken"
+    hint = "Await the first one before the second, or give them different branches."
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"A step named {name!r} is already in flight in this branch.")
+        self.name = name
+
+
+class WaitInsideTimeout(InvalidInput):
+    code = "wait_inside_timeout"
+    hint = "Pass timeout_s= to the wait instead of wrapping it in asyncio.timeout."
+
+    def __init__(self, operation: str) -> None:
+        super().__init__(f"{operation} cannot wait durably inside asyncio.timeout.")
+        self.operation = operation
+
+
+# --- models --------------------------------------------------------------------------------
+
+
+class ModelUnavailable(Unavailable):
+    """The model server does not answer. Runs wait for ``resource`` and go on by themselves."""
+
+    code = "model_unavailable"
+    hint = "Start the model server; runs that wait for it go on by themselves."
+
+    def __init__(self, resource: str, reason: str) -> None:
+        super().__init__(f"The model server {resource!r} is away: {reason}.")
+        self.resource = resource
+        self.reason = reason
+
+
+class ModelInterrupted(Unavailable):
+    """A call was under way when its server died or the connection broke."""
+
+    code = "model_interrupted"
+
+    def __init__(self, resource: str, reason: str) -> None:
+        super().__init__(f"The call to {resource!r} was cut off: {reason}.")
+        self.resource = resource
+        self.reason = reason
+
+
+class ModelBusy(Unavailable):
+    code = "model_busy"
+    hint = "The server's own queue is full; the call is tried again."
+
+
+class ModelCrashed(Failed):
+    code = "model_crashed"
+    hint = "Choose a smaller model or a smaller [llm] num_ctx, and look at the server's log."
+
+
+class ModelTimedOut(Failed):
+    """A time limit of the call was reached. ``phase``: load, first_token, between_tokens, total."""
+
+    code = "model_timed_out"
+
+    def __init__(self, phase: str, limit_s: float, hint: str) -> None:
+        super().__init__(f"The model call reached its {phase} limit of {limit_s:g} s.", hint=hint)
+        self.phase = phase
+        self.limit_s = limit_s
+
+
+class ModelNotFound(NotFound):
+    code = "model_not_found"
+
+    def __init__(self, model: str) -> None:
+        super().__init__(
+            f"The model server has no model {model!r}.",
+            hint=f"Pull it with `ollama pull {model}`, or choose another in [llm] model.",
+        )
+        self.model = model
+
+
+class ModelRefused(Failed):
+    """The server refused the request as it stands."""
+
+    code = "model_refused"
+
+
+class ContextTooLong(LimitExceeded):
+    code = "context_too_long"
+    hint = "Raise [llm] num_ctx, shorten the message, or start a new session."
+
+
+class ModelReplyBroken(Failed):
+    """The reply ended early, was empty, or was not what the protocol promises."""
+
+    code = "model_reply_broken"
+    hint = "The call is tried again; if it stays so, look at the model server's log."

@@ -1,0 +1,165 @@
+"""Language models, whoever serves them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    """A call that the model asks for. ``id`` is empty when the server gave none."""
+
+    name: str
+    arguments: Mapping[str, Any]
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatMessage:
+    """One message of a prompt.
+
+    Attributes:
+        role: ``system``, ``user``, ``assistant`` or ``tool``.
+        tool_calls: Of an assistant's turn.
+        tool_name: Of a tool's result: which tool it is from.
+        tool_call_id: Of a tool's result: the id of the call, when it had one.
+    """
+
+    role: str
+    content: str
+    tool_calls: Sequence[ToolCall] = ()
+    tool_name: str = ""
+    tool_call_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolSpec:
+    """A tool that is offered: its parameters are a JSON Schema of type object."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatRequest:
+    """What a model is asked.
+
+    Attributes:
+        model: Name at the provider.
+        response_schema: JSON Schema that the answer must obey; never together with ``tools``.
+        tokens_max: Longest answer in tokens, thinking included; None for the provider's default.
+        temperature, seed: None for the model's own.
+        think: True, False, a level, or None to leave it to the model.
+    """
+
+    model: str
+    messages: Sequence[ChatMessage]
+    tools: Sequence[ToolSpec] = ()
+    response_schema: Mapping[str, Any] | None = None
+    tokens_max: int | None = None
+    temperature: float | None = None
+    seed: int | None = None
+    think: bool | str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatReply:
+    """What the model answered; always whole, never a part of a broken reply.
+
+    Attributes:
+        ended_by: ``stop`` or ``length``.
+        prompt_tokens, reply_tokens: As the server counted; None when it did not say.
+        load_s: Seconds that the server needed to load the model; 0 when it was loaded.
+        elapsed_s: Seconds from request to end.
+    """
+
+    content: str
+    model: str
+    provider: str
+    thinking: str = ""
+    tool_calls: Sequence[ToolCall] = ()
+    ended_by: str = "stop"
+    prompt_tokens: int | None = None
+    reply_tokens: int | None = None
+    load_s: float = 0.0
+    elapsed_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelInfo:
+    """A model that the provider has."""
+
+    name: str
+    size_bytes: int = 0
+    is_remote: bool = False
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """Whether the provider answers now; ``reason`` says why not."""
+
+    reachable: bool
+    reason: str = ""
+    version: str = ""
+
+
+class Provider(Protocol):
+    """Who serves models. Safe to call from many coroutines; it queues by itself."""
+
+    @property
+    def name(self) -> str:
+        """``ollama``, ``rehearsal`` …, as recorded with every run."""
+        ...
+
+    @property
+    def resource(self) -> str:
+        """Name of what a run waits for when this provider is away, for example ``model:ollama``."""
+        ...
+
+    @property
+    def is_rehearsal(self) -> bool:
+        """The answers are made up; every place that shows them must say so."""
+        ...
+
+    async def chat(
+        self, request: ChatRequest, *, on_token: Callable[[str], None] | None = None
+    ) -> ChatReply:
+        """Ask for one reply. Cancelling closes the connection, which stops the server's work.
+
+        Time spent waiting for a place in the lane counts towards no limit.
+
+        Raises:
+            ModelUnavailable: nobody answers, before anything was received.
+            ModelInterrupted: the server died or hung up in the middle, or its runner died.
+            ModelBusy: the server's own queue is full.
+            ModelTimedOut: one of the time limits was reached.
+            ModelNotFound: it has no such model.
+            ModelRefused: it refused the request: bad option, no tool support, not signed in …
+            ContextTooLong: the prompt does not fit.
+            ModelReplyBroken: it answered, but not with a whole reply.
+        """
+        ...
+
+    async def embed(self, model: str, texts: Sequence[str]) -> Sequence[Sequence[float]]:
+        """Turn texts into vectors. Shape ``(len(texts), d)``, rows of unit length.
+
+        Raises:
+            as `chat`.
+        """
+        ...
+
+    async def models(self) -> Sequence[ModelInfo]:
+        """List the models it has.
+
+        Raises:
+            ModelUnavailable: nobody answers.
+        """
+        ...
+
+    async def health(self) -> Health:
+        """Look whether it answers. Never raises; takes 2 seconds at the most."""
+        ...

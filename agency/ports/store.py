@@ -1,0 +1,531 @@
+"""Where runs, their journals and everything that belongs to them are kept.
+
+Each method is **one atomic transaction**: all of it is durable when it returns, or nothing of it
+is kept and it raises. No transaction crosses a method. A call that was cancelled by its caller may
+still be carried out. The contract tests in ``tests/contract`` are these docstrings in code.
+
+Every method may raise `StoreFull` (no room; nothing was kept) and `StoreBroken` (what the disk
+holds is unknown; the process must end).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+from agency.domain.entry import Entry
+from agency.domain.event import Event
+from agency.domain.message import Message, NewMessage
+from agency.domain.principal import Token
+from agency.domain.run import NewRun, Run, RunError, RunStatus
+from agency.domain.snapshot import Snapshot
+from agency.domain.wait import NewWait, Wait, WaitOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to write for a run, until another claim raises the epoch."""
+
+    number: int
+    run_id: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Writes:
+    """What a claimed run wants to have recorded together, in one commit.
+
+    Attributes:
+        entries: New journal entries; a key that is there already is a bug and raises.
+        waits: Waits to open. One that can be answered at once (an event that is in the mailbox,
+            a child that has ended) is opened and resolved in the same commit.
+        closed_waits: Keys of waits whose branch has lost. Those that are open or resolved become
+            CANCELLED, and an event that one of them had taken goes back to the mailbox.
+        children: Runs to start as children; insert-or-find by their id.
+        messages: Messages to append to sessions, in this order; sessions are made as needed.
+        superseded: Keys of failures that a retry has made void: they stay readable under another
+            key and no longer count.
+        progress: JSON value that replaces the run's progress, when ``has_progress``.
+    """
+
+    entries: Sequence[Entry] = ()
+    waits: Sequence[NewWait] = ()
+    closed_waits: Sequence[str] = ()
+    children: Sequence[NewRun] = ()
+    messages: Sequence[NewMessage] = ()
+    superseded: Sequence[str] = ()
+    progress: Any = None
+    has_progress: bool = False
+
+    @property
+    def is_empty(self) -> bool:
+        return not (
+            self.entries
+            or self.waits
+            or self.closed_waits
+            or self.children
+            or self.messages
+            or self.superseded
+            or self.has_progress
+        )
+
+
+NOTHING = Writes()
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """A run that has a reason to go on: ``pending`` to be claimed, or ``running`` to be told."""
+
+    number: int
+    run_id: str
+    status: RunStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """A run that was started, or found by its idempotency key or id (``is_new`` False)."""
+
+    run: Run
+    is_new: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suspension:
+    """What became of the wish to suspend.
+
+    Either ``snapshot_id`` is set and the run is suspended, or ``resolved`` holds those of the
+    waits it was blocked on that have their outcome already, and the run stays claimed.
+    """
+
+    snapshot_id: str | None
+    resolved: Sequence[Wait]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """What became of the wish to end a run and its descendants.
+
+    Attributes:
+        ended: Ids of runs that have ended by this call.
+        asked: Ids of runs whose end was recorded as wanted: claimed ones, and those with work
+            registered for their end or with an effect in doubt.
+        wakes: Runs to be claimed or told.
+    """
+
+    ended: Sequence[str]
+    asked: Sequence[str]
+    wakes: Sequence[Wake]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recovery:
+    """What a daemon found of a dead one.
+
+    Attributes:
+        requeued: Runs that were claimed and are pending again.
+        suspects: Ids of those that have crashed twice with nothing recorded, to be run alone.
+        quarantined: Ids of those that crashed a third time, alone; they are dead letters now.
+    """
+
+    requeued: int
+    suspects: Sequence[str]
+    quarantined: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunDetail:
+    """A run with what is asked for beside it.
+
+    Attributes:
+        waits: Its open waits, oldest first.
+        steps_executed: Entries of kind STEP.
+        snapshot_id: Its newest snapshot while it is suspended, else None.
+        behind: Id of the live run of the same session that it waits for, or None.
+    """
+
+    run: Run
+    waits: Sequence[Wait]
+    steps_executed: int
+    snapshot_id: str | None
+    behind: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFilter:
+    """Which runs to list; None means any. ``statuses`` empty means any."""
+
+    statuses: frozenset[RunStatus] = frozenset()
+    workflow: str | None = None
+    name: str | None = None
+    session_id: str | None = None
+    parent_id: str | None = None
+    is_named: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotFilter:
+    run_name: str | None = None
+    reason: str | None = None
+    run_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """An event that was put into a mailbox. ``wakes`` holds the run if a wait took it."""
+
+    event_id: str
+    wakes: Sequence[Wake]
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """A run's journal: entries in the order they were recorded, and all its waits."""
+
+    entries: Sequence[Entry]
+    waits: Sequence[Wait]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """What came due, and when to look again (None: nothing is scheduled)."""
+
+    wakes: Sequence[Wake]
+    overdue: Sequence[str] = field(default=())
+    """Ids of live runs past their deadline; the caller ends them."""
+    next_at: datetime | None = None
+
+
+class RunStore(Protocol):
+    """The life of runs, from start to end."""
+
+    async def start(self, new: NewRun) -> Started:
+        """Store a run as pending.
+
+        With an idempotency key that is known: the run of that key comes back with ``is_new``
+        False if the request hash is the same.
+
+        Raises:
+            NameTaken: a live run has the name.
+            IdempotencyMismatch: the key was used with another request hash.
+            SessionBusy: the session's newest live run is suspended.
+        """
+        ...
+
+    async def claim(
+        self, *, limit: int, owner: str, now: datetime, only: str | None = None
+    ) -> Sequence[Run]:
+        """Hand up to ``limit`` ready runs to the caller, each to at most one caller.
+
+        A run is ready when it is pending, due, and no older live run has its session. Highest
+        priority first, then the longest ready. Each claim raises the epoch, sets the owner and,
+        the first time, ``started_at``. With ``only`` just that run is considered.
+        """
+        ...
+
+    async def record(self, claim: Claim, writes: Writes, *, now: datetime) -> Sequence[Wait]:
+        """Record for a claimed run. Returns those of the opened waits that were resolved at once.
+
+        Raises:
+            Fenced: the claim is over; nothing was recorded.
+        """
+        ...
+
+    async def suspend(  # noqa: PLR0913  one commit, so one call
+        self,
+        claim: Claim,
+        writes: Writes,
+        *,
+        blocked_on: Sequence[str],
+        snapshot_id: str,
+        reason: str,
+        now: datetime,
+    ) -> Suspension:
+        """Record, and suspend the run unless it can go on.
+
+        The run goes on when one of the waits named in ``blocked_on`` is resolved: a delivery that
+        came before or between is never lost, in whichever order the two transactions run. A run
+        with an operator's hold is suspended all the same, with a wait of kind OPERATOR opened
+        beside the others under the key ``!operator#N``.
+
+        A suspended run has no owner. Its snapshot is stored in the same commit.
+
+        Raises:
+            Fenced: the claim is over; nothing was recorded.
+        """
+        ...
+
+    async def finish(  # noqa: PLR0913  one commit, so one call
+        self,
+        claim: Claim,
+        writes: Writes,
+        *,
+        status: RunStatus,
+        output: Any,  # noqa: ANN401  JSON value
+        error: RunError | None,
+        successor: NewRun | None = None,
+        now: datetime,
+    ) -> Sequence[Wake]:
+        """Record, and end the run; its open waits become CANCELLED.
+
+        A wait of kind CHILD on this run is answered with ``{"status", "output", "error"}`` and its
+        run woken, in the same commit. With a ``successor`` that run is started in its place: it
+        takes over the name, the session, the parent and the wait of whoever waited for this one.
+
+        Returns:
+            The parent if it has a reason to go on, and the next run of the same session.
+
+        Raises:
+            Fenced: the claim is over; nothing was recorded.
+        """
+        ...
+
+    async def release(  # noqa: PLR0913  one commit, so one call
+        self,
+        claim: Claim,
+        writes: Writes,
+        *,
+        available_at: datetime,
+        failed: RunError | None = None,
+        now: datetime,
+    ) -> None:
+        """Record, and put the run back to pending. ``failed`` raises ``attempt`` and is stored.
+
+        Raises:
+            Fenced: the claim is over; nothing was recorded.
+        """
+        ...
+
+    async def end(
+        self, run_id: str, *, status: RunStatus, error: RunError, now: datetime
+    ) -> Ending:
+        """Cancel (CANCELLED) or time out (TIMED_OUT) a run and all its live descendants.
+
+        Pending and suspended runs end at once, unless they have entries of kind AT_END or an open
+        wait of kind DECISION: then the wanted end is recorded, the former become pending, the
+        latter stay suspended until decided. Claimed runs get the wanted end recorded. A hold is
+        lifted. A run that ends answers its parent's wait as `finish` does.
+
+        Raises:
+            RunNotFound: there is none.
+            RunEnded: it has ended.
+        """
+        ...
+
+    async def hold(
+        self, run_id: str, *, reason: str, snapshot_id: str, now: datetime
+    ) -> tuple[Snapshot | None, Sequence[Wake]]:
+        """Ask for a run to be suspended until an operator lets it go on.
+
+        A pending run is suspended at once with a wait of kind OPERATOR. A suspended one gets that
+        wait beside its others and keeps its snapshot; nothing wakes it until the hold is lifted,
+        while what arrives is recorded. A claimed one has its hold recorded and comes back as None
+        with a wake, to be suspended at its next safe point. Twice is the same as once.
+
+        Raises:
+            RunNotFound: there is none.
+            RunEnded: it has ended.
+        """
+        ...
+
+    async def recover(self, *, owner: str, now: datetime) -> Recovery:
+        """Put every run that another daemon of this store had claimed back to pending.
+
+        Called once at start, before any claim. A run with no entry recorded under its last epoch
+        has one crash more, others have none. Two crashes make a suspect; a suspect that was
+        claimed alone (the only claimed run) and crashed again becomes a DEAD_LETTER with the error
+        code ``crash``, and answers its parent's wait.
+        """
+        ...
+
+    async def fire_due(self, *, now: datetime, limit: int) -> Due:
+        """Resolve up to ``limit`` open waits that are due, and wake their runs.
+
+        Timers become FIRED, others TIMED_OUT. Also tells which live runs are past their deadline.
+        ``next_at`` is the earliest moment of an open wait, a pending run that is not due yet, or
+        a deadline, that is later than ``now``.
+        """
+        ...
+
+    async def get(self, run_id: str) -> RunDetail:
+        """Read one run.
+
+        Raises:
+            RunNotFound: there is none.
+        """
+        ...
+
+    async def find_named(self, name: str) -> RunDetail | None:
+        """Read the live run of that name, else the newest ended one, else None."""
+        ...
+
+    async def list(self, which: RunFilter, *, before: int | None, limit: int) -> Sequence[Run]:
+        """Read runs, newest first; ``before`` is the number after which to go on (paging)."""
+        ...
+
+    async def count_by_status(self) -> Mapping[RunStatus, int]:
+        """Tell how many runs have each status; kept, not counted. Absent means 0."""
+        ...
+
+
+class JournalStore(Protocol):
+    """Reading what runs have recorded."""
+
+    async def load(self, number: int) -> Journal:
+        """Read the whole journal of a run, superseded failures left out."""
+        ...
+
+    async def entries(self, run_id: str, *, after: int, limit: int) -> Sequence[Entry]:
+        """Read a page of a run's entries, oldest first, those with ``number`` above ``after``.
+
+        Raises:
+            RunNotFound: there is none.
+        """
+        ...
+
+
+class MailStore(Protocol):
+    """What reaches runs from outside: events and answers."""
+
+    async def deliver(  # noqa: PLR0913  one commit, so one call
+        self,
+        run_id: str,
+        *,
+        event_id: str,
+        name: str,
+        payload: Any,  # noqa: ANN401  JSON value
+        now: datetime,
+    ) -> Delivery:
+        """Put an event into a run's mailbox; if a wait is open for its name, the oldest takes it.
+
+        The same ``event_id`` twice is delivered once. The run is woken in the same commit: a
+        suspended one becomes pending (unless held), a claimed one comes back as a wake.
+
+        Raises:
+            RunNotFound: there is none.
+            RunEnded: it has ended.
+        """
+        ...
+
+    async def answer(  # noqa: PLR0913  one commit, so one call
+        self,
+        run_id: str,
+        *,
+        wait: str,
+        outcome: WaitOutcome,
+        payload: Any,  # noqa: ANN401  JSON value
+        snapshot_id: str | None,
+        now: datetime,
+    ) -> Sequence[Wake]:
+        """Resolve one open wait by its key, and wake the run.
+
+        A wait of kind OPERATOR lifts the hold and wakes the run whatever else it waits for.
+
+        Args:
+            snapshot_id: If given, it must be the run's newest and the run must be suspended.
+
+        Raises:
+            RunNotFound: there is none.
+            RunEnded: it has ended.
+            SnapshotSpent: the run has gone on since that snapshot.
+            WaitTaken: the wait is not open any more.
+        """
+        ...
+
+    async def wake_waiting_for(self, resource: str, *, limit: int, now: datetime) -> Sequence[Wake]:
+        """Answer up to ``limit`` open waits of kind RESOURCE for that target, oldest first."""
+        ...
+
+    async def resources(self) -> Sequence[str]:
+        """Tell which resources open waits are for, each once."""
+        ...
+
+    async def events(self, run_id: str, *, limit: int) -> Sequence[Event]:
+        """Read the newest events of a run's mailbox, oldest first.
+
+        Raises:
+            RunNotFound: there is none.
+        """
+        ...
+
+
+class SnapshotStore(Protocol):
+    """Snapshots of suspended runs."""
+
+    async def get(self, snapshot_id: str) -> Snapshot:
+        """Read one snapshot with the waits that it was made with.
+
+        Raises:
+            SnapshotNotFound: there is none.
+        """
+        ...
+
+    async def list(
+        self, which: SnapshotFilter, *, before: str | None, limit: int
+    ) -> Sequence[Snapshot]:
+        """Read snapshots, newest first; ``before`` is the id after which to go on (paging)."""
+        ...
+
+    async def delete(self, snapshot_id: str) -> None:
+        """Delete a snapshot.
+
+        Raises:
+            SnapshotNotFound: there is none.
+            SnapshotLive: it is the newest of a run that has not ended.
+        """
+        ...
+
+
+class SessionStore(Protocol):
+    """Conversations: append-only messages."""
+
+    async def messages(self, session_id: str, *, limit: int) -> Sequence[Message]:
+        """Read the newest ``limit`` messages of a session, oldest first; none if unknown."""
+        ...
+
+
+class TokenStore(Protocol):
+    """API tokens; only hashes are kept."""
+
+    async def add(self, token: Token) -> None:
+        """Store a token.
+
+        Raises:
+            TokenNameTaken: a token that was not revoked has the name.
+        """
+        ...
+
+    async def list(self) -> Sequence[Token]:
+        """Read all tokens that were not revoked, oldest first."""
+        ...
+
+    async def revoke(self, name: str, *, now: datetime) -> None:
+        """Revoke a token; it stops working at once.
+
+        Raises:
+            TokenNotFound: no token that works has the name.
+        """
+        ...
+
+
+class Store(Protocol):
+    """All of it. Open it with ``async with``; closing waits for what was submitted."""
+
+    @property
+    def runs(self) -> RunStore: ...
+    @property
+    def journal(self) -> JournalStore: ...
+    @property
+    def mail(self) -> MailStore: ...
+    @property
+    def snapshots(self) -> SnapshotStore: ...
+    @property
+    def sessions(self) -> SessionStore: ...
+    @property
+    def tokens(self) -> TokenStore: ...
+
+    async def check(self, *, timeout_s: float) -> bool:
+        """Tell whether a read and an empty write both get through in time."""
+        ...
