@@ -12,7 +12,7 @@ from typing import Any, Literal
 SYNCHRONOUS = ("FULL", "NORMAL")
 
 
-def setting(default: Any, help: str, **more: Any) -> Any:  # noqa: A002, ANN401  dataclass field
+def setting(default: Any, help: str, **more: Any) -> Any:  # noqa: ANN401  dataclass field
     """Make a field with its comment; a list default is copied for each instance.
 
     ``more`` may hold ``minimum``, ``maximum`` and ``aliases`` (environment variables beside
@@ -60,9 +60,7 @@ class Store:
     synchronous: Literal["FULL", "NORMAL"] = setting(
         "FULL", "FULL survives a power cut; NORMAL may lose the last commits in one."
     )
-    backups_max: int = setting(
-        5, "Copies kept of the database from before migrations.", minimum=1
-    )
+    backups_max: int = setting(5, "Copies kept of the database from before migrations.", minimum=1)
     free_bytes_min: int = setting(
         64 << 20, "Intake stops while the disk has less free than this.", minimum=0
     )
@@ -115,15 +113,9 @@ class Llm:
         "stand-in (and says so); rehearsal always answers by itself.",
     )
     model: str = setting("llama3.2:latest", "Default model.", aliases=("AGENT_MODEL",))
-    base_url: str = setting(
-        "http://localhost:11434", "Address of Ollama.", aliases=("OLLAMA_URL",)
-    )
-    num_ctx: int = setting(
-        8192, "Context length in tokens, sent with every call.", minimum=256
-    )
-    tokens_max: int = setting(
-        0, "Longest answer in tokens; 0 leaves it to the model.", minimum=0
-    )
+    base_url: str = setting("http://localhost:11434", "Address of Ollama.", aliases=("OLLAMA_URL",))
+    num_ctx: int = setting(8192, "Context length in tokens, sent with every call.", minimum=256)
+    tokens_max: int = setting(0, "Longest answer in tokens; 0 leaves it to the model.", minimum=0)
     keep_alive: str = setting("5m", "How long the server keeps the model loaded after a call.")
     concurrency: int = setting(1, "Calls to one model at once.", minimum=1)
     load_timeout_s: float = setting(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 
-def delay_s(  # noqa: PLR0913  the five numbers of the formula
+def delay_s(
     attempt: int, *, base_s: float, factor: float, cap_s: float, jitter: bool, source: random.Random
 ) -> float:
     """Seconds to wait after failed attempt number ``attempt`` (from 1).

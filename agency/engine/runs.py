@@ -128,7 +128,7 @@ class Runs:
         snapshot_id: str,
         *,
         wait: str | None = None,
-        input: Any = None,  # noqa: A002, ANN401  the word of the API; JSON value
+        input: Any = None,  # noqa: ANN401  the word of the API; JSON value
         has_input: bool = False,
     ) -> str:
         """Answer a wait of a suspended run (design section 5), and return the run's id.

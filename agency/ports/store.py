@@ -233,7 +233,7 @@ class RunStore(Protocol):
         """
         ...
 
-    async def suspend(  # noqa: PLR0913  one commit, so one call
+    async def suspend(
         self,
         claim: Claim,
         writes: Writes,
@@ -257,7 +257,7 @@ class RunStore(Protocol):
         """
         ...
 
-    async def finish(  # noqa: PLR0913  one commit, so one call
+    async def finish(
         self,
         claim: Claim,
         writes: Writes,
@@ -282,7 +282,7 @@ class RunStore(Protocol):
         """
         ...
 
-    async def release(  # noqa: PLR0913  one commit, so one call
+    async def release(
         self,
         claim: Claim,
         writes: Writes,
@@ -389,7 +389,7 @@ class JournalStore(Protocol):
 class MailStore(Protocol):
     """What reaches runs from outside: events and answers."""
 
-    async def deliver(  # noqa: PLR0913  one commit, so one call
+    async def deliver(
         self,
         run_id: str,
         *,
@@ -409,7 +409,7 @@ class MailStore(Protocol):
         """
         ...
 
-    async def answer(  # noqa: PLR0913  one commit, so one call
+    async def answer(
         self,
         run_id: str,
         *,
