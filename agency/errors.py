@@ -198,6 +198,17 @@ class DaemonUnreachable(Unavailable):
         self.url = url
 
 
+class AnswerLost(Unavailable):
+    """The request was sent and no whole answer came back: it may have been carried out."""
+
+    code = "answer_lost"
+    hint = "Look with `agency runs ls` before sending it again, or send it with the same key."
+
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(f"The connection to {url} was lost before the answer: {reason}.")
+        self.url = url
+
+
 # --- access --------------------------------------------------------------------------------
 
 

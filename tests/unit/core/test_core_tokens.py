@@ -41,7 +41,7 @@ def test_shown_prefix_keeps_most_of_the_secret() -> None:
     token = tokens.make_token()
 
     assert token.startswith(tokens.shown_prefix(token))
-    assert 12 == len(tokens.shown_prefix(token))
+    assert len(tokens.shown_prefix(token)) == 12
 
 
 @pytest.mark.parametrize(
