@@ -1,0 +1,49 @@
+"""What the doors need from below, handed to them by the roof."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from agency.config.schema import Settings
+from agency.core.clock import Clock
+from agency.domain.run import RunStatus
+from agency.engine.runs import Runs
+from agency.ports.model import Provider
+from agency.ports.store import SessionStore, TokenStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadFailure:
+    """A module of workflows that could not be loaded. ``message`` is one line."""
+
+    path: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """Everything that a door may use. The roof makes it once, before the first request.
+
+    Attributes:
+        started_at: When the daemon was ready to start its engine.
+        check_store: Reads something from the database; False, or an error of ours, when that
+            does not work.
+        count_by_status: How many runs have each status; absent means 0.
+        is_stopping: True from the moment that the daemon is asked to stop.
+        load_failures: Modules of workflows that are missing from the registry, and why.
+    """
+
+    runs: Runs
+    tokens: TokenStore
+    sessions: SessionStore
+    provider: Provider
+    settings: Settings
+    clock: Clock
+    version: str
+    started_at: datetime
+    check_store: Callable[[], Awaitable[bool]]
+    count_by_status: Callable[[], Awaitable[Mapping[RunStatus, int]]]
+    is_stopping: Callable[[], bool]
+    load_failures: Sequence[LoadFailure] = field(default=())
