@@ -15,8 +15,9 @@ SYNCHRONOUS = ("FULL", "NORMAL")
 def setting(default: Any, help: str, **more: Any) -> Any:  # noqa: ANN401  dataclass field
     """Make a field with its comment; a list default is copied for each instance.
 
-    ``more`` may hold ``minimum``, ``maximum`` and ``aliases`` (environment variables beside
-    ``AGENCY_SECTION__KEY``).
+    ``more`` may hold ``minimum``, ``maximum``, ``aliases`` (environment variables beside
+    ``AGENCY_SECTION__KEY``), ``is_required`` (an empty text is refused) and ``form``: ``path``
+    (made absolute when it is loaded), ``url`` (http or https) or ``database`` (a database URL).
     """
     metadata = {"help": help, **more}
     if isinstance(default, list):
@@ -28,12 +29,15 @@ def setting(default: Any, help: str, **more: Any) -> Any:  # noqa: ANN401  datac
 class Server:
     """The process and its HTTP side."""
 
-    host: str = setting("127.0.0.1", "Address to listen on.", aliases=("HOST",))
+    host: str = setting("127.0.0.1", "Address to listen on.", aliases=("HOST",), is_required=True)
     port: int = setting(
         8080, "Port to listen on; 0 takes a free one.", minimum=0, maximum=65535, aliases=("PORT",)
     )
     data_dir: str = setting(
-        "var", "Folder of the database, backups, tokens and files; relative to the configuration."
+        "var",
+        "Folder of the database, backups, tokens and files; relative to the configuration.",
+        form="path",
+        is_required=True,
     )
     allowed_hosts: list[str] = setting(
         [], "Further host names that requests may be addressed to; needs an API token."
@@ -56,6 +60,7 @@ class Store:
         "",
         "Database, for example sqlite:agency.db in data_dir. Empty: [memory] database_url, "
         "else sqlite:agency.db.",
+        form="database",
     )
     synchronous: Literal["FULL", "NORMAL"] = setting(
         "FULL", "FULL survives a power cut; NORMAL may lose the last commits in one."
@@ -99,7 +104,9 @@ class Workflows:
     """Where authors' workflows are."""
 
     paths: list[str] = setting(
-        [], "Python files, or folders whose *.py are loaded; relative to the configuration."
+        [],
+        "Python files, or folders whose *.py are loaded; relative to the configuration.",
+        form="path",
     )
 
 
@@ -112,8 +119,16 @@ class Llm:
         "ollama never falls back; auto takes Ollama if it answers at start, else the rehearsal "
         "stand-in (and says so); rehearsal always answers by itself.",
     )
-    model: str = setting("llama3.2:latest", "Default model.", aliases=("AGENT_MODEL",))
-    base_url: str = setting("http://localhost:11434", "Address of Ollama.", aliases=("OLLAMA_URL",))
+    model: str = setting(
+        "llama3.2:latest", "Default model.", aliases=("AGENT_MODEL",), is_required=True
+    )
+    base_url: str = setting(
+        "http://localhost:11434",
+        "Address of Ollama.",
+        aliases=("OLLAMA_URL",),
+        form="url",
+        is_required=True,
+    )
     num_ctx: int = setting(8192, "Context length in tokens, sent with every call.", minimum=256)
     tokens_max: int = setting(0, "Longest answer in tokens; 0 leaves it to the model.", minimum=0)
     keep_alive: str = setting("5m", "How long the server keeps the model loaded after a call.")
@@ -130,13 +145,17 @@ class Llm:
         default=False, help="Allow models that Ollama passes on to the cloud."
     )
     rehearsal_script: str = setting(
-        "", "File with scripted answers for rehearsal; empty for its own."
+        "",
+        "File with scripted answers for rehearsal; relative to the configuration; empty for its own.",
+        form="path",
     )
     system_prompt: str = setting(
         "", "System prompt of the agent; empty: the file prompts/system.md, if there is one."
     )
     system_prompt_file: str = setting(
-        "prompts/system.md", "Read again when it changes; relative to the configuration."
+        "prompts/system.md",
+        "Read again when it changes; relative to the configuration.",
+        form="path",
     )
     history_messages_max: int = setting(
         40, "Messages of a session that go into a prompt.", minimum=1
@@ -148,7 +167,9 @@ class Llm:
 class Memory:
     """Long-term memory of agents."""
 
-    database_url: str = setting("", "Names the one database when [store] url is empty.")
+    database_url: str = setting(
+        "", "Names the one database when [store] url is empty.", form="database"
+    )
     embedding_model: str = setting("nomic-embed-text", "Model for embeddings.")
 
 
@@ -156,7 +177,7 @@ class Memory:
 class Mcp:
     """Tools from MCP servers."""
 
-    server_url: str = setting("", "Address of an MCP server.")
+    server_url: str = setting("", "Address of an MCP server.", form="url")
     timeout_seconds: float = setting(30.0, "Longest call to a tool.", minimum=0.1)
 
 

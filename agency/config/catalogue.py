@@ -1,0 +1,115 @@
+"""The schema as a list: what each setting is called, takes and means.
+
+Loading, `agency config show`, ``config.toml`` and the reference page all read this list, and it reads
+nothing but `agency.config.schema`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from enum import StrEnum
+from functools import cache
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from agency.config.schema import Settings
+
+
+class Kind(StrEnum):
+    """What a setting takes; the value is how it is called in messages."""
+
+    TEXT = "a text"
+    CHOICE = "one of the choices"
+    WHOLE = "a whole number"
+    NUMBER = "a number"
+    TRUTH = "true or false"
+    LIST = "a list of texts"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """One setting.
+
+    Attributes:
+        minimum, maximum: Bounds, both included; None for none.
+        aliases: Environment variables that set it beside its own one.
+        form: ``path``, ``url``, ``database`` or empty.
+    """
+
+    section: str
+    key: str
+    kind: Kind
+    default: Any
+    help: str
+    choices: tuple[str, ...]
+    minimum: float | None
+    maximum: float | None
+    aliases: tuple[str, ...]
+    form: str
+    is_required: bool
+
+    @property
+    def name(self) -> str:
+        """For example ``server.host``."""
+        return f"{self.section}.{self.key}"
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Environment variables that set it; the first one that is there wins."""
+        return (f"AGENCY_{self.section.upper()}__{self.key.upper()}", *self.aliases)
+
+
+@cache
+def sections() -> Mapping[str, type]:
+    """List the sections with their dataclasses, in the order of the schema."""
+    hints = get_type_hints(Settings)
+    return {part.name: hints[part.name] for part in fields(Settings)}
+
+
+@cache
+def settings() -> Mapping[str, Setting]:
+    """List all settings by name, in the order of the schema."""
+    found = [
+        setting
+        for section, record in sections().items()
+        for setting in _settings_of(section, record)
+    ]
+    return {setting.name: setting for setting in found}
+
+
+def _settings_of(section: str, record: type) -> list[Setting]:
+    hints = get_type_hints(record)
+    found = []
+    for part in fields(record):
+        default = part.default if part.default_factory is MISSING else part.default_factory()
+        kind, choices = _kind(hints[part.name])
+        more = part.metadata
+        found.append(
+            Setting(
+                section=section,
+                key=part.name,
+                kind=kind,
+                default=default,
+                help=more["help"],
+                choices=choices,
+                minimum=more.get("minimum"),
+                maximum=more.get("maximum"),
+                aliases=tuple(more.get("aliases", ())),
+                form=more.get("form", ""),
+                is_required=more.get("is_required", False),
+            )
+        )
+    return found
+
+
+def _kind(hint: Any) -> tuple[Kind, tuple[str, ...]]:  # noqa: ANN401  a type
+    if get_origin(hint) is Literal:
+        return Kind.CHOICE, get_args(hint)
+    kinds: Mapping[Any, Kind] = {
+        str: Kind.TEXT,
+        bool: Kind.TRUTH,
+        int: Kind.WHOLE,
+        float: Kind.NUMBER,
+        list[str]: Kind.LIST,
+    }
+    return kinds[hint], ()

@@ -1,0 +1,141 @@
+"""Is a value one that a setting takes? Pure."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+from urllib.parse import urlsplit
+
+from agency.config.catalogue import Kind, Setting
+from agency.core.suggestions import nearest
+
+_WHOLE = re.compile(r"[+-]?[0-9]+", re.ASCII)
+_TRUTHS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+
+
+class Unsuitable(ValueError):
+    """The value is not one that the setting takes; the text says what was needed."""
+
+    def __init__(self, what: str, *, hint: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.hint = hint
+
+
+def read(setting: Setting, text: str) -> Any:  # noqa: ANN401  as the schema says
+    """Read a value from the environment or the command line.
+
+    Lists are separated by commas, or JSON.
+
+    Raises:
+        Unsuitable: the setting does not take it.
+    """
+    match setting.kind:
+        case Kind.WHOLE:
+            # Not `int` alone: it also takes 8_080 and digits of other scripts.
+            return check(setting, int(text) if _WHOLE.fullmatch(text.strip()) else text)
+        case Kind.NUMBER:
+            try:
+                return check(setting, float(text))
+            except ValueError as error:
+                if isinstance(error, Unsuitable):
+                    raise
+                return check(setting, text)
+        case Kind.TRUTH:
+            return check(setting, _TRUTHS.get(text.strip().lower(), text))
+        case Kind.LIST:
+            return check(setting, _read_list(text))
+        case Kind.TEXT | Kind.CHOICE:
+            return check(setting, text)
+
+
+def check(setting: Setting, value: object) -> Any:  # noqa: ANN401  as the schema says
+    """Check a value against type, choices, bounds and form, and return it as the schema has it.
+
+    Raises:
+        Unsuitable: the setting does not take it.
+    """
+    match setting.kind:
+        case Kind.WHOLE | Kind.NUMBER:
+            return _check_number(setting, value)
+        case Kind.TRUTH:
+            if not isinstance(value, bool):
+                raise _wrong_kind(setting, value)
+            return value
+        case Kind.LIST:
+            if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+                raise _wrong_kind(setting, value)
+            for item in value:
+                _check_text(setting, item, is_required=True)
+            return list(value)
+        case Kind.CHOICE:
+            return _check_choice(setting, value)
+        case Kind.TEXT:
+            if not isinstance(value, str):
+                raise _wrong_kind(setting, value)
+            _check_text(setting, value, is_required=setting.is_required)
+            return value
+
+
+def _check_number(setting: Setting, value: object) -> int | float:
+    # In Python a bool is an int; in a configuration it is a slip.
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _wrong_kind(setting, value)
+    if setting.kind is Kind.WHOLE and not isinstance(value, int):
+        raise _wrong_kind(setting, value)
+    if not math.isfinite(value):
+        raise Unsuitable(f"It must be a finite number, and is {value}.")
+    if setting.minimum is not None and value < setting.minimum:
+        raise Unsuitable(f"It must be {setting.minimum} or more, and is {value}.")
+    if setting.maximum is not None and value > setting.maximum:
+        raise Unsuitable(f"It must be {setting.maximum} or less, and is {value}.")
+    return value if setting.kind is Kind.WHOLE else float(value)
+
+
+def _check_choice(setting: Setting, value: object) -> str:
+    options = ", ".join(repr(choice) for choice in setting.choices)
+    if not isinstance(value, str):
+        raise Unsuitable(f"It must be one of {options}, and is {value!r}.")
+    for choice in setting.choices:
+        if value.casefold() == choice.casefold():
+            return choice
+    likely = nearest(value, setting.choices)
+    raise Unsuitable(
+        f"It must be one of {options}, and is {value!r}.",
+        hint=f"Did you mean {likely!r}?" if likely else "",
+    )
+
+
+def _check_text(setting: Setting, value: str, *, is_required: bool) -> None:
+    if is_required and not value.strip():
+        raise Unsuitable("It must not be empty.")
+    if "\0" in value:
+        raise Unsuitable("It must not hold a NUL character.")
+    if setting.form == "url" and value:
+        _check_url(value)
+
+
+def _check_url(value: str) -> None:
+    try:
+        parts = urlsplit(value)
+        is_good = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_good = False
+    if not is_good:
+        raise Unsuitable(f"It must be an http or https address, and is {value!r}.")
+
+
+def _read_list(text: str) -> object:
+    if not text.lstrip().startswith("["):
+        return [item for item in (part.strip() for part in text.split(",")) if item]
+    import json
+
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _wrong_kind(setting: Setting, value: object) -> Unsuitable:
+    return Unsuitable(f"It must be {setting.kind}, and is {value!r}.")
