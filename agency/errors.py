@@ -264,6 +264,82 @@ class TokenNameTaken(Conflict):
         self.name = name
 
 
+# --- requests at the doors -----------------------------------------------------------------
+
+
+class BodyMalformed(InvalidInput):
+    """The body is not one JSON value in UTF-8 of a depth that is read."""
+
+    code = "body_malformed"
+    hint = "Send one JSON object in UTF-8."
+
+
+class BodyTooLarge(LimitExceeded):
+    code = "body_too_large"
+    hint = "Send less, or raise [server] body_bytes_max."
+
+    def __init__(self, bytes_max: int) -> None:
+        super().__init__(f"The body has more than the {bytes_max} bytes that are read.")
+        self.bytes_max = bytes_max
+
+
+class BodyLate(InvalidInput):
+    code = "body_late"
+    hint = "Send the body right after the head of the request."
+
+    def __init__(self, limit_s: float) -> None:
+        super().__init__(f"The body was not complete within {limit_s:g} s.")
+        self.limit_s = limit_s
+
+
+class ContentTypeRefused(InvalidInput):
+    code = "content_type_refused"
+    hint = "Send JSON with the header `Content-Type: application/json`."
+
+    def __init__(self, content_type: str) -> None:
+        super().__init__(f"Bodies of the type {content_type!r} are not read here.")
+        self.content_type = content_type
+
+
+class PathNotFound(NotFound):
+    code = "path_not_found"
+    hint = "See /docs or /openapi.json for what there is."
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"There is nothing at {path!r}.")
+        self.path = path
+
+
+class MethodNotAllowed(InvalidInput):
+    """``allowed`` are the methods that the path knows."""
+
+    code = "method_not_allowed"
+
+    def __init__(self, method: str, path: str, allowed: Sequence[str]) -> None:
+        super().__init__(
+            f"{path!r} does not know the method {method}.",
+            hint=f"It knows {', '.join(allowed)}.",
+        )
+        self.method = method
+        self.allowed = list(allowed)
+
+
+class RequestRefused(InvalidInput):
+    """The request is not one that HTTP allows here."""
+
+    code = "request_refused"
+
+
+class InternalError(AgencyError):
+    """A bug of ours. The log has the traceback under the correlation id."""
+
+    code = "internal_error"
+    hint = "Look for the correlation id in the daemon's log, and report it."
+
+    def __init__(self) -> None:
+        super().__init__("The daemon could not work off the request because of a fault of its own.")
+
+
 # --- runs ----------------------------------------------------------------------------------
 
 
