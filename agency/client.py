@@ -1,0 +1,591 @@
+"""A client of a daemon's REST interface, for the command line and for other programs.
+
+It is synchronous and stands on the standard library alone, because a command line must start in a
+tenth of a second. Each request has its own connection, so a client has no state that could go
+stale, may be used from several threads, and needs no closing.
+
+Problem documents (RFC 9457) come back as the classes of `agency.errors`, found by their ``code``.
+"""
+
+from __future__ import annotations
+
+import http.client
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Generic, NoReturn, TypeVar, cast
+from urllib.parse import quote, urlencode, urlsplit
+
+from agency import errors
+from agency.core.json import NotJson, decode, encode
+from agency.documents import (
+    DefinitionDocument,
+    HealthDocument,
+    NewTokenDocument,
+    RunDocument,
+    SnapshotDocument,
+    StepDocument,
+    TokenDocument,
+)
+from agency.errors import AgencyError, AnswerLost, DaemonUnreachable, Fault, InvalidInput
+from agency.version import VERSION
+
+ANSWER_BYTES_MAX = 64 << 20
+"""Largest answer that is read: four times the largest value that a run may hold."""
+
+WAIT_MARGIN_S = 10.0
+"""An answer that the daemon may hold back for N seconds is late after this much more."""
+
+T = TypeVar("T")
+
+_MEMBERS_OF_A_PROBLEM = frozenset(
+    {"type", "title", "status", "detail", "instance", "errors", "hint", "code"}
+    | {"success", "error", "message", "correlationId", "timestamp"}
+    | {"data", "faults", "args"}
+)
+"""Members that every problem document has, or that would hide something of an exception."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the daemon answered.
+
+    Attributes:
+        headers: Names in lower case.
+        body: JSON value; None when there was none.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: Any
+
+    @property
+    def etag(self) -> str | None:
+        return self.headers.get("etag")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Where an error came from: the HTTP side of it, which the error classes do not know."""
+
+    status: int
+    code: str
+    correlation_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """One page of a list, and where to go on; ``cursor`` is None on the last one."""
+
+    items: Sequence[T]
+    cursor: str | None
+
+
+def problem_of(error: AgencyError) -> Problem | None:
+    """Tell what the daemon said about an error, or None when the error is not from a daemon."""
+    problem = vars(error).get("_problem")
+    return problem if isinstance(problem, Problem) else None
+
+
+class Client:
+    """Asks one daemon.
+
+    All methods raise the errors of `agency.errors`; beside those that the daemon reports:
+
+    Raises:
+        DaemonUnreachable: Nothing was sent, or what answers is not Agency.
+        AnswerLost: The request was sent, and whether it was carried out is not known.
+    """
+
+    def __init__(self, url: str, token: str | None = None, timeout_s: float = 30.0) -> None:
+        """Check the address; nothing is sent yet.
+
+        Args:
+            url: ``http://host:port`` or ``https://…``, with a path in front of ``/api`` if a
+                proxy put one there.
+            token: API token, or None.
+            timeout_s: Longest silence of the daemon, above 0, beside what it was asked to wait.
+
+        Raises:
+            InvalidInput: the address is none.
+        """
+        self.url = url.rstrip("/")
+        self._token = token
+        self._timeout_s = timeout_s
+        self._is_tls, self._host, self._port, self._path = _parse_url(self.url)
+
+    # --- what every verb goes through ------------------------------------------------------
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Any = None,  # noqa: ANN401  JSON value
+        query: Mapping[str, object] | None = None,
+        wait_s: float | None = None,
+        headers: Mapping[str, str] | None = None,
+        accept: Sequence[int] = (),
+    ) -> Answer:
+        """Send one request and read its answer.
+
+        Args:
+            path: From the root of the interface, quoted.
+            body: Sent as JSON unless None.
+            query: Values that are None are left out; sequences are repeated.
+            wait_s: Ask the daemon to hold the request this long (RFC 7240, ``Prefer: wait``).
+            accept: Statuses from 400 that are no errors here.
+
+        Raises:
+            AgencyError: the daemon refused; by its code one of the classes of `agency.errors`.
+        """
+        target = self._path + path + _query(query or {})
+        content = None if body is None else encode(body)
+        sent = self._headers(content, wait_s, headers or {})
+        silence_s = self._timeout_s + (0 if wait_s is None else wait_s + WAIT_MARGIN_S)
+        connection = self._connect(silence_s)
+        try:
+            answer = self._exchange(connection, method, target, content, sent)
+        finally:
+            connection.close()
+        if answer.status >= 400 and answer.status not in accept:
+            raise make_error(answer.status, answer.body, answer.headers)
+        if not 200 <= answer.status < 300 and answer.status not in {304, *accept}:
+            raise DaemonUnreachable(self.url, f"what answers there says HTTP {answer.status}")
+        return answer
+
+    def _headers(
+        self, content: bytes | None, wait_s: float | None, more: Mapping[str, str]
+    ) -> dict[str, str]:
+        headers = {"Accept": "application/json", "User-Agent": f"agency/{VERSION}"}
+        headers["Connection"] = "close"
+        if content is not None:
+            headers["Content-Type"] = "application/json"
+        if self._token is not None:
+            headers["Authorization"] = f"Bearer {self._token}"
+        if wait_s is not None:
+            headers["Prefer"] = f"wait={max(0, round(wait_s))}"
+        return {**headers, **more}
+
+    def _connect(self, silence_s: float) -> http.client.HTTPConnection:
+        connection: http.client.HTTPConnection
+        if self._is_tls:
+            connection = http.client.HTTPSConnection(self._host, self._port, timeout=silence_s)
+        else:
+            connection = http.client.HTTPConnection(self._host, self._port, timeout=silence_s)
+        try:
+            connection.connect()
+        except (OSError, UnicodeError) as error:
+            connection.close()
+            raise DaemonUnreachable(self.url, _reason(error)) from error
+        return connection
+
+    def _exchange(
+        self,
+        connection: http.client.HTTPConnection,
+        method: str,
+        target: str,
+        content: bytes | None,
+        headers: Mapping[str, str],
+    ) -> Answer:
+        try:
+            try:
+                connection.request(method, target, content, dict(headers))
+            except (BrokenPipeError, ConnectionResetError):
+                # A daemon that refuses a large body answers and closes while it is still being
+                # sent; the answer says why.
+                response = connection.getresponse()
+            else:
+                response = connection.getresponse()
+            text = response.read(ANSWER_BYTES_MAX + 1)
+        except (OSError, http.client.HTTPException) as error:
+            raise AnswerLost(self.url, _reason(error)) from error
+        if len(text) > ANSWER_BYTES_MAX:
+            raise errors.LimitExceeded(
+                f"The answer of {self.url} has more than {ANSWER_BYTES_MAX} bytes.",
+                hint="Ask for less, for example with a smaller limit.",
+            )
+        names = {name.lower(): value for name, value in response.getheaders()}
+        return Answer(response.status, names, self._parse(response.status, names, text))
+
+    def _parse(self, status: int, headers: Mapping[str, str], text: bytes) -> Any:  # noqa: ANN401
+        if not text:
+            return None
+        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+        try:
+            if kind == "application/json" or kind.endswith("+json"):
+                return decode(text)
+        except NotJson as error:
+            raise AnswerLost(self.url, "the answer is not whole JSON") from error
+        if status >= 500:
+            # A proxy whose daemon is away.
+            raise DaemonUnreachable(self.url, f"what answers there says HTTP {status}")
+        raise DaemonUnreachable(
+            self.url, f"what answers there is not Agency (HTTP {status}, {kind or 'no type'})"
+        )
+
+    # --- the daemon ------------------------------------------------------------------------
+
+    def health(self) -> HealthDocument:
+        """Ask how the daemon is; an unhealthy one answers, too."""
+        return cast(HealthDocument, self.request("GET", "/health", accept=(503,)).body)
+
+    def definitions(self) -> list[DefinitionDocument]:
+        """List the workflows that can be run."""
+        body = self.request("GET", "/api/v1/definitions").body
+        return cast(list[DefinitionDocument], body["definitions"])
+
+    # --- work ------------------------------------------------------------------------------
+
+    def ask(
+        self,
+        message: str,
+        *,
+        max_steps: int | None = None,
+        session_id: str | None = None,
+        model: str | None = None,
+        wait_s: float | None = None,
+        idempotency_key: str | None = None,
+    ) -> dict[str, Any]:
+        """Give the agent a message.
+
+        Returns:
+            ``response``, ``steps_executed``, ``completed``, ``run_id``, ``session_id``, ``model``
+            and ``rehearsal``; or, when the run has not ended in time, ``run_id``, ``status`` and
+            ``waits`` without ``response``.
+        """
+        body = _given(message=message, max_steps=max_steps, session_id=session_id, model=model)
+        answer = self.request(
+            "POST",
+            "/api/v1/agent/process",
+            body=body,
+            wait_s=wait_s,
+            headers=_key(idempotency_key),
+        )
+        return cast(dict[str, Any], answer.body)
+
+    def start(
+        self,
+        workflow: str,
+        input: Any = None,  # noqa: ANN401  the word of the interface; JSON value
+        *,
+        name: str | None = None,
+        session_id: str | None = None,
+        timeout_s: float | None = None,
+        wait_s: float | None = None,
+        idempotency_key: str | None = None,
+    ) -> RunDocument:
+        """Start a run of a workflow; accepted is durable.
+
+        Raises:
+            WorkflowNotFound, InvalidInput, NameTaken, IdempotencyMismatch, SessionBusy, StoreFull.
+        """
+        body = _given(
+            workflow=workflow, input=input, name=name, session_id=session_id, timeout_s=timeout_s
+        )
+        answer = self.request(
+            "POST", "/api/v1/runs", body=body, wait_s=wait_s, headers=_key(idempotency_key)
+        )
+        return cast(RunDocument, answer.body)
+
+    # --- runs ------------------------------------------------------------------------------
+
+    def run(self, run_id: str, *, wait_s: float | None = None) -> RunDocument:
+        """Read a run; with ``wait_s`` when it has ended or needs somebody, at the latest then.
+
+        Raises:
+            RunNotFound: there is none.
+        """
+        answer = self.request("GET", f"/api/v1/runs/{_segment(run_id)}", wait_s=wait_s)
+        return cast(RunDocument, answer.body)
+
+    def run_named(self, name: str) -> RunDocument:
+        """Read the live run of that name, else the newest ended one.
+
+        Raises:
+            RunNotFound: there is none.
+        """
+        answer = self.request("GET", f"/api/v1/workflows/{_segment(name)}")
+        return cast(RunDocument, answer.body)
+
+    def changed_run(
+        self, run_id: str, etag: str | None, *, wait_s: float
+    ) -> tuple[RunDocument | None, str | None]:
+        """Read a run as soon as it differs from the state of ``etag``, after ``wait_s`` at most.
+
+        Returns:
+            The run and its new tag; or None and the old tag when nothing has changed.
+        """
+        answer = self.request(
+            "GET",
+            f"/api/v1/runs/{_segment(run_id)}",
+            wait_s=wait_s if etag else None,
+            headers={"If-None-Match": etag} if etag else {},
+        )
+        if answer.status == 304:
+            return None, etag
+        return cast(RunDocument, answer.body), answer.etag
+
+    def runs(
+        self,
+        *,
+        status: Sequence[str] = (),
+        workflow: str | None = None,
+        name: str | None = None,
+        session_id: str | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> Page[RunDocument]:
+        """List runs, newest first."""
+        return self._page(
+            "/api/v1/runs",
+            "runs",
+            status=status,
+            workflow=workflow,
+            name=name,
+            session_id=session_id,
+            limit=limit,
+            cursor=cursor,
+        )
+
+    def steps(
+        self, run_id: str, *, cursor: str | None = None, limit: int | None = None
+    ) -> Page[StepDocument]:
+        """Read a page of a run's journal, oldest first."""
+        path = f"/api/v1/runs/{_segment(run_id)}/steps"
+        return self._page(path, "steps", cursor=cursor, limit=limit)
+
+    def cancel(self, run_id: str, *, reason: str | None = None) -> RunDocument:
+        """Cancel a run and its descendants; its status says whether it has ended yet.
+
+        Raises:
+            RunNotFound, RunEnded.
+        """
+        path = f"/api/v1/runs/{_segment(run_id)}/cancel"
+        return cast(RunDocument, self.request("POST", path, body=_given(reason=reason)).body)
+
+    def send(
+        self,
+        run_id: str,
+        name: str,
+        payload: Any = None,  # noqa: ANN401  JSON value
+    ) -> dict[str, Any]:
+        """Send an event to a run; it is kept until the run takes it.
+
+        Raises:
+            RunNotFound, RunEnded.
+        """
+        path = f"/api/v1/runs/{_segment(run_id)}/events"
+        body = {"name": name, "payload": payload}
+        return cast(dict[str, Any], self.request("POST", path, body=body).body)
+
+    # --- snapshots -------------------------------------------------------------------------
+
+    def snapshots(
+        self,
+        *,
+        workflow_id: str | None = None,
+        reason: str | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> Page[SnapshotDocument]:
+        """List snapshots, newest first; ``workflow_id`` is the name of a run."""
+        return self._page(
+            "/api/v1/workflows/snapshots",
+            "snapshots",
+            workflow_id=workflow_id,
+            reason=reason,
+            limit=limit,
+            cursor=cursor,
+        )
+
+    def snapshot(self, snapshot_id: str) -> SnapshotDocument:
+        """Read one snapshot.
+
+        Raises:
+            SnapshotNotFound: there is none.
+        """
+        path = f"/api/v1/workflows/snapshots/{_segment(snapshot_id)}"
+        return cast(SnapshotDocument, self.request("GET", path).body)
+
+    def resume(
+        self,
+        snapshot_id: str,
+        *,
+        wait: str | None = None,
+        input: Any = None,  # noqa: ANN401  the word of the interface; JSON value
+        has_input: bool = False,
+        wait_s: float | None = None,
+    ) -> dict[str, Any]:
+        """Answer a wait of a suspended run, so that it goes on.
+
+        Returns:
+            ``run_id``, ``status``, ``completed``, ``steps_executed`` and ``response`` if any.
+
+        Raises:
+            SnapshotNotFound, SnapshotSpent, WaitNotFound, WaitAmbiguous, AnswerNeeded,
+            WaitNotAnswerable, WaitTaken, InvalidInput.
+        """
+        body = _given(snapshot_id=snapshot_id, wait=wait)
+        if has_input:
+            body["input"] = input
+        answer = self.request("POST", "/api/v1/workflows/resume", body=body, wait_s=wait_s)
+        return cast(dict[str, Any], answer.body)
+
+    def delete_snapshot(self, snapshot_id: str, *, cancel: bool = False) -> None:
+        """Delete a snapshot; with ``cancel`` the live run that it belongs to is cancelled first.
+
+        Raises:
+            SnapshotNotFound, SnapshotLive.
+        """
+        path = f"/api/v1/workflows/snapshots/{_segment(snapshot_id)}"
+        self.request("DELETE", path, query={"cancel": "true" if cancel else None})
+
+    # --- tokens ----------------------------------------------------------------------------
+
+    def tokens(self) -> list[TokenDocument]:
+        """List the tokens that work, oldest first."""
+        return cast(list[TokenDocument], self.request("GET", "/api/v1/tokens").body["tokens"])
+
+    def make_token(self, name: str) -> NewTokenDocument:
+        """Make a token; its secret is in the answer and never shown again.
+
+        Raises:
+            TokenNameTaken: a token that works has the name.
+        """
+        answer = self.request("POST", "/api/v1/tokens", body={"name": name})
+        return cast(NewTokenDocument, answer.body)
+
+    def revoke_token(self, name: str) -> None:
+        """Revoke a token; it stops working at once.
+
+        Raises:
+            TokenNotFound: no token that works has the name.
+        """
+        self.request("DELETE", f"/api/v1/tokens/{_segment(name)}")
+
+    def _page(self, path: str, member: str, **query: object) -> Page[Any]:
+        body = self.request("GET", path, query=query).body
+        return Page(body[member], body.get("next_cursor"))
+
+
+# --- errors --------------------------------------------------------------------------------
+
+
+def make_error(status: int, body: Any, headers: Mapping[str, str]) -> AgencyError:  # noqa: ANN401
+    """Turn a problem document into the error that the daemon raised.
+
+    A code that this client does not know, of a newer daemon perhaps, becomes the first-level class
+    that fits the status.
+    """
+    document: Mapping[str, Any] = body if isinstance(body, dict) else {}
+    code = str(document.get("code") or "")
+    kind = _class_by_code().get(code) or _class_by_status(status)
+    message = document.get("detail") or document.get("message") or document.get("title")
+    error = kind.__new__(kind)
+    # Not the class's own __init__: each has its own arguments, and makes the message from them.
+    AgencyError.__init__(
+        error, str(message or f"The daemon answered HTTP {status}."), hint=document.get("hint")
+    )
+    fields = vars(error)
+    for name, value in document.items():
+        if name not in _MEMBERS_OF_A_PROBLEM and not name.startswith("_"):
+            fields[name] = value
+    if isinstance(error, InvalidInput):
+        fields["_faults"] = tuple(map(_fault, document.get("errors") or ()))
+    if isinstance(error, errors.Unavailable):
+        retry_after = headers.get("retry-after", "")
+        fields["retry_after_s"] = float(retry_after) if retry_after.isdecimal() else None
+    fields["_problem"] = Problem(status, code, str(document.get("correlationId") or ""))
+    return error
+
+
+def _fault(document: Mapping[str, Any]) -> Fault:
+    return Fault(
+        where=str(document.get("pointer") or ""),
+        what=str(document.get("detail") or ""),
+        hint=str(document.get("hint") or ""),
+    )
+
+
+@cache
+def _class_by_code() -> Mapping[str, type[AgencyError]]:
+    found: dict[str, type[AgencyError]] = {}
+    classes = [AgencyError]
+    while classes:
+        kind = classes.pop()
+        found[kind.code] = kind
+        classes.extend(kind.__subclasses__())
+    return found
+
+
+def _class_by_status(status: int) -> type[AgencyError]:
+    match status:
+        case 401 | 403:
+            return errors.Forbidden
+        case 404 | 410:
+            return errors.NotFound
+        case 409 | 412:
+            return errors.Conflict
+        case 413 | 429 | 507:
+            return errors.LimitExceeded
+        case 502 | 504:
+            return errors.Failed
+        case 503:
+            return errors.Unavailable
+        case _ if status < 500:
+            return InvalidInput
+        case _:
+            return AgencyError
+
+
+# --- parts of requests ---------------------------------------------------------------------
+
+
+def _parse_url(url: str) -> tuple[bool, str, int | None, str]:
+    def refuse(why: str) -> NoReturn:
+        raise InvalidInput(
+            f"The address {url!r} is not one of a daemon: {why}.",
+            hint="Write it as http://127.0.0.1:8080.",
+        )
+
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        refuse(str(error))
+    if parts.scheme not in {"http", "https"}:
+        refuse("it does not begin with http:// or https://")
+    if not parts.hostname:
+        refuse("it names no host")
+    if parts.username is not None:
+        refuse("it holds a user name; tokens are given apart")
+    if parts.query or parts.fragment:
+        refuse("it has a query or a fragment")
+    return parts.scheme == "https", parts.hostname, port, parts.path.rstrip("/")
+
+
+def _query(values: Mapping[str, object]) -> str:
+    given = {name: value for name, value in values.items() if value is not None}
+    text = urlencode(given, doseq=True)
+    return f"?{text}" if text else ""
+
+
+def _segment(text: str) -> str:
+    return quote(text, safe="")
+
+
+def _given(**members: Any) -> dict[str, Any]:  # noqa: ANN401  JSON values
+    return {name: value for name, value in members.items() if value is not None}
+
+
+def _key(idempotency_key: str | None) -> dict[str, str]:
+    return {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
+
+
+def _reason(error: Exception) -> str:
+    """Say in a few words why a connection failed, without the number of the system's error."""
+    if isinstance(error, TimeoutError):
+        return "it did not answer in time"
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return text[:1].lower() + text[1:]
