@@ -1,7 +1,7 @@
 """The schema as a list: what each setting is called, takes and means.
 
-Loading, `agency config show`, ``config.toml`` and the reference page all read this list, and it reads
-nothing but `agency.config.schema`.
+Loading, `agency config show`, ``config.toml`` and the reference page all read this list, and it
+reads nothing but `agency.config.schema`.
 """
 
 from __future__ import annotations

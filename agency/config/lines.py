@@ -1,7 +1,8 @@
 """On which line of a TOML text a key stands, because the parser does not say.
 
-A small scanner that follows strings, comments and brackets, and nothing else. It is used on texts that
-the parser has accepted, so it need not refuse anything; a key that it misses costs a line number.
+A small scanner that follows strings, comments and brackets, and nothing else. It is used on texts
+that the parser has accepted, so it need not refuse anything; a key that it misses costs a line
+number.
 """
 
 from __future__ import annotations
@@ -27,12 +28,11 @@ def find_lines(text: str) -> Mapping[Path, int]:
     """
     found: dict[Path, int] = {}
     table: Path = ()
-    for line, keys, is_header in _statements(text):
-        path = keys if is_header else table + keys
-        if is_header:
-            table = keys
-        for length in range(len(table) + 1 if not is_header else 1, len(path) + 1):
-            found.setdefault(path[:length], line)
+    for statement in _statements(text):
+        keys = tuple(statement.keys)
+        table, path = (keys, keys) if statement.is_header else (table, table + keys)
+        for length in range(1, len(path) + 1):
+            found.setdefault(path[:length], statement.line)
     return found
 
 
@@ -45,33 +45,51 @@ def line_of(path: Path, lines: Mapping[Path, int]) -> int:
     return 0
 
 
-def _statements(text: str) -> Iterator[tuple[int, Path, bool]]:
-    """Go through the headers and assignments: line, keys, and whether it is a header."""
-    line, started, depth = 1, 1, 0
-    keys: list[str] = []
-    is_header = is_value = False
+class _Statement:
+    """A header or an assignment, as far as it has been read."""
+
+    def __init__(self) -> None:
+        self.line = 0
+        self.keys: list[str] = []
+        self.is_header = False
+        self._is_value = False
+        self._depth = 0
+
+    @property
+    def is_open(self) -> bool:
+        """Inside an array or inline table, where a line's end ends nothing."""
+        return self._depth > 0
+
+    def take_mark(self, mark: str) -> None:
+        if mark == "=":
+            self._is_value = True
+        elif mark in "[{":
+            self._depth += self._is_value
+            self.is_header = self.is_header or not (self._is_value or self.keys)
+        elif mark in "]}":
+            self._depth -= self._is_value
+
+    def take_word(self, word: str, line: int) -> None:
+        if not self._is_value:
+            self.line = self.line or line
+            self.keys.append(word)
+
+
+def _statements(text: str) -> Iterator[_Statement]:
+    line, statement = 1, _Statement()
     for piece in _PIECE.finditer(text):
         kind, content = piece.lastgroup, piece.group()
-        if kind == "line" and depth == 0:
-            if keys and (is_header or is_value):
-                yield started, tuple(keys), is_header
-            keys, is_header, is_value = [], False, False
-        elif kind == "mark" and content in "[{":
-            if not is_value and not keys:
-                is_header = True
-            elif is_value:
-                depth += 1
-        elif kind == "mark" and content in "]}":
-            depth -= 1 if is_value and depth else 0
-        elif kind == "mark" and content == "=":
-            is_value = True
-        elif kind in {"word", "text"} and not is_value:
-            if not keys:
-                started = line
-            keys.append(_unquote(content) if kind == "text" else content)
+        if kind == "line" and not statement.is_open:
+            if statement.keys:
+                yield statement
+            statement = _Statement()
+        elif kind == "mark":
+            statement.take_mark(content)
+        elif kind in {"word", "text"}:
+            statement.take_word(_unquote(content) if kind == "text" else content, line)
         line += content.count("\n")
-    if keys and (is_header or is_value):
-        yield started, tuple(keys), is_header
+    if statement.keys:
+        yield statement
 
 
 def _unquote(content: str) -> str:

@@ -146,7 +146,7 @@ class Llm:
     )
     rehearsal_script: str = setting(
         "",
-        "File with scripted answers for rehearsal; relative to the configuration; empty for its own.",
+        "File with scripted answers for rehearsal; empty for its own.",
         form="path",
     )
     system_prompt: str = setting(

@@ -1,0 +1,312 @@
+"""Read the settings: defaults, then the file, then the environment, then the command line.
+
+All faults are found before any is reported, each with the place where it was written.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from agency.config import catalogue, places
+from agency.config.catalogue import Setting
+from agency.config.lines import find_lines, line_of
+from agency.config.schema import Settings
+from agency.config.values import Unsuitable, check, read
+from agency.core.suggestions import nearest
+from agency.errors import ConfigurationInvalid, Fault
+
+FILE_NAME = "config.toml"
+"""Taken from the current directory when no other file is named, if it is there."""
+
+FILE_BYTES_MAX = 1 << 20
+"""A larger file is not a configuration but a mistake, and is not read."""
+
+FLAGS: Mapping[str, str] = {
+    "server.host": "--host",
+    "server.port": "--port",
+    "server.data_dir": "--data-dir",
+    "logging.level": "--log-level",
+}
+"""Settings that the command line can set, and how they are called there."""
+
+_PREFIX = "AGENCY_"
+
+
+class Source(StrEnum):
+    """Where a value comes from; a later one wins over an earlier one."""
+
+    DEFAULT = "default"
+    FILE = "file"
+    ENVIRONMENT = "environment"
+    FLAG = "flag"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where one value comes from.
+
+    Attributes:
+        place: ``config.toml:12``, the variable's or the flag's name; empty for a default.
+    """
+
+    source: Source
+    place: str = ""
+
+    def __str__(self) -> str:
+        match self.source:
+            case Source.DEFAULT:
+                return "default"
+            case Source.FILE:
+                return self.place
+            case Source.ENVIRONMENT:
+                return f"env {self.place}"
+            case Source.FLAG:
+                return f"flag {self.place}"
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What was read.
+
+    Attributes:
+        settings: Checked; paths in it are absolute and the database has its place.
+        origins: By name, ``server.host``; all settings are in it.
+        path: The file, absolute; None when there was none.
+    """
+
+    settings: Settings
+    origins: Mapping[str, Origin]
+    path: Path | None
+
+
+def load(
+    path: Path | None,
+    *,
+    environ: Mapping[str, str],
+    flags: Mapping[str, str] | None = None,
+    current: Path | None = None,
+) -> Loaded:
+    """Read all settings.
+
+    Args:
+        path: File that must exist; None takes ``CONFIG_PATH``, else ``config.toml`` in the current
+            directory if it is there, else no file.
+        environ: Environment variables.
+        flags: Values from the command line by the settings' names; they win.
+        current: Directory that relative paths on the command line and in the environment start
+            from; None for the process's own.
+
+    Raises:
+        ConfigurationInvalid: something is wrong; ``faults`` lists all of it.
+    """
+    here = current or Path.cwd()
+    file = _choose_file(path, environ, here)
+    reading = _Reading()
+    if file is not None:
+        reading.take_file(file, shown=_show(file, here))
+    reading.take_environment(environ)
+    reading.take_flags(flags or {})
+    base = file.parent if file is not None else here
+    return _build(reading, file, base=base, here=here, home=environ.get("HOME", ""))
+
+
+def _choose_file(path: Path | None, environ: Mapping[str, str], here: Path) -> Path | None:
+    if path is None and environ.get("CONFIG_PATH"):
+        path = Path(environ["CONFIG_PATH"])
+    if path is not None:
+        return here / path
+    usual = here / FILE_NAME
+    return usual if usual.exists() else None
+
+
+def _show(file: Path, here: Path) -> str:
+    return str(file.relative_to(here)) if file.is_relative_to(here) else str(file)
+
+
+class _Reading:
+    """Values and faults, collected source by source."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {
+            name: setting.default for name, setting in catalogue.settings().items()
+        }
+        self.origins = dict.fromkeys(self.values, Origin(Source.DEFAULT))
+        self._faults: list[Fault] = []
+
+    def raise_faults(self) -> None:
+        """Raise everything that was wrong so far, if anything was."""
+        if self._faults:
+            number = len(self._faults)
+            word = "one fault" if number == 1 else f"{number} faults"
+            raise ConfigurationInvalid(f"The configuration has {word}.", faults=self._faults)
+
+    def fault(self, where: str, what: str, hint: str = "") -> None:
+        self._faults.append(Fault(where, what, hint))
+
+    # --- the file
+
+    def take_file(self, file: Path, *, shown: str) -> None:
+        text = self._read_text(file, shown)
+        if text is None:
+            return
+        # Imported late: `agency --version` does not read a file.
+        import tomli
+
+        try:
+            document = tomli.loads(text)
+        except tomli.TOMLDecodeError as error:
+            self.fault(f"{shown}:{error.lineno}", f"This is not TOML: {error.msg}.")
+            return
+        lines = find_lines(text)
+        sections = catalogue.sections()
+        for section, table in document.items():
+            where = f"{shown}:{line_of((section,), lines)} {section}"
+            if section not in sections:
+                self.fault(where, *_no_section(section))
+            elif not isinstance(table, dict):
+                self.fault(where, f"[{section}] must be a section, and is {table!r}.")
+            else:
+                for key, value in table.items():
+                    line = line_of((section, key), lines)
+                    self._take_entry(f"{section}.{key}", value, f"{shown}:{line}")
+
+    def _read_text(self, file: Path, shown: str) -> str | None:
+        try:
+            status = file.stat()
+            if not stat.S_ISREG(status.st_mode):
+                self.fault(shown, "This is not a file.")
+                return None
+            if status.st_size > FILE_BYTES_MAX:
+                self.fault(shown, f"The file has more than {FILE_BYTES_MAX} bytes.")
+                return None
+            content = file.read_bytes()
+        except OSError as error:
+            self.fault(shown, f"The file cannot be read: {error.strerror}.")
+            return None
+        try:
+            # Some editors begin a file with a byte order mark, which TOML does not know.
+            return content.decode("utf-8-sig").replace("\r\n", "\n")
+        except UnicodeDecodeError as error:
+            line = content[: error.start].count(b"\n") + 1
+            self.fault(f"{shown}:{line}", "The file must be written in UTF-8.")
+            return None
+
+    def _take_entry(self, name: str, value: object, place: str) -> None:
+        setting = catalogue.settings().get(name)
+        if setting is None:
+            self.fault(f"{place} {name}", *_no_setting(name))
+            return
+        self._take(setting, Origin(Source.FILE, place), f"{place} {name}", value, is_text=False)
+
+    # --- environment and command line
+
+    def take_environment(self, environ: Mapping[str, str]) -> None:
+        known = set()
+        for setting in catalogue.settings().values():
+            known.add(setting.variables[0])
+            for variable in setting.variables:
+                text = environ.get(variable)
+                # Other programs' variables (HOST, PORT) count as absent when they are empty.
+                if text is None or (not text and variable in setting.aliases):
+                    continue
+                self._take(setting, Origin(Source.ENVIRONMENT, variable), variable, text)
+                break
+        for variable in sorted(environ):
+            is_ours = variable.startswith(_PREFIX) and "__" in variable
+            if is_ours and variable not in known:
+                likely = nearest(variable, known)
+                hint = f"Did you mean {likely}?" if likely else ""
+                self.fault(variable, "No setting has this environment variable.", hint)
+
+    def take_flags(self, flags: Mapping[str, str]) -> None:
+        for name, text in flags.items():
+            flag = FLAGS.get(name, name)
+            self._take(catalogue.settings()[name], Origin(Source.FLAG, flag), flag, text)
+
+    def _take(
+        self,
+        setting: Setting,
+        origin: Origin,
+        where: str,
+        value: Any,  # noqa: ANN401  whatever was written
+        *,
+        is_text: bool = True,
+    ) -> None:
+        try:
+            accepted = read(setting, value) if is_text else check(setting, value)
+        except Unsuitable as error:
+            self.fault(where, error.what, error.hint)
+            return
+        self.values[setting.name] = accepted
+        self.origins[setting.name] = origin
+
+
+def _no_section(section: str) -> tuple[str, str]:
+    what = f"There is no section [{section}]."
+    likely = nearest(section, catalogue.sections())
+    if likely:
+        return what, f"Did you mean [{likely}]?"
+    return what, _elsewhere(section)
+
+
+def _no_setting(name: str) -> tuple[str, str]:
+    section, key = name.split(".", 1)
+    what = f"There is no setting {key!r} in [{section}]."
+    own = [one.key for one in catalogue.settings().values() if one.section == section]
+    likely = nearest(key, own)
+    return what, f"Did you mean {likely!r}?" if likely else _elsewhere(key)
+
+
+def _elsewhere(key: str) -> str:
+    """Say in which section the key would be known."""
+    homes = [f"[{one.section}]" for one in catalogue.settings().values() if one.key == key]
+    return f"{key!r} is a setting of {' and '.join(homes)}." if homes else ""
+
+
+def _build(reading: _Reading, file: Path | None, *, base: Path, here: Path, home: str) -> Loaded:
+    values, origins = reading.values, reading.origins
+    for setting in catalogue.settings().values():
+        if setting.form != "path":
+            continue
+        source = origins[setting.name].source
+        # What is typed is meant from where one stands; what is written, from where it stands.
+        start = here if source in {Source.ENVIRONMENT, Source.FLAG} else base
+        values[setting.name] = places.make_absolute(values[setting.name], start, home=home)
+    _place_database(reading, home=home)
+    reading.raise_faults()
+    sections = {
+        section: record(
+            **{
+                one.key: values[one.name]
+                for one in catalogue.settings().values()
+                if one.section == section
+            }
+        )
+        for section, record in catalogue.sections().items()
+    }
+    return Loaded(Settings(**sections), origins, file)
+
+
+def _place_database(reading: _Reading, *, home: str) -> None:
+    values, origins = reading.values, reading.origins
+    named = "store.url" if values["store.url"] else "memory.database_url"
+    if values[named]:
+        values["store.url"] = values[named]
+        origins["store.url"] = origins[named]
+    try:
+        database = places.find_database(
+            values["store.url"] or places.DATABASE, Path(values["server.data_dir"]), home=home
+        )
+    except Unsuitable as error:
+        reading.fault(_where(named, origins[named]), error.what, error.hint)
+    else:
+        values["store.url"] = places.make_url(database)
+
+
+def _where(name: str, origin: Origin) -> str:
+    return f"{origin.place} {name}" if origin.source is Source.FILE else origin.place
