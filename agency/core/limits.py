@@ -26,3 +26,6 @@ TIMER_REREAD_S = 30.0
 
 JSON_DEPTH_MAX = 128
 """Nesting of a request body: deeper ones are refused before they are walked."""
+
+BODY_READ_S = 30.0
+"""A request's body has come within this time: slower senders would hold connections for nothing."""

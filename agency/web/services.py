@@ -9,17 +9,10 @@ from datetime import datetime
 from agency.config.schema import Settings
 from agency.core.clock import Clock
 from agency.domain.run import RunStatus
+from agency.engine.registry import LoadFailure
 from agency.engine.runs import Runs
 from agency.ports.model import Provider
 from agency.ports.store import SessionStore, TokenStore
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadFailure:
-    """A module of workflows that could not be loaded. ``message`` is one line."""
-
-    path: str
-    message: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

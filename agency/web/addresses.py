@@ -1,0 +1,24 @@
+"""Where things are: the paths that answers and problems point to."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+DOCS = "/docs"
+
+
+def run_path(run_id: str) -> str:
+    return f"/api/v1/runs/{run_id}"
+
+
+def workflow_path(name: str) -> str:
+    return f"/api/v1/workflows/{quote(name, safe='')}"
+
+
+def snapshot_path(snapshot_id: str) -> str:
+    return f"/api/v1/workflows/snapshots/{snapshot_id}"
+
+
+def problem_type(code: str) -> str:
+    """Where the daemon itself explains a problem. Source: RFC 9457, section 3.1.1."""
+    return f"{DOCS}#problem-{code}"

@@ -1,0 +1,47 @@
+"""Requests that wait for a run: bounded in time, and cut short when the daemon stops."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp import web
+
+from agency.engine.runs import Runs
+from agency.ports.store import RunDetail
+
+
+class Patience:
+    """All the requests that wait now."""
+
+    def __init__(self) -> None:
+        self._bounds: set[asyncio.Timeout] = set()
+        self._is_over = False
+
+    async def wait_for(self, runs: Runs, run_id: str, *, timeout_s: float) -> RunDetail:
+        """Read a run when it has ended or is suspended, or ``timeout_s`` is over, or we stop.
+
+        Raises:
+            RunNotFound: there is none.
+        """
+        if timeout_s <= 0 or self._is_over:
+            return await runs.get(run_id)
+        # A second more than the wait itself has, so that the bound only counts when we stop.
+        bound = asyncio.timeout(timeout_s + 1.0)
+        self._bounds.add(bound)
+        try:
+            async with bound:
+                return await runs.wait(run_id, timeout_s=timeout_s)
+        except TimeoutError:
+            return await runs.get(run_id)
+        finally:
+            self._bounds.discard(bound)
+
+    async def end(self, _: web.Application) -> None:
+        """Let nobody wait any longer; called when the server begins to close."""
+        self._is_over = True
+        now = asyncio.get_running_loop().time()
+        for bound in tuple(self._bounds):
+            bound.reschedule(now)
+
+
+PATIENCE = web.AppKey("patience", Patience)

@@ -1,0 +1,218 @@
+"""Problem documents: what a caller reads when a request did not succeed.
+
+Source: RFC 9457. The members ``success``, ``error``, ``message``, ``correlationId`` and
+``timestamp`` are those of the guides' own error bodies, as extension members.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+from agency import errors
+from agency.core import json
+from agency.core.clock import to_text
+from agency.core.context import CORRELATION_ID
+from agency.errors import AgencyError, Fault
+from agency.web.addresses import problem_type, run_path, snapshot_path
+from agency.web.answers import SERVICES
+
+MEDIA_TYPE = "application/problem+json"
+
+STATUSES: Mapping[type[AgencyError], int] = {
+    errors.AgencyError: 500,
+    errors.InvalidInput: 422,
+    errors.NotFound: 404,
+    errors.Conflict: 409,
+    errors.Forbidden: 403,
+    errors.LimitExceeded: 413,
+    errors.Unavailable: 503,
+    errors.Failed: 502,
+    errors.Corrupt: 500,
+    # configuration and start
+    errors.ConfigurationInvalid: 500,
+    errors.DataDirectoryLocked: 500,
+    errors.NetworkFileSystem: 500,
+    errors.SchemaNewer: 500,
+    errors.MigrationChanged: 500,
+    errors.StoreBroken: 500,
+    errors.StoreFull: 507,
+    errors.ShuttingDown: 503,
+    errors.DaemonUnreachable: 503,
+    # access
+    errors.TokenMissing: 401,
+    errors.TokenRefused: 401,
+    errors.HostRefused: 403,
+    errors.OriginRefused: 403,
+    errors.TokenNotFound: 404,
+    errors.TokenNameTaken: 409,
+    # requests at the doors
+    errors.BodyMalformed: 400,
+    errors.BodyTooLarge: 413,
+    errors.BodyLate: 408,
+    errors.ContentTypeRefused: 415,
+    errors.PathNotFound: 404,
+    errors.MethodNotAllowed: 405,
+    errors.RequestRefused: 400,
+    errors.InternalError: 500,
+    # runs
+    errors.WorkflowNotFound: 404,
+    errors.RunNotFound: 404,
+    errors.SnapshotNotFound: 404,
+    errors.NameTaken: 409,
+    errors.IdempotencyMismatch: 422,
+    errors.SessionBusy: 409,
+    errors.RunEnded: 409,
+    errors.RunNotSuspended: 409,
+    errors.SnapshotSpent: 409,
+    errors.SnapshotLive: 409,
+    errors.WaitNotFound: 422,
+    errors.WaitAmbiguous: 422,
+    errors.AnswerNeeded: 422,
+    errors.WaitNotAnswerable: 409,
+    errors.WaitTaken: 409,
+    errors.Fenced: 409,
+    errors.JournalFull: 422,
+    errors.ValueTooLarge: 413,
+    # what authors of workflows meet: the request was right, the work behind it was not
+    errors.StepFailed: 502,
+    errors.WaitTimedOut: 504,
+    errors.NotDone: 502,
+    errors.Permanent: 502,
+    errors.ForeignTask: 502,
+    errors.StepNameTaken: 502,
+    errors.WaitInsideTimeout: 502,
+    # models
+    errors.ModelUnavailable: 503,
+    errors.ModelInterrupted: 502,
+    errors.ModelBusy: 503,
+    errors.ModelCrashed: 502,
+    errors.ModelTimedOut: 504,
+    errors.ModelNotFound: 422,
+    errors.ModelRefused: 502,
+    errors.ContextTooLong: 422,
+    errors.ModelReplyBroken: 502,
+}
+"""HTTP status of each class of error. A class that is missing has its parent's."""
+
+_MEMBERS = frozenset(
+    {
+        "type", "title", "status", "detail", "instance", "success", "error", "message",
+        "correlationId", "timestamp", "hint", "code", "errors", "links",
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """What is to be told. ``data`` are further members, JSON types only."""
+
+    status: int
+    code: str
+    detail: str
+    hint: str = ""
+    faults: Sequence[Fault] = ()
+    data: Mapping[str, Any] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def status_of(error: type[AgencyError]) -> int:
+    """Find the HTTP status of a class of errors: its own, or its nearest parent's."""
+    for known in error.__mro__:
+        if known in STATUSES:
+            return STATUSES[known]
+    raise AssertionError(error)
+
+
+def title_of(code: str) -> str:
+    """Make the short title of a kind of problem, the same each time it occurs."""
+    return code.replace("_", " ").capitalize()
+
+
+def problem_of(error: AgencyError) -> Problem:
+    """Turn an error into what is told about it."""
+    return Problem(
+        status=status_of(type(error)),
+        code=error.code,
+        detail=error.message,
+        hint=error.hint,
+        faults=error.faults if isinstance(error, errors.InvalidInput) else (),
+        data=error.data,
+        headers=_headers_of(error),
+    )
+
+
+def problem_answer(problem: Problem, request: web.Request) -> web.Response:
+    """Answer a request with a problem document."""
+    document = _document(
+        problem,
+        instance=request.rel_url.raw_path,
+        timestamp=to_text(request.app[SERVICES].clock.now()),
+    )
+    headers = {"Content-Type": MEDIA_TYPE, "Cache-Control": "no-store", **problem.headers}
+    return web.Response(body=json.encode(document), status=problem.status, headers=headers)
+
+
+def _document(problem: Problem, *, instance: str, timestamp: str) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "type": problem_type(problem.code),
+        "title": title_of(problem.code),
+        "status": problem.status,
+        "detail": problem.detail,
+        "instance": instance,
+        "code": problem.code,
+        "success": False,
+        "error": problem.code,
+        "message": problem.detail,
+        "correlationId": CORRELATION_ID.get(),
+        "timestamp": timestamp,
+    }
+    if problem.hint:
+        document["hint"] = problem.hint
+    if problem.faults:
+        document["errors"] = [
+            {"pointer": fault.where, "detail": fault.what, "hint": fault.hint}
+            for fault in problem.faults
+        ]
+    # The status of a run may not pass for the status of the answer.
+    further = {"run_status" if name == "status" else name: v for name, v in problem.data.items()}
+    document.update((name, v) for name, v in further.items() if name not in _MEMBERS)
+    if links := _links(further):
+        document["links"] = links
+    return document
+
+
+def _links(data: Mapping[str, Any]) -> dict[str, str]:
+    links = {}
+    if isinstance(run_id := data.get("run_id"), str):
+        links["run"] = run_path(run_id)
+    if isinstance(newest := data.get("newest"), str):
+        links["newest"] = snapshot_path(newest)
+    return links
+
+
+def _headers_of(error: AgencyError) -> dict[str, str]:
+    if isinstance(error, errors.Unavailable) and error.retry_after_s is not None:
+        return {"Retry-After": str(max(1, round(error.retry_after_s)))}
+    if isinstance(error, errors.TokenMissing):
+        return {"WWW-Authenticate": 'Bearer realm="agency"'}
+    if isinstance(error, errors.TokenRefused):
+        return {"WWW-Authenticate": 'Bearer realm="agency", error="invalid_token"'}
+    if isinstance(error, errors.MethodNotAllowed):
+        return {"Allow": ", ".join(error.allowed)}
+    if isinstance(error, errors.ContentTypeRefused):
+        return {"Accept": "application/json"}
+    return {}
+
+
+def codes_by_status(kinds: Iterable[type[AgencyError]]) -> dict[int, list[str]]:
+    """Group kinds of errors by the status that they are answered with, for the API's document."""
+    grouped: dict[int, list[str]] = {}
+    for kind in kinds:
+        codes = grouped.setdefault(status_of(kind), [])
+        if kind.code not in codes:
+            codes.append(kind.code)
+    return dict(sorted(grouped.items()))
