@@ -131,6 +131,65 @@ class DataDirectoryLocked(Conflict):
         self.pid = pid
 
 
+class AlreadyRunning(Conflict):
+    """Another daemon holds the pid file."""
+
+    code = "already_running"
+
+    def __init__(self, path: str, pid: int | None) -> None:
+        holder = f"process id {pid}" if pid else "a process that is just starting"
+        super().__init__(
+            f"A daemon is running already: {holder} holds the pid file {path!r}.",
+            hint=f"Stop it with `kill {pid}`, or name another --pid-file." if pid else None,
+        )
+        self.path = path
+        self.pid = pid
+
+
+class PortTaken(Conflict):
+    """Another process listens on the port. ``holder`` says which, if that can be told."""
+
+    code = "port_taken"
+    hint = "Stop it, or choose another port with --port."
+
+    def __init__(self, host: str, port: int, holder: str) -> None:
+        by = f" by {holder}" if holder else ""
+        super().__init__(f"The port {port} on {host!r} is taken{by}.")
+        self.host = host
+        self.port = port
+        self.holder = holder
+
+
+class AddressUnusable(InvalidInput):
+    code = "address_unusable"
+    hint = "Name an address of this machine with --host, and a port from 1024 on with --port."
+
+    def __init__(self, host: str, port: int, reason: str) -> None:
+        super().__init__(f"The daemon cannot listen on {host!r}, port {port}: {reason}.")
+        self.host = host
+        self.port = port
+
+
+class BindRefused(InvalidInput):
+    """Others could reach the daemon, and nothing would tell them apart from its owner."""
+
+    code = "bind_refused"
+    hint = "Make a token first: `agency token new NAME`."
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} opens the daemon to others, and no API token is configured.")
+
+
+class PlaceNotWritable(Failed):
+    code = "place_not_writable"
+    hint = "Choose another place, or give this user the right to write there."
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"The daemon cannot write {path!r}: {reason}.")
+        self.path = path
+        self.reason = reason
+
+
 class NetworkFileSystem(InvalidInput):
     code = "network_file_system"
     hint = "Put the data directory on a local disk: file locks and syncs are not safe on this one."
@@ -559,9 +618,11 @@ class StepFailed(Failed):
         error_class: Class name of the original exception, for example ``ValueError``.
         details: JSON value that came with the failure, or None.
         step: Key of the step.
+        is_permanent: No retry can mend it.
     """
 
     code = "step_failed"
+    is_permanent: bool = False
 
     def __init__(
         self,
@@ -689,8 +750,22 @@ class ModelRefused(Failed):
 
 
 class ContextTooLong(LimitExceeded):
+    """The prompt does not fit. The two counts of tokens are None when the server named none."""
+
     code = "context_too_long"
     hint = "Raise [llm] num_ctx, shorten the message, or start a new session."
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        prompt_tokens: int | None = None,
+        context_tokens: int | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.prompt_tokens = prompt_tokens
+        self.context_tokens = context_tokens
 
 
 class ModelReplyBroken(Failed):
