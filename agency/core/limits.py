@@ -29,3 +29,6 @@ JSON_DEPTH_MAX = 128
 
 BODY_READ_S = 30.0
 """A request's body has come within this time: slower senders would hold connections for nothing."""
+
+SLOW_REQUEST_S = 5.0
+"""A reading request that took longer is logged even when others are not."""

@@ -129,7 +129,7 @@ class Access:
         return found
 
     def _is_ours(self, name: str) -> bool:
-        return bool(name) and (name in self._names or (self._is_local and is_loopback(name)))
+        return bool(name) and (name in self._names or is_loopback(name))
 
     def _is_own_origin(self, origin: str, host: str) -> bool:
         try:

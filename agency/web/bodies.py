@@ -25,7 +25,9 @@ class Body(BaseModel):
 _Model = TypeVar("_Model", bound=Body)
 
 
-async def read_body(request: web.Request, model: type[_Model], *, may_be_empty: bool = False) -> _Model:
+async def read_body(
+    request: web.Request, model: type[_Model], *, may_be_empty: bool = False
+) -> _Model:
     """Read a JSON object and check it.
 
     Args:

@@ -55,7 +55,7 @@ def _fault(found: Mapping[str, Any], model: type[BaseModel], *, is_body: bool) -
     if kind in {"model_type", "model_attributes_type"}:
         return Fault(where, f"An object is needed, not {_kind_of(found['input'])}.")
     message = found["msg"].removeprefix("Value error, ").removesuffix(".")
-    if kind.endswith("_type") or kind.endswith("_parsing"):
+    if kind.endswith(("_type", "_parsing")):
         message = f"{message}, not {_kind_of(found['input'])}"
     return Fault(where, f"{message}.")
 

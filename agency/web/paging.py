@@ -57,5 +57,7 @@ def cut_page(
 
 
 def _refused(cursor: str) -> InvalidInput:
-    fault = Fault("cursor", f"{cursor!r} is not a cursor of this list.", "Use next_cursor as it is.")
+    fault = Fault(
+        "cursor", f"{cursor!r} is not a cursor of this list.", "Use next_cursor as it is."
+    )
     return InvalidInput(fault.what, faults=[fault], hint=fault.hint)

@@ -41,7 +41,8 @@ class Patience:
         self._is_over = True
         now = asyncio.get_running_loop().time()
         for bound in tuple(self._bounds):
-            bound.reschedule(now)
+            if not bound.expired():
+                bound.reschedule(now)
 
 
 PATIENCE = web.AppKey("patience", Patience)

@@ -39,7 +39,9 @@ def read_query(request: web.Request, model: type[_Model]) -> _Model:
         else:
             values[name] = found[0]
     if twice:
-        raise InvalidInput(f"The query is not valid: {twice[0].where} is twice there.", faults=twice)
+        raise InvalidInput(
+            f"The query is not valid: {twice[0].where} is twice there.", faults=twice
+        )
     try:
         return model.model_validate(values)
     except ValidationError as error:

@@ -1,0 +1,81 @@
+"""Routes as data: what is served where, and what the API's document says about it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from aiohttp import hdrs, web
+from pydantic import BaseModel
+
+from agency.errors import AgencyError, BodyTooLarge, RequestRefused
+from agency.web.answers import SERVICES
+from agency.web.bodies import Body
+from agency.web.problems import Problem, problem_answer, problem_of
+from agency.web.queries import Query
+
+Answering = Callable[[web.Request], Awaitable[web.StreamResponse]]
+"""What works off a request."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One operation.
+
+    Attributes:
+        operation: Its name in the API's document, for generated clients; never changes.
+        answers: Model of the body by status; None where there is no body.
+        problems: Errors of its own; those that every operation may have are added.
+        examples: Bodies that work, by name.
+        waits: It honours ``Prefer: wait=N``.
+        is_conditional: It answers with an ETag and honours ``If-None-Match``.
+        is_idempotent: It honours ``Idempotency-Key``.
+        is_public: It is answered without a token even where one is needed.
+        is_documented: It is part of the API.
+    """
+
+    method: str
+    path: str
+    answer: Answering
+    operation: str
+    summary: str
+    description: str = ""
+    tag: str = ""
+    body: type[Body] | None = None
+    body_may_be_empty: bool = False
+    query: type[Query] | None = None
+    answers: Mapping[int, type[BaseModel] | None] = field(default_factory=dict)
+    problems: Sequence[type[AgencyError]] = ()
+    examples: Mapping[str, object] = field(default_factory=dict)
+    waits: bool = False
+    is_conditional: bool = False
+    is_idempotent: bool = False
+    is_public: bool = False
+    is_documented: bool = True
+
+
+def add_routes(application: web.Application, routes: Sequence[Route]) -> None:
+    """Serve the routes; what is served for GET is served for HEAD as well."""
+    for route in routes:
+        resource = application.router.add_resource(route.path)
+        methods = ("GET", "HEAD") if route.method == "GET" else (route.method,)
+        for method in methods:
+            resource.add_route(method, route.answer, expect_handler=_expect)
+
+
+async def _expect(request: web.Request) -> web.StreamResponse | None:
+    """Answer ``Expect: 100-continue`` before a body is sent. Source: RFC 9110, section 10.1.1."""
+    if request.headers.get(hdrs.EXPECT, "").lower() != "100-continue":
+        refused = problem_of(RequestRefused("Only `Expect: 100-continue` is understood."))
+        return problem_answer(
+            Problem(status=417, code=refused.code, detail=refused.detail), request
+        )
+    bytes_max = request.app[SERVICES].settings.server.body_bytes_max
+    if (request.content_length or 0) > bytes_max:
+        answer = problem_answer(problem_of(BodyTooLarge(bytes_max)), request)
+        # The body that was announced may come all the same; nobody reads it.
+        answer.force_close()
+        return answer
+    assert request.transport is not None
+    request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    return None
