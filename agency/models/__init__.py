@@ -1,0 +1,1 @@
+"""Model providers: Ollama, the rehearsal stand-in, and the lane in front of them."""

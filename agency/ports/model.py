@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Protocol
+
+
+class Urgency(StrEnum):
+    """Who waits for an answer; interactive calls go ahead of background ones in the lane."""
+
+    INTERACTIVE = "interactive"
+    BACKGROUND = "background"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +61,9 @@ class ChatRequest:
         tokens_max: Longest answer in tokens, thinking included; None for the provider's default.
         temperature, seed: None for the model's own.
         think: True, False, a level, or None to leave it to the model.
+        urgency: Place in the lane.
+        turn_key: Calls of one key (a session or a run) take turns with those of other keys while
+            they wait in the lane; empty for calls that belong to none.
     """
 
     model: str
@@ -63,6 +74,8 @@ class ChatRequest:
     temperature: float | None = None
     seed: int | None = None
     think: bool | str | None = None
+    urgency: Urgency = Urgency.INTERACTIVE
+    turn_key: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
