@@ -1,8 +1,8 @@
 """Go into the background, and report back whether the daemon has come up.
 
-The process forks once before python-daemon forks twice: the first parent stays, listens on a pipe, and
-ends with what the daemon reports. No thread and no event loop may exist by then, because a fork takes
-neither along.
+The process forks once before python-daemon forks twice: the first parent stays, listens on a pipe,
+and ends with what the daemon reports. No thread and no event loop may exist by then, because a fork
+takes neither along.
 """
 
 from __future__ import annotations
@@ -31,21 +31,22 @@ class Report:
         """The daemon serves."""
         self._send({"code": ExitCode.OK})
 
-    def failed(self, code: ExitCode, reason: str) -> None:
-        """The daemon has not come up, and why."""
-        self._send({"code": code, "reason": reason})
+    def failed(self, code: ExitCode, reason: str) -> bool:
+        """The daemon has not come up, and why; False when there is nobody (any more) to tell."""
+        return self._send({"code": code, "reason": reason})
 
-    def _send(self, document: dict[str, object]) -> None:
+    def _send(self, document: dict[str, object]) -> bool:
         if self._descriptor is None:
-            return
+            return False
         descriptor, self._descriptor = self._descriptor, None
         try:
             os.write(descriptor, json.dumps(document).encode())
         except BrokenPipeError:
             # The parent was killed while it waited; the daemon serves all the same.
-            return
+            return False
         finally:
             os.close(descriptor)
+        return True
 
 
 def detach(serve: Callable[[Report], int], *, log: int, log_name: str, keep: Sequence[int]) -> int:

@@ -1,8 +1,9 @@
 """The pid file: says which process is the daemon, and is locked as long as that process lives.
 
-The lock decides, not the number: a file that is left behind by a crash has no lock and is taken over,
-and a number that the system has given to another process since means nothing. The lock belongs to the
-open file, so it is taken before the process detaches and goes with it through the forks.
+The lock decides, not the number: a file that is left behind by a crash has no lock and is taken
+over, and a number that the system has given to another process since means nothing. The lock
+belongs to the open file, so it is taken before the process detaches and goes with it through the
+forks.
 """
 
 from __future__ import annotations

@@ -41,5 +41,5 @@ class Notifier:
         notice = "\n".join(line.replace("\n", " ") for line in lines)
         # A service manager that is gone or busy must not harm the service.
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
-            channel.setblocking(False)
+            channel.settimeout(0)
             channel.sendto(notice.encode(), self._address)

@@ -1,0 +1,107 @@
+"""The only place that knows which adapter is behind which port.
+
+Heavy modules are imported inside the functions, in the order in which the daemon needs them, so
+that nothing is loaded for `--version`, `--check` or a start that is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from agency.config.places import database_path
+from agency.config.schema import Settings
+from agency.core.clock import Clock
+from agency.version import VERSION
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from agency.engine.engine import Engine
+    from agency.engine.registry import Registry
+    from agency.ports.model import Provider
+    from agency.storage.sqlite.store import SqliteStore
+
+STORE_CHECK_S = 2.0
+"""Longest wait for the database in a health check; a slower one counts as failed."""
+
+
+def open_store(settings: Settings, clock: Clock) -> AbstractAsyncContextManager[SqliteStore]:
+    """Open the database, which also locks its folder."""
+    from agency.storage.sqlite.store import open_store as open_sqlite
+
+    return open_sqlite(database_path(settings.store.url), settings=settings.store, clock=clock)
+
+
+def open_provider(settings: Settings, clock: Clock) -> AbstractAsyncContextManager[Provider]:
+    """Choose who serves model calls, as ``[llm] provider`` says."""
+    from agency.models.selection import open_provider as open_selected
+
+    return open_selected(settings.llm, clock)
+
+
+def load_workflows(settings: Settings) -> Registry:
+    """Load the built-in workflows and the authors' files."""
+    from agency.engine.registry import load_registry
+
+    return load_registry(settings.workflows.paths)
+
+
+def open_engine(
+    settings: Settings,
+    clock: Clock,
+    *,
+    store: SqliteStore,
+    registry: Registry,
+    provider: Provider,
+    boot_id: str,
+) -> AbstractAsyncContextManager[Engine]:
+    """Make the engine; it recovers what an earlier daemon left and begins to work when entered."""
+    from agency.engine.engine import Engine
+
+    return Engine(
+        store=store,
+        registry=registry,
+        clock=clock,
+        settings=settings.engine,
+        boot_id=boot_id,
+        provider=provider,
+    )
+
+
+def make_application(
+    settings: Settings,
+    clock: Clock,
+    *,
+    store: SqliteStore,
+    engine: Engine,
+    registry: Registry,
+    provider: Provider,
+    started_at: datetime,
+    is_stopping: Callable[[], bool],
+) -> web.Application:
+    """Make the doors over everything below."""
+    from agency.api.application import make_application as make_doors
+    from agency.web.services import Services
+
+    async def check_store() -> bool:
+        return await store.check(timeout_s=STORE_CHECK_S)
+
+    return make_doors(
+        Services(
+            runs=engine.runs,
+            tokens=store.tokens,
+            sessions=store.sessions,
+            provider=provider,
+            settings=settings,
+            clock=clock,
+            version=VERSION,
+            started_at=started_at,
+            check_store=check_store,
+            count_by_status=store.runs.count_by_status,
+            is_stopping=is_stopping,
+            load_failures=registry.failures,
+        )
+    )

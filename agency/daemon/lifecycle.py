@@ -1,0 +1,231 @@
+"""The life of the daemon: opened from the bottom to the top, closed in reverse.
+
+Data directory and its lock, store, sockets, provider, workflows, engine, doors, "ready". Each is a
+context on one exit stack, so that whatever was opened is closed, also when a later one fails.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import resource
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agency.config.load import Loaded
+from agency.config.places import database_path
+from agency.config.schema import Settings
+from agency.core.clock import SystemClock, monotonic_s
+from agency.core.ids import new_id
+from agency.daemon import compose
+from agency.daemon.announcement import announced
+from agency.daemon.banner import Serving, log_serving, write_banner
+from agency.daemon.detach import Report
+from agency.daemon.listener import address_of, bind, serving
+from agency.daemon.phases import phase
+from agency.daemon.place import make_data_directory
+from agency.daemon.reload import reload
+from agency.daemon.signals import Signals
+from agency.daemon.systemd import Notifier
+from agency.errors import BindRefused, StoreBroken
+from agency.telemetry.logs import Logs
+
+if TYPE_CHECKING:
+    from agency.engine.engine import Engine
+    from agency.engine.registry import Registry
+    from agency.ports.store import TokenStore
+
+log = logging.getLogger(__name__)
+
+SPARE_DESCRIPTORS = 256
+"""Open files beside connections: database, logs, calls to models, steps' own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Boot:
+    """What a daemon is started with.
+
+    Attributes:
+        load: Reads the configuration again, as it was read for ``loaded``.
+        show: Shows a banner to whoever sits in front.
+        started_s: When the process began, on the monotonic clock.
+    """
+
+    loaded: Loaded
+    load: Callable[[], Loaded]
+    logs: Logs
+    notifier: Notifier
+    report: Report
+    show: Callable[[str], object]
+    started_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    engine: Engine
+    broken: asyncio.Event
+    serving: Serving
+
+
+async def serve(boot: Boot) -> None:
+    """Open everything, serve until asked to stop, let runs come to rest, close everything.
+
+    Raises:
+        AgencyError: something cannot be opened, or the store broke.
+    """
+    signals = Signals()
+    with signals.caught():
+        async with AsyncExitStack() as stack:
+            opened = await _open(boot, stack, signals)
+            if opened is None:
+                log.info("asked to stop before it was ready")
+                return
+            log_serving(opened.serving)
+            boot.show(write_banner(opened.serving))
+            boot.notifier.ready(opened.serving.status)
+            boot.report.ready()
+            await _attend(boot, opened, signals)
+            boot.notifier.stopping("Stopping: letting steps finish")
+            await _drain(opened.engine, signals, grace_s=boot.loaded.settings.server.grace_s)
+            boot.notifier.status("Stopping: closing")
+    log.info("stopped")
+
+
+async def _open(boot: Boot, stack: AsyncExitStack, signals: Signals) -> _Opened | None:
+    """Open everything; None when the daemon was asked to stop meanwhile."""
+    settings, clock = boot.loaded.settings, SystemClock()
+    data_dir = Path(settings.server.data_dir)
+    make_data_directory(data_dir)
+    store = await stack.enter_async_context(phase("store", compose.open_store(settings, clock)))
+    await _refuse_open_door(settings, store.tokens)
+    sockets = await bind(settings.server.host, settings.server.port)
+    for bound in sockets:
+        stack.enter_context(closing(bound))
+    _raise_open_files(settings.server.connections_max)
+    provider = await stack.enter_async_context(
+        phase("provider", compose.open_provider(settings, clock))
+    )
+    registry = compose.load_workflows(settings)
+    _log_failures(registry)
+    if signals.stop.is_set():
+        return None
+    opening = compose.open_engine(
+        settings, clock, store=store, registry=registry, provider=provider, boot_id=new_id()
+    )
+    engine = await stack.enter_async_context(phase("engine", opening))
+    application = compose.make_application(
+        settings,
+        clock,
+        store=store,
+        engine=engine,
+        registry=registry,
+        provider=provider,
+        started_at=clock.now(),
+        is_stopping=signals.stop.is_set,
+    )
+    doors = serving(application, sockets, connections_max=settings.server.connections_max)
+    await stack.enter_async_context(phase("doors", doors))
+    url = address_of(settings.server.host, sockets)
+    stack.enter_context(announced(data_dir, url))
+    return _Opened(
+        engine,
+        store.broken,
+        Serving(
+            url=url,
+            configuration=str(boot.loaded.path or ""),
+            data_dir=str(data_dir),
+            database=str(database_path(settings.store.url)),
+            provider=provider.name,
+            model=settings.llm.model,
+            is_rehearsal=provider.is_rehearsal,
+            workflows=[definition.name for definition in registry],
+            failures=[(failure.path, failure.reason) for failure in registry.failures],
+            elapsed_s=monotonic_s() - boot.started_s,
+        ),
+    )
+
+
+async def _refuse_open_door(settings: Settings, tokens: TokenStore) -> None:
+    """Refuse to be reachable for others while nothing tells them from the owner.
+
+    Raises:
+        BindRefused: the address or the host names are open, and there is no token.
+    """
+    from agency.web.access import Access
+
+    server = settings.server
+    if not Access(server, tokens).needs_token or await tokens.list():
+        return
+    if server.allowed_hosts:
+        raise BindRefused(f"[server] allowed_hosts = {server.allowed_hosts!r}")
+    raise BindRefused(f"[server] host = {server.host!r}")
+
+
+def _raise_open_files(connections_max: int) -> None:
+    """Let the process have a file for each connection; shells often allow 1,024 only."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections_max + SPARE_DESCRIPTORS
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+        soft = allowed
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        log.warning(
+            "fewer files may be open than [server] connections_max needs",
+            extra={"allowed": soft, "wanted": wanted},
+        )
+
+
+def _log_failures(registry: Registry) -> None:
+    for failure in registry.failures:
+        log.error(
+            "workflows not loaded",
+            extra={
+                "path": failure.path,
+                "reason": failure.reason,
+                "traceback": failure.traceback,
+            },
+        )
+
+
+async def _attend(boot: Boot, opened: _Opened, signals: Signals) -> None:
+    """Serve until asked to stop; reload on the way.
+
+    Raises:
+        StoreBroken: what the disk holds is unknown; the next start finds out.
+    """
+    while True:
+        await _first(signals.stop, signals.hangup, opened.broken)
+        if opened.broken.is_set():
+            raise StoreBroken("A commit or a sync of the database failed.")
+        if signals.stop.is_set():
+            return
+        signals.hangup.clear()
+        boot.notifier.reloading()
+        reload(boot.loaded, boot.load, boot.logs)
+        boot.notifier.ready(opened.serving.status)
+
+
+async def _first(*events: asyncio.Event) -> None:
+    waiting = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for one in waiting:
+            one.cancel()
+
+
+async def _drain(engine: Engine, signals: Signals, *, grace_s: float) -> None:
+    started_s = monotonic_s()
+    left: Sequence[str] = await engine.drain(grace_s=grace_s, hurry=signals.hurry)
+    log.info(
+        "drained",
+        extra={
+            "elapsed_s": round(monotonic_s() - started_s, 4),
+            "put_back": len(left),
+            "run_ids": list(left),
+        },
+    )

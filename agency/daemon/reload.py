@@ -1,0 +1,47 @@
+"""What SIGHUP does: the log file anew, and the configuration read again and compared."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from agency.config.explain import describe_faults, explain
+from agency.config.load import Loaded
+from agency.errors import ConfigurationInvalid, PlaceNotWritable
+from agency.telemetry.logs import Logs
+
+log = logging.getLogger(__name__)
+
+APPLIED = frozenset({"logging.level"})
+"""Settings that take effect without a restart."""
+
+
+def reload(loaded: Loaded, load: Callable[[], Loaded], logs: Logs) -> None:
+    """Reopen the log, apply what can be applied, and report the rest. Never raises.
+
+    Args:
+        loaded: What the daemon was started with.
+        load: Reads the configuration again.
+        logs: The open logs.
+    """
+    try:
+        is_reopened = logs.reopen()
+    except PlaceNotWritable as error:
+        is_reopened = False
+        log.error("log file not reopened", extra={"reason": error.message})  # noqa: TRY400
+    try:
+        fresh = load()
+    except ConfigurationInvalid as error:
+        log.error("configuration not reloaded", extra={"faults": describe_faults(error)})  # noqa: TRY400
+        return
+    logs.set_level(fresh.settings.logging.level)
+    known = {one.name: one.value for one in explain(loaded)}
+    changed = [one.name for one in explain(fresh) if one.value != known[one.name]]
+    log.info(
+        "reloaded",
+        extra={
+            "log_reopened": is_reopened,
+            "applied": [name for name in changed if name in APPLIED],
+            "needs_restart": [name for name in changed if name not in APPLIED],
+        },
+    )
