@@ -19,11 +19,13 @@ from urllib.parse import quote, urlencode, urlsplit
 from agency import errors
 from agency.core.json import NotJson, decode, encode
 from agency.documents import (
-    DefinitionDocument,
+    DefinitionsDocument,
     HealthDocument,
     NewTokenDocument,
     RunDocument,
+    RunRowDocument,
     SnapshotDocument,
+    StartedDocument,
     StepDocument,
     TokenDocument,
 )
@@ -39,7 +41,7 @@ WAIT_MARGIN_S = 10.0
 T = TypeVar("T")
 
 _MEMBERS_OF_A_PROBLEM = frozenset(
-    {"type", "title", "status", "detail", "instance", "errors", "hint", "code"}
+    {"type", "title", "status", "detail", "instance", "errors", "hint", "code", "links"}
     | {"success", "error", "message", "correlationId", "timestamp"}
     | {"data", "faults", "args"}
 )
@@ -230,10 +232,9 @@ class Client:
         """Ask how the daemon is; an unhealthy one answers, too."""
         return cast(HealthDocument, self.request("GET", "/health", accept=(503,)).body)
 
-    def definitions(self) -> list[DefinitionDocument]:
-        """List the workflows that can be run."""
-        body = self.request("GET", "/api/v1/definitions").body
-        return cast(list[DefinitionDocument], body["definitions"])
+    def definitions(self) -> DefinitionsDocument:
+        """List the workflows that can be run, and the files that failed to load."""
+        return cast(DefinitionsDocument, self.request("GET", "/api/v1/definitions").body)
 
     # --- work ------------------------------------------------------------------------------
 
@@ -274,7 +275,7 @@ class Client:
         timeout_s: float | None = None,
         wait_s: float | None = None,
         idempotency_key: str | None = None,
-    ) -> RunDocument:
+    ) -> StartedDocument:
         """Start a run of a workflow; accepted is durable.
 
         Raises:
@@ -286,7 +287,7 @@ class Client:
         answer = self.request(
             "POST", "/api/v1/runs", body=body, wait_s=wait_s, headers=_key(idempotency_key)
         )
-        return cast(RunDocument, answer.body)
+        return cast(StartedDocument, answer.body)
 
     # --- runs ------------------------------------------------------------------------------
 
@@ -335,7 +336,7 @@ class Client:
         session_id: str | None = None,
         limit: int | None = None,
         cursor: str | None = None,
-    ) -> Page[RunDocument]:
+    ) -> Page[RunRowDocument]:
         """List runs, newest first."""
         return self._page(
             "/api/v1/runs",
@@ -355,14 +356,14 @@ class Client:
         path = f"/api/v1/runs/{_segment(run_id)}/steps"
         return self._page(path, "steps", cursor=cursor, limit=limit)
 
-    def cancel(self, run_id: str, *, reason: str | None = None) -> RunDocument:
+    def cancel(self, run_id: str, *, reason: str | None = None) -> StartedDocument:
         """Cancel a run and its descendants; its status says whether it has ended yet.
 
         Raises:
             RunNotFound, RunEnded.
         """
         path = f"/api/v1/runs/{_segment(run_id)}/cancel"
-        return cast(RunDocument, self.request("POST", path, body=_given(reason=reason)).body)
+        return cast(StartedDocument, self.request("POST", path, body=_given(reason=reason)).body)
 
     def send(
         self,
@@ -490,7 +491,8 @@ def make_error(status: int, body: Any, headers: Mapping[str, str]) -> AgencyErro
     fields = vars(error)
     for name, value in document.items():
         if name not in _MEMBERS_OF_A_PROBLEM and not name.startswith("_"):
-            fields[name] = value
+            # On the wire "status" is that of the answer.
+            fields["status" if name == "run_status" else name] = value
     if isinstance(error, InvalidInput):
         fields["_faults"] = tuple(map(_fault, document.get("errors") or ()))
     if isinstance(error, errors.Unavailable):

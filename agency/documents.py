@@ -18,6 +18,8 @@ class WaitDocument(TypedDict):
     name: str
     due_at: str | None
     show: Any
+    target: str
+    opened_at: str
 
 
 class ErrorDocument(TypedDict):
@@ -30,17 +32,16 @@ class ErrorDocument(TypedDict):
     details: Any
 
 
-class RunDocument(TypedDict):
-    """One run. Lists leave out ``waits``, ``steps_executed`` and ``snapshot_id``."""
+class RunRowDocument(TypedDict):
+    """A run as it is in a list."""
 
     id: str
+    run_id: str
     name: str | None
     workflow: str
     version: str
     kind: str
     status: str
-    input: Any
-    output: Any
     error: ErrorDocument | None
     session_id: str | None
     parent_id: str | None
@@ -48,12 +49,30 @@ class RunDocument(TypedDict):
     max_attempts: int
     provider: str | None
     progress: Any
+    hold: str | None
+    ending: str | None
+    deadline_at: str | None
     created_at: str
     started_at: str | None
     ended_at: str | None
+
+
+class RunDocument(RunRowDocument):
+    """One run. ``waits`` are the open ones; ``behind`` is the run of its session before it."""
+
+    input: Any
+    output: Any
     waits: list[WaitDocument]
     steps_executed: int
     snapshot_id: str | None
+    behind: str | None
+
+
+class StartedDocument(TypedDict):
+    """A run that was accepted: it is durable and goes on."""
+
+    run_id: str
+    status: str
 
 
 class StepDocument(TypedDict):
@@ -78,6 +97,7 @@ class SnapshotDocument(TypedDict):
     created_at: str
     waits: list[WaitDocument]
     spent: bool
+    run_status: str
 
 
 class DefinitionDocument(TypedDict):
@@ -88,6 +108,21 @@ class DefinitionDocument(TypedDict):
     version: str
     description: str
     input_schema: Mapping[str, Any]
+    output_schema: Mapping[str, Any]
+
+
+class LoadFailureDocument(TypedDict):
+    """A file of workflows that could not be loaded."""
+
+    path: str
+    reason: str
+
+
+class DefinitionsDocument(TypedDict):
+    """The workflows by name, and the files that are missing from them."""
+
+    definitions: list[DefinitionDocument]
+    failures: list[LoadFailureDocument]
 
 
 class ModelDocument(TypedDict):
@@ -97,10 +132,11 @@ class ModelDocument(TypedDict):
     model: str
     reachable: bool
     rehearsal: bool
+    reason: str
 
 
 class HealthDocument(TypedDict):
-    """How the daemon is. ``runs`` counts them by status."""
+    """How the daemon is. ``runs`` counts them by status; ``workflows``: ``loaded``, ``failed``."""
 
     status: str
     service: str
@@ -111,6 +147,7 @@ class HealthDocument(TypedDict):
     database: str
     llm: ModelDocument
     runs: Mapping[str, int]
+    workflows: Mapping[str, Any]
 
 
 class TokenDocument(TypedDict):

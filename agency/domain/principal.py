@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from agency.core import tokens
+from agency.errors import Fault, InvalidInput
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
@@ -30,3 +33,24 @@ class Token:
     secret_hash: str
     created_at: datetime
     revoked_at: datetime | None = None
+
+
+def make_token(name: str, *, at: datetime) -> tuple[Token, str]:
+    """Make a token: what is kept of it, and the secret, which is shown once.
+
+    Raises:
+        InvalidInput: the name is not one that fits into paths, logs and commands.
+    """
+    if not tokens.is_name(name):
+        what = "A letter or digit, then up to 63 letters, digits and . _ @ - are needed."
+        raise InvalidInput(
+            f"{name[:64]!r} cannot be the name of a token.", faults=[Fault("/name", what)]
+        )
+    secret = tokens.make_token()
+    kept = Token(
+        name=name,
+        prefix=tokens.shown_prefix(secret),
+        secret_hash=tokens.secret_hash(secret),
+        created_at=at,
+    )
+    return kept, secret

@@ -1,0 +1,109 @@
+"""``agency run``: start a workflow, and wait for what it comes to."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import click
+
+from agency.cli.follow import Follower, Limit
+from agency.cli.invocation import Invocation, daemon_options, pass_invocation
+from agency.cli.output import ExitCode, Output
+from agency.cli.parameters import SPAN, read_json
+from agency.cli.results import report, tell_interrupted
+from agency.cli.tree import Verb
+from agency.cli.watching import watch
+from agency.client import Client
+from agency.core.ids import new_id
+
+
+@click.command(
+    cls=Verb,
+    examples=(
+        'agency run order --input \'{"sku": "A-1"}\'',
+        "agency run order --input @order.json --name order-17 --watch",
+        "jq .order mail.json | agency run order --input - --no-wait",
+        "agency run --list",
+    ),
+)
+@click.argument("workflow", required=False)
+@click.option("--input", "input_text", help="Input as JSON, @FILE, or - for stdin.")
+@click.option("--name", help="Your own name for the run; unique among live runs.")
+@click.option("--session", help="Conversation that the run belongs to.")
+@click.option("--watch", "is_watched", is_flag=True, help="Print the steps as they come.")
+@click.option("--no-wait", is_flag=True, help="Print the run's id and do not wait for its end.")
+@click.option("--timeout", type=SPAN, help="Longest wait (90s, 5m); the run goes on after it.")
+@click.option("--idempotency-key", help="The same key twice starts one run.")
+@click.option("--list", "is_list", is_flag=True, help="List the workflows that can be run.")
+@daemon_options
+@pass_invocation
+def run(  # noqa: PLR0913  one for each option
+    invocation: Invocation,
+    workflow: str | None,
+    input_text: str | None,
+    name: str | None,
+    session: str | None,
+    timeout: float | None,
+    idempotency_key: str | None,
+    *,
+    is_watched: bool,
+    no_wait: bool,
+    is_list: bool,
+) -> ExitCode:
+    """Start a run of a workflow, and print its output when it has ended.
+
+    The run is durable: it goes on when this command is interrupted.
+    """
+    if is_list:
+        return _list(invocation.client(), invocation.output)
+    if workflow is None:
+        raise click.UsageError("Name a workflow, or list them with --list.")
+    if no_wait and (is_watched or timeout is not None):
+        raise click.UsageError("--no-wait goes together with neither --watch nor --timeout.")
+    value: Any = None if input_text is None else read_json(input_text, "--input")
+    client, output = invocation.client(), invocation.output
+    follower = Follower(client, output, Limit(timeout))
+    start = partial(
+        client.start,
+        workflow,
+        value,
+        name=name,
+        session_id=session,
+        wait_s=0,
+        # A key of our own, so that the request may be sent again when its answer is lost.
+        idempotency_key=idempotency_key or new_id(),
+    )
+    started = follower.delivered(start)
+    run_id = started["run_id"]
+    if no_wait:
+        if output.is_json:
+            output.document(started)
+        else:
+            output.text(run_id)
+        return ExitCode.OK
+    output.note(f"run {run_id}")
+    try:
+        if is_watched:
+            return watch(follower, output, run_id)
+        return report(output, follower.until_stopped(run_id))
+    except KeyboardInterrupt:
+        tell_interrupted(output, run_id)
+        raise
+
+
+def _list(client: Client, output: Output) -> ExitCode:
+    found = client.definitions()
+    if output.is_json:
+        output.document(found)
+    else:
+        output.table(
+            ("name", "kind", "version", "description"),
+            [
+                (one["name"], one["kind"], one["version"], one["description"])
+                for one in found["definitions"]
+            ],
+        )
+    for failure in found["failures"]:
+        output.warn(f"{failure['path']} could not be loaded: {failure['reason']}")
+    return ExitCode.OK

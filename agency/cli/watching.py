@@ -1,0 +1,81 @@
+"""Following a run while people or programs look on: each step and each change is told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from agency.cli.follow import Follower, exit_code_for
+from agency.cli.output import ExitCode, Output
+from agency.cli.results import explain, report
+from agency.documents import RunDocument, StepDocument
+
+_SHOWN_CHARACTERS = 100
+"""Of a step's result on its line: the whole is in `agency runs show --steps --json`."""
+
+_SIGNS = {"step": "+", "failure": "x", "attempt": "~", "wait": "…", "child": ">"}
+"""Kinds of entries that are told; the others are book-keeping."""
+
+
+def watch(follower: Follower, output: Output, run_id: str) -> ExitCode:
+    """Follow a run to its end, and report it.
+
+    For people the steps are told on stderr and the output is written to stdout. With ``--json``
+    each line of stdout is an object: ``{"update": "step", "step": …}``, ``{"update": "run",
+    "run": …}`` after each change, and at last ``{"update": "end", "run": …}``.
+    """
+    if not output.is_json:
+        story = _Story(follower, output)
+        return report(output, follower.until_ended(run_id, on_step=story.step, on_change=story.run))
+    run = follower.until_ended(
+        run_id,
+        on_step=lambda step: output.line({"update": "step", "step": step}),
+        on_change=lambda run: output.line({"update": "run", "run": run}),
+    )
+    output.line({"update": "end", "run": run})
+    explain(output, run)
+    return exit_code_for(run)
+
+
+class _Story:
+    """Tells people what happens."""
+
+    def __init__(self, follower: Follower, output: Output) -> None:
+        self._follower = follower
+        self._output = output
+        self._status = ""
+        self._progress: Any = None
+
+    def step(self, step: StepDocument) -> None:
+        sign = _SIGNS.get(step["kind"])
+        if sign is not None:
+            self._output.note(f"{sign} {step['key']}{_result(step)}")
+
+    def run(self, run: RunDocument) -> None:
+        if run["status"] != self._status:
+            self._status = run["status"]
+            self._output.note(f"  {self._status}")
+        if run["progress"] is not None and run["progress"] != self._progress:
+            self._progress = run["progress"]
+            self._output.note(f"  {_progress(self._progress)}")
+        self._follower.tell(run)
+
+
+def _result(step: StepDocument) -> str:
+    body = step["body"]
+    if step["kind"] in {"failure", "attempt"} and isinstance(body, dict):
+        return f": {body.get('message') or body.get('code') or 'failed'}"
+    if step["kind"] != "step" or body is None:
+        return ""
+    import orjson
+
+    text = body if isinstance(body, str) else orjson.dumps(body).decode()
+    text = " ".join(text.split())
+    return f" = {text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + '…'}"
+
+
+def _progress(progress: Any) -> str:  # noqa: ANN401  JSON value
+    if not isinstance(progress, dict):
+        return str(progress)
+    done, total, note = progress.get("done"), progress.get("total"), progress.get("note")
+    count = f"{done}/{total}" if total else f"{done}"
+    return f"{count} {note}" if note else count
