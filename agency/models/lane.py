@@ -1,11 +1,12 @@
 """The lane: one bounded, fair queue in front of each model.
 
 Ollama works off one request per model at a time and gives the others no sign of life, not even
-headers. So we queue on our side, where waiting can be seen, cancelled and counted towards no limit.
+headers. So we queue on our side, where waiting can be seen and cancelled and counts towards no
+limit.
 
-Order: interactive calls before background ones; within each, the keys (sessions or runs) take turns,
-so that one busy session does not hold up the others. After `BACKGROUND_EVERY` interactive calls in a
-row a waiting background call gets its turn, so that it moves in the end.
+Order: interactive calls before background ones; within each, the keys (sessions or runs) take
+turns, so that one busy session does not hold up the others. After `BACKGROUND_EVERY` interactive
+calls in a row a waiting background call gets its turn, so that it moves in the end.
 """
 
 from __future__ import annotations

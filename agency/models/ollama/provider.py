@@ -1,0 +1,291 @@
+"""The provider port over Ollama's native API."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from agency.config.schema import Llm
+from agency.core import json
+from agency.core.clock import monotonic_s
+from agency.errors import AgencyError, ModelRefused, ModelReplyBroken, ModelUnavailable
+from agency.models import probe
+from agency.models.address import parse_address
+from agency.models.aside import aside
+from agency.models.lane import Lanes
+from agency.models.ollama.body import chat_body, embed_body
+from agency.models.ollama.faults import (
+    REFUSAL_BYTES_MAX,
+    Refusal,
+    error_of,
+    error_text,
+    is_thinking_unsupported,
+)
+from agency.models.ollama.limits import CallLimits, Phase
+from agency.models.ollama.names import canonical_name, is_cloud_name
+from agency.models.ollama.reply import ReplyBuilder, parse_line
+from agency.models.schema import check_answer
+from agency.models.vectors import unit_rows
+from agency.ports.model import ChatReply, ChatRequest, Health, ModelInfo
+
+if TYPE_CHECKING:
+    from agency.models.ollama.wire import Answer, Wire
+
+NAME = "ollama"
+RESOURCE = "model:ollama"
+
+HEALTH_TIMEOUT_S = 2.0
+LIST_TIMEOUT_S = 10.0
+
+
+class OllamaProvider:
+    """Ollama, as `agency.ports.model.Provider`. Opened by `open_ollama`."""
+
+    def __init__(self, settings: Llm) -> None:
+        """Take the settings; nothing is imported and nothing is sent.
+
+        Raises:
+            ConfigurationInvalid: ``base_url`` is not an address.
+        """
+        self._settings = settings
+        self._address = parse_address(settings.base_url)
+        self._lanes = Lanes(places=settings.concurrency)
+        self._opening = asyncio.Lock()
+        self._wire: Wire | None = None
+
+    @property
+    def name(self) -> str:
+        """``ollama``."""
+        return NAME
+
+    @property
+    def resource(self) -> str:
+        """``model:ollama``."""
+        return RESOURCE
+
+    @property
+    def is_rehearsal(self) -> bool:
+        """False: the answers are a model's."""
+        return False
+
+    async def chat(
+        self, request: ChatRequest, *, on_token: Callable[[str], None] | None = None
+    ) -> ChatReply:
+        """Ask for one reply, as the port promises; streaming inside.
+
+        A model that cannot think is asked again without ``think``. With a response schema the
+        reply is checked against it, because the server drops parts of it on the way.
+        """
+        self._refuse_cloud_name(request.model)
+        wire = await self._connect()
+        limits = CallLimits(self._settings, has_tools=bool(request.tools))
+        async with (
+            self._lanes.place(
+                canonical_name(request.model), urgency=request.urgency, turn_key=request.turn_key
+            ),
+            limits.watch(),
+        ):
+            limits.enter(Phase.LOAD)
+            await self._refuse_remote(wire, request.model)
+            try:
+                reply = await self._ask(wire, request, limits, on_token)
+            except _ThinkingUnsupported as refused:
+                if not request.think:
+                    raise refused.error from None
+                reply = await self._ask(wire, replace(request, think=None), limits, on_token)
+        if request.response_schema is not None:
+            await check_answer(reply, request.response_schema)
+        return reply
+
+    async def embed(self, model: str, texts: Sequence[str]) -> Sequence[Sequence[float]]:
+        """Turn texts into vectors, as the port promises."""
+        self._refuse_cloud_name(model)
+        if not texts:
+            return []
+        wire = await self._connect()
+        limits = CallLimits(self._settings, has_tools=False)
+        async with self._lanes.place(canonical_name(model)), limits.watch():
+            limits.enter(Phase.LOAD)
+            await self._refuse_remote(wire, model)
+            body = embed_body(model, texts, self._settings)
+            async with wire.exchange("POST", "/api/embed", body) as answer:
+                limits.enter(Phase.TOTAL)
+                found = await self._object(answer, model)
+        return unit_rows(found.get("embeddings"), model, count=len(texts))
+
+    async def models(self) -> Sequence[ModelInfo]:
+        """List the models that the server has, those of the cloud marked."""
+        wire = await self._connect()
+        try:
+            async with (
+                asyncio.timeout(LIST_TIMEOUT_S),
+                wire.exchange("GET", "/api/tags") as answer,
+            ):
+                found = await self._object(answer, "")
+        except TimeoutError:
+            raise ModelUnavailable(RESOURCE, f"no list within {LIST_TIMEOUT_S:g} s") from None
+        listed = found.get("models")
+        if listed is not None and not isinstance(listed, list):
+            raise ModelReplyBroken("The model server's list of models is not a list.")
+        return [_model_info(entry) for entry in listed or [] if isinstance(entry, dict)]
+
+    async def health(self) -> Health:
+        """Look whether the server answers, without importing its client."""
+        return await probe.look(self._address, limit_s=HEALTH_TIMEOUT_S)
+
+    async def close(self) -> None:
+        """Close what is open; may be called twice."""
+        wire, self._wire = self._wire, None
+        if wire is not None:
+            await wire.close()
+
+    async def _connect(self) -> Wire:
+        if self._wire is None:
+            async with self._opening:
+                if self._wire is None:
+                    self._wire = await self._make_wire()
+        return self._wire
+
+    async def _make_wire(self) -> Wire:
+        # The import takes half a second, and certificates some more: too long for the loop.
+        def make() -> Wire:
+            module = importlib.import_module("agency.models.ollama.wire")
+            wire: Wire = module.Wire(self._address, RESOURCE)
+            return wire
+
+        return await aside(make)
+
+    async def _ask(
+        self,
+        wire: Wire,
+        request: ChatRequest,
+        limits: CallLimits,
+        on_token: Callable[[str], None] | None,
+    ) -> ChatReply:
+        began_s = monotonic_s()
+        builder = ReplyBuilder(request.model)
+        body = chat_body(request, self._settings)
+        limits.enter(Phase.LOAD)
+        async with wire.exchange("POST", "/api/chat", body) as answer:
+            if answer.status != 200 or answer.is_page:
+                raise await self._chat_refusal(answer, request.model)
+            limits.enter(Phase.FIRST_TOKEN)
+            async with aclosing(answer.lines()) as lines:
+                async for text in lines:
+                    content, has_news = builder.add(self._line(text, request.model))
+                    if has_news:
+                        limits.enter(Phase.BETWEEN_TOKENS)
+                    if content and on_token is not None:
+                        on_token(content)
+                    if builder.is_done:
+                        break
+        return builder.finish(
+            provider=NAME,
+            elapsed_s=monotonic_s() - began_s,
+            tokens_max=body["options"].get("num_predict"),
+        )
+
+    def _line(self, text: bytes, model: str) -> dict[str, Any]:
+        line = parse_line(text, model)
+        if "error" in line:
+            raise error_of(self._refusal(200, text, model))
+        return line
+
+    async def _refuse_remote(self, wire: Wire, model: str) -> None:
+        """Look up the model, so that nothing is sent to one that only pretends to be local.
+
+        A stub under any name passes on to the cloud. It is looked up before each call, because it
+        may be pulled under a name that was local a minute ago; that costs some milliseconds.
+        """
+        if self._settings.allow_remote:
+            return
+        async with wire.exchange("POST", "/api/show", {"model": model}) as answer:
+            if answer.status in {404, 405}:
+                body = await answer.body(bytes_max=REFUSAL_BYTES_MAX)
+                if error_text(body) is None:
+                    return  # It does not know the path, so it is too simple to pass things on.
+                raise error_of(self._refusal(answer.status, body, model))
+            found = await self._object(answer, model)
+        if found.get("remote_host") or found.get("remote_model"):
+            raise _remote_refused(model)
+
+    def _refuse_cloud_name(self, model: str) -> None:
+        if not self._settings.allow_remote and is_cloud_name(model):
+            raise _remote_refused(model)
+
+    async def _chat_refusal(self, answer: Answer, model: str) -> Exception:
+        body = await answer.body(bytes_max=REFUSAL_BYTES_MAX)
+        refusal = self._refusal(answer.status, body, model, answer.retry_after_s)
+        error = error_of(refusal)
+        return _ThinkingUnsupported(error) if is_thinking_unsupported(refusal) else error
+
+    async def _object(self, answer: Answer, model: str) -> dict[str, Any]:
+        """Read an answer that is one JSON object, or raise what it means."""
+        body = await answer.body()
+        if answer.status != 200 or answer.is_page:
+            raise error_of(self._refusal(answer.status, body, model, answer.retry_after_s))
+        try:
+            found = json.decode(body)
+        except json.NotJson:
+            raise error_of(self._refusal(answer.status, body, model)) from None
+        if not isinstance(found, dict):
+            raise ModelReplyBroken("The model server answered with something else than an object.")
+        return found
+
+    def _refusal(
+        self, status: int, body: bytes, model: str, retry_after_s: float | None = None
+    ) -> Refusal:
+        return Refusal(
+            status=status,
+            body=body,
+            model=model,
+            resource=RESOURCE,
+            url=self._address.url,
+            retry_after_s=retry_after_s,
+        )
+
+
+@asynccontextmanager
+async def open_ollama(settings: Llm) -> AsyncIterator[OllamaProvider]:
+    """Open the provider; the server may be away, runs that need it wait.
+
+    Raises:
+        ConfigurationInvalid: ``base_url`` is not an address.
+    """
+    provider = OllamaProvider(settings)
+    try:
+        yield provider
+    finally:
+        await provider.close()
+
+
+class _ThinkingUnsupported(Exception):
+    """Carries the error to raise if there is nothing to leave out."""
+
+    def __init__(self, error: AgencyError) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
+def _model_info(entry: dict[str, Any]) -> ModelInfo:
+    name = str(entry.get("name") or entry.get("model") or "")
+    size = entry.get("size")
+    details = entry.get("details")
+    return ModelInfo(
+        name=name,
+        size_bytes=size if isinstance(size, int) else 0,
+        is_remote=bool(entry.get("remote_host") or entry.get("remote_model"))
+        or is_cloud_name(name),
+        details=details if isinstance(details, dict) else {},
+    )
+
+
+def _remote_refused(model: str) -> ModelRefused:
+    return ModelRefused(
+        f"The model {model!r} is run in a cloud: what is asked of it leaves this machine.",
+        hint="Choose a local model in [llm] model, or set [llm] allow_remote = true.",
+    )
