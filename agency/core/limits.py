@@ -32,3 +32,6 @@ BODY_READ_S = 30.0
 
 SLOW_REQUEST_S = 5.0
 """A reading request that took longer is logged even when others are not."""
+
+SUSPEND_WAIT_S = 5.0
+"""A request to suspend a run waits this long for its safe point, if it says nothing else."""

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from agency.core.clock import monotonic_s
 from agency.core.context import CORRELATION_ID
@@ -31,9 +32,7 @@ Answering = Callable[[web.Request], Awaitable[web.StreamResponse]]
 log = logging.getLogger(__name__)
 
 
-def make_guard(
-    access: Access, public_paths: frozenset[str]
-) -> Callable[[web.Request, Answering], Awaitable[web.StreamResponse]]:
+def make_guard(access: Access, public_paths: frozenset[str]) -> Middleware:
     """Make the middleware. ``public_paths`` are answered without a token."""
 
     @web.middleware

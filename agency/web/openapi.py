@@ -17,7 +17,7 @@ from agency import errors
 from agency.errors import AgencyError
 from agency.web.correlation import HEADER
 from agency.web.problem_model import ProblemAnswer
-from agency.web.problems import MEDIA_TYPE, codes_by_status, title_of
+from agency.web.problems import MEDIA_TYPE, STATUSES, codes_by_status, status_of, title_of
 from agency.web.routes import Route
 
 _REF = "#/components/schemas/{model}"
@@ -79,7 +79,22 @@ def make_document(routes: Sequence[Route], *, version: str) -> dict[str, Any]:
             },
         },
         "security": [{}, {"token": []}],
+        "x-problems": _all_problems(),
     }
+
+
+def _all_problems() -> list[dict[str, Any]]:
+    """Explain every code that a problem may have, for the page that problems point to."""
+    found = {
+        kind.code: {
+            "code": kind.code,
+            "status": status_of(kind),
+            "description": (kind.__doc__ or f"{title_of(kind.code)}.").partition("\n\n")[0],
+            "hint": kind.hint,
+        }
+        for kind in STATUSES
+    }
+    return [found[code] for code in sorted(found)]
 
 
 def _operation(route: Route) -> dict[str, Any]:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from aiohttp import web
 
 from agency.engine.runs import Runs
 from agency.ports.store import RunDetail
+
+REREAD_FIRST_S = 0.05
+REREAD_LAST_S = 0.5
+"""Pauses between looks at a run whose every change is waited for."""
 
 
 class Patience:
@@ -31,6 +36,32 @@ class Patience:
         try:
             async with bound:
                 return await runs.wait(run_id, timeout_s=timeout_s)
+        except TimeoutError:
+            return await runs.get(run_id)
+        finally:
+            self._bounds.discard(bound)
+
+    async def wait_until(
+        self, runs: Runs, run_id: str, is_wanted: Callable[[RunDetail], bool], *, timeout_s: float
+    ) -> RunDetail:
+        """Read a run as soon as ``is_wanted`` says so of it, or ``timeout_s`` is over, or we stop.
+
+        Raises:
+            RunNotFound: there is none.
+        """
+        if self._is_over:
+            return await runs.get(run_id)
+        bound = asyncio.timeout(timeout_s)
+        self._bounds.add(bound)
+        try:
+            async with bound:
+                pause_s = REREAD_FIRST_S
+                while True:
+                    detail = await runs.get(run_id)
+                    if is_wanted(detail):
+                        return detail
+                    await asyncio.sleep(pause_s)
+                    pause_s = min(pause_s * 1.5, REREAD_LAST_S)
         except TimeoutError:
             return await runs.get(run_id)
         finally:

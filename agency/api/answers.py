@@ -1,0 +1,331 @@
+"""The shapes of answers, for the API's document. Answers are made by hand; tests compare them."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from agency.domain.run import Phase, RunKind, RunStatus
+from agency.domain.wait import WaitKind, WaitOutcome
+
+
+class Answer(BaseModel):
+    """Root of the shapes of answers. A client ignores members that it does not know."""
+
+    model_config = ConfigDict(defer_build=True, use_attribute_docstrings=True)
+
+
+class WaitAnswer(Answer):
+    """What a run waits for."""
+
+    key: str
+    """Names it when it is answered."""
+    kind: WaitKind
+    name: str
+    due_at: str | None
+    """When a timer fires, or when another wait gives up."""
+    show: Any
+    """For whoever answers: prompt, schema, difference."""
+    target: str
+    opened_at: str
+    outcome: WaitOutcome | None
+    """Null while it is open."""
+    resolved_at: str | None
+
+
+class RunErrorAnswer(Answer):
+    """Why a run did not succeed."""
+
+    code: str
+    message: str
+    hint: str
+    step: str
+    error_class: str
+    details: Any
+
+
+class RunRowAnswer(Answer):
+    """A run in a list."""
+
+    id: str
+    run_id: str
+    """The same as ``id``: every answer names its run by this member."""
+    name: str | None
+    workflow: str
+    version: str
+    kind: RunKind
+    status: RunStatus
+    phase: Phase
+    error: RunErrorAnswer | None
+    session_id: str | None
+    parent_id: str | None
+    forked_from: str | None
+    queue: str
+    priority: int
+    attempt: int
+    max_attempts: int
+    epoch: int
+    owner: str | None
+    seed: int
+    available_at: str
+    deadline_at: str | None
+    idempotency_key: str | None
+    correlation_id: str
+    principal: str
+    tags: dict[str, str]
+    created_at: str
+    started_at: str | None
+    ended_at: str | None
+    ending: str | None
+    """``cancelled`` or ``timed_out`` once that was asked for and is still to be done."""
+    hold: str | None
+    """Why an operator holds it, or null."""
+    crashes: int
+    provider: str | None
+    progress: Any
+    links: dict[str, str]
+
+
+class RunAnswer(RunRowAnswer):
+    """One run."""
+
+    input: Any
+    output: Any
+    waits: list[WaitAnswer]
+    steps_executed: int
+    snapshot_id: str | None
+    behind: str | None
+    """The live run of the same session that it waits for."""
+
+
+class WorkflowRowAnswer(RunRowAnswer):
+    """A named run in a list."""
+
+    workflow_id: str
+
+
+class WorkflowAnswer(RunAnswer):
+    """One named run."""
+
+    workflow_id: str
+
+
+class RunPageAnswer(Answer):
+    """Runs, newest first."""
+
+    runs: list[RunRowAnswer]
+    next_cursor: str | None
+    """Send it as ``cursor`` to get the next page; null on the last one."""
+
+
+class WorkflowPageAnswer(Answer):
+    """Named runs, newest first."""
+
+    workflows: list[WorkflowRowAnswer]
+    next_cursor: str | None
+
+
+class StepAnswer(Answer):
+    """One entry of a run's journal."""
+
+    number: int
+    key: str
+    kind: Literal[
+        "step", "failure", "attempt", "intent", "wait", "child", "winner", "now", "at_end"
+    ]
+    at: str
+    epoch: int
+    body: Any
+    """Of a step its result; of a failure ``code``, ``error_class``, ``message``, ``details``."""
+    meta: Any
+
+
+class StepPageAnswer(Answer):
+    """A run's journal, oldest first."""
+
+    steps: list[StepAnswer]
+    next_cursor: str | None
+
+
+class WorkflowCreatedAnswer(Answer):
+    """A named run was started."""
+
+    workflow_id: str
+    run_id: str
+    status: RunStatus
+    links: dict[str, str]
+
+
+class AcceptedAnswer(Answer):
+    """The work is durable and goes on; read the run to see how far it is."""
+
+    run_id: str
+    status: RunStatus
+    completed: bool
+    steps_executed: int
+    session_id: str | None
+    snapshot_id: str | None
+    waits: list[WaitAnswer]
+    behind: str | None
+    links: dict[str, str]
+
+
+class ProcessedAnswer(Answer):
+    """The agent's answer."""
+
+    response: str
+    steps_executed: int
+    completed: bool
+    """False when the limit of steps came first."""
+    run_id: str
+    session_id: str | None
+    model: str
+    rehearsal: bool
+    """The answer is made up by the stand-in, not by a model."""
+
+
+class ResumedAnswer(Answer):
+    """What became of a run that was resumed, at the end of the wait for it."""
+
+    run_id: str
+    status: RunStatus
+    completed: bool
+    steps_executed: int
+    response: str | None
+    """The agent's answer, if the run is an agent's."""
+    output: Any
+    error: RunErrorAnswer | None
+    snapshot_id: str | None
+    waits: list[WaitAnswer]
+    links: dict[str, str]
+
+
+class SuspendedAnswer(Answer):
+    """What became of the wish to suspend a run."""
+
+    run_id: str
+    snapshot_id: str | None
+    """Null while its safe point is not reached."""
+    status: str
+    links: dict[str, str]
+
+
+class EventAnswer(Answer):
+    """The event is in the run's mailbox."""
+
+    event_id: str
+    run_id: str
+    name: str
+    links: dict[str, str]
+
+
+class SnapshotAnswer(Answer):
+    """One suspension of a run."""
+
+    id: str
+    snapshot_id: str
+    """The same as ``id``."""
+    run_id: str
+    workflow_id: str | None
+    """The name of the run."""
+    workflow: str
+    reason: str
+    entry_number: int
+    created_at: str
+    waits: list[WaitAnswer]
+    spent: bool
+    """The run has gone on since."""
+    run_status: RunStatus
+    links: dict[str, str]
+
+
+class SnapshotStateAnswer(Answer):
+    """The run of a snapshot as it is now."""
+
+    status: RunStatus
+    phase: Phase
+    attempt: int
+    steps_executed: int
+    progress: Any
+    input: Any
+    newest_snapshot_id: str | None
+
+
+class SnapshotDetailAnswer(SnapshotAnswer):
+    """One suspension of a run, with the run's state."""
+
+    state: SnapshotStateAnswer
+
+
+class SnapshotPageAnswer(Answer):
+    """Snapshots, newest first."""
+
+    snapshots: list[SnapshotAnswer]
+    next_cursor: str | None
+
+
+class DeletedAnswer(Answer):
+    """The snapshot is gone."""
+
+    snapshot_id: str
+    deleted: bool
+
+
+class DefinitionAnswer(Answer):
+    """A workflow that can be run."""
+
+    name: str
+    kind: RunKind
+    version: str
+    description: str
+    input_schema: dict[str, Any]
+    output_schema: dict[str, Any]
+    source: str
+
+
+class LoadFailureAnswer(Answer):
+    """A file of workflows that could not be loaded."""
+
+    path: str
+    reason: str
+
+
+class DefinitionPageAnswer(Answer):
+    """All workflows, by name, and the files that failed to load."""
+
+    definitions: list[DefinitionAnswer]
+    failures: list[LoadFailureAnswer]
+
+
+class ModelAnswer(Answer):
+    """Who serves the models."""
+
+    provider: str
+    model: str
+    reachable: bool
+    rehearsal: bool
+    reason: str
+    """Why it does not answer; empty when it does."""
+
+
+class HealthAnswer(Answer):
+    """How the daemon is."""
+
+    status: Literal["healthy", "degraded", "unhealthy"]
+    service: str
+    version: str
+    uptime: str
+    uptime_seconds: float
+    timestamp: str
+    database: Literal["connected", "disconnected"]
+    llm: ModelAnswer
+    runs: dict[str, int]
+    workflows: dict[str, Any]
+    """How many are ``loaded``, and which files have ``failed``."""
+
+
+class SignAnswer(Answer):
+    """A sign of life."""
+
+    status: str

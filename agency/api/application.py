@@ -1,0 +1,56 @@
+"""The REST door: all its routes behind one guard."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from aiohttp import web
+
+from agency.api import agent, definitions, documents, health, runs, snapshots, workflows
+from agency.api.documents import DOCUMENTS, Documents
+from agency.api.health import MODEL_HEALTH, ModelHealth
+from agency.web.access import Access
+from agency.web.answers import SERVICES
+from agency.web.guard import make_guard
+from agency.web.patience import PATIENCE, Patience
+from agency.web.routes import Route, add_routes
+from agency.web.services import Services
+from agency.web.tokens import CachedTokens
+
+
+def make_application(services: Services) -> web.Application:
+    """Make the application. It is served by whoever calls, who also closes it.
+
+    Requests that wait for a run are answered at once when the application shuts down.
+    """
+    services = replace(services, tokens=CachedTokens(services.tokens))
+    routes = all_routes()
+    public_paths = frozenset(route.path for route in routes if route.is_public)
+    access = Access(services.settings.server, services.tokens)
+    patience = Patience()
+    application = web.Application(
+        middlewares=[make_guard(access, public_paths)],
+        client_max_size=services.settings.server.body_bytes_max,
+    )
+    application[SERVICES] = services
+    application[PATIENCE] = patience
+    application[MODEL_HEALTH] = ModelHealth(services.provider)
+    application[DOCUMENTS] = Documents(routes, version=services.version)
+    application.on_shutdown.append(patience.end)
+    add_routes(application, routes)
+    return application
+
+
+def all_routes() -> Sequence[Route]:
+    """List everything that is served, in the order of the API's document."""
+    # Fixed paths come before those with a name in the same place.
+    return (
+        *health.routes(),
+        *agent.routes(),
+        *snapshots.routes(),
+        *workflows.routes(),
+        *runs.routes(),
+        *definitions.routes(),
+        *documents.routes(),
+    )

@@ -1,0 +1,310 @@
+"""``/api/v1/runs``: every run, whatever it is of and whichever door it came through."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from aiohttp import web
+from pydantic import Field
+
+from agency import errors
+from agency.api.answers import (
+    EventAnswer,
+    RunAnswer,
+    RunPageAnswer,
+    StepPageAnswer,
+    SuspendedAnswer,
+)
+from agency.api.fields import LIMIT_DEFAULT, Cursor, Limit, Moment, Name, WorkflowId, run_id_of
+from agency.api.run_answers import answer_with_run
+from agency.api.run_shape import entry_json, location, run_json, run_row_json
+from agency.api.starting import idempotency_key_of, replayed, start
+from agency.core.ids import derive_id
+from agency.core.limits import SUSPEND_WAIT_S
+from agency.domain.run import ENDED, RunStatus
+from agency.engine.runs import StartRequest
+from agency.ports.store import RunFilter
+from agency.web.addresses import run_path, snapshot_path
+from agency.web.answers import SERVICES, json_answer
+from agency.web.bodies import Body, read_body
+from agency.web.paging import cut_page, parse_number_cursor
+from agency.web.patience import PATIENCE
+from agency.web.preferences import preference_of
+from agency.web.queries import Query, read_query
+from agency.web.routes import Route
+
+TAG = "runs"
+
+_Tag = Annotated[str, Field(max_length=256)]
+_Tags = Annotated[
+    dict[Annotated[str, Field(min_length=1, max_length=64)], _Tag], Field(max_length=32)
+]
+
+
+class StartBody(Body):
+    """A request for work."""
+
+    workflow: Name
+    input: Any = None
+    name: WorkflowId | None = None
+    session_id: Name | None = None
+    tags: _Tags = Field(default_factory=dict)
+    priority: Annotated[int, Field(ge=-1000, le=1000)] = 0
+    available_at: Moment | None = None
+    timeout_s: Annotated[float, Field(gt=0, le=10 * 365 * 86_400)] | None = None
+
+
+class ReasonBody(Body):
+    """Why something is asked for."""
+
+    reason: Annotated[str, Field(max_length=1024)] = ""
+
+
+class EventBody(Body):
+    """An event for a run. The same ``event_id`` twice counts once."""
+
+    name: Name
+    payload: Any = None
+    event_id: Name | None = None
+
+
+class RunQuery(Query):
+    status: list[RunStatus] = Field(default=[], description="Repeat it to name several.")
+    workflow: Name | None = None
+    name: Name | None = None
+    session_id: Name | None = None
+    parent_id: Name | None = None
+    limit: Limit = LIMIT_DEFAULT
+    cursor: Cursor = None
+
+
+class StepQuery(Query):
+    after: Annotated[int, Field(ge=0, lt=1 << 63)] | None = Field(
+        default=None, description="Number of the last entry that the caller has."
+    )
+    limit: Limit = LIMIT_DEFAULT
+    cursor: Cursor = None
+
+
+async def start_run(request: web.Request) -> web.Response:
+    """Start a run of any workflow."""
+    body = await read_body(request, StartBody)
+    services = request.app[SERVICES]
+    preference = preference_of(request)
+    wanted = StartRequest(
+        workflow=body.workflow,
+        input=body.input,
+        name=body.name,
+        session_id=body.session_id,
+        tags=body.tags,
+        priority=body.priority,
+        available_at=body.available_at,
+        timeout_s=body.timeout_s,
+    )
+    started = await start(request, body, wanted)
+    detail = await request.app[PATIENCE].wait_for(
+        services.runs, started.run.id, timeout_s=preference.wait_s
+    )
+    headers = {**location(started.run), **preference.applied, **replayed(started)}
+    status = 200 if detail.run.status in ENDED else 202
+    return json_answer(run_json(detail), status=status, headers=headers)
+
+
+async def list_runs(request: web.Request) -> web.Response:
+    """List runs, newest first."""
+    query = read_query(request, RunQuery)
+    which = RunFilter(
+        statuses=frozenset(query.status),
+        workflow=query.workflow,
+        name=query.name,
+        session_id=query.session_id,
+        parent_id=query.parent_id,
+    )
+    before = parse_number_cursor("runs", query.cursor) if query.cursor is not None else None
+    rows = await request.app[SERVICES].runs.list(which, before=before, limit=query.limit + 1)
+    page, cursor = cut_page("runs", rows, query.limit, lambda run: run.number)
+    return json_answer({"runs": [run_row_json(run) for run in page], "next_cursor": cursor})
+
+
+async def show_run(request: web.Request) -> web.Response:
+    """Read one run."""
+    runs = request.app[SERVICES].runs
+    run_id = run_id_of(request.match_info["run_id"])
+    return await answer_with_run(request, lambda: runs.get(run_id), run_json)
+
+
+async def list_steps(request: web.Request) -> web.Response:
+    """Read a run's journal, oldest first."""
+    run_id = run_id_of(request.match_info["run_id"])
+    query = read_query(request, StepQuery)
+    after = query.after or 0
+    if query.cursor is not None:
+        after = parse_number_cursor("steps", query.cursor)
+    entries = await request.app[SERVICES].runs.entries(run_id, after=after, limit=query.limit + 1)
+    page, cursor = cut_page("steps", entries, query.limit, lambda entry: entry.number)
+    return json_answer({"steps": [entry_json(entry) for entry in page], "next_cursor": cursor})
+
+
+async def cancel_run(request: web.Request) -> web.Response:
+    """Cancel a run."""
+    return await cancel(request, run_id_of(request.match_info["run_id"]))
+
+
+async def suspend_run(request: web.Request) -> web.Response:
+    """Hold a run."""
+    return await suspend(request, run_id_of(request.match_info["run_id"]))
+
+
+async def send_event(request: web.Request) -> web.Response:
+    """Send an event to a run."""
+    return await send(request, run_id_of(request.match_info["run_id"]))
+
+
+async def cancel(request: web.Request, run_id: str) -> web.Response:
+    """Cancel the run; 200 when it has ended, 202 while it is being ended."""
+    body = await read_body(request, ReasonBody, may_be_empty=True)
+    detail = await request.app[SERVICES].runs.cancel(run_id, reason=body.reason)
+    status = 200 if detail.run.status in ENDED else 202
+    return json_answer(run_json(detail), status=status, headers=location(detail.run))
+
+
+async def suspend(request: web.Request, run_id: str) -> web.Response:
+    """Hold the run; 200 with its snapshot, or 202 while its safe point is not reached."""
+    body = await read_body(request, ReasonBody, may_be_empty=True)
+    preference = preference_of(request, default_s=SUSPEND_WAIT_S)
+    snapshot = await request.app[SERVICES].runs.suspend(
+        run_id, reason=body.reason or "operator", wait_s=preference.wait_s
+    )
+    links = {"run": run_path(run_id)}
+    if snapshot is None:
+        answer = {"run_id": run_id, "snapshot_id": None, "status": "suspending", "links": links}
+        headers = {"Location": run_path(run_id), **preference.applied}
+        return json_answer(answer, status=202, headers=headers)
+    links["snapshot"] = snapshot_path(snapshot.id)
+    answer = {
+        "run_id": run_id,
+        "snapshot_id": snapshot.id,
+        "status": snapshot.run_status,
+        "links": links,
+    }
+    return json_answer(answer, headers=preference.applied)
+
+
+async def send(request: web.Request, run_id: str) -> web.Response:
+    """Put an event into the run's mailbox; it is kept until the run takes it."""
+    body = await read_body(request, EventBody)
+    key = idempotency_key_of(request)
+    event_id = body.event_id
+    if event_id is None and key is not None:
+        event_id = derive_id("event", run_id, key)
+    event_id = await request.app[SERVICES].runs.send(
+        run_id, name=body.name, payload=body.payload, event_id=event_id
+    )
+    answer = {
+        "event_id": event_id,
+        "run_id": run_id,
+        "name": body.name,
+        "links": {"run": run_path(run_id)},
+    }
+    return json_answer(answer, status=202, headers={"Location": run_path(run_id)})
+
+
+def routes() -> Sequence[Route]:
+    """List what is served here."""
+    return (
+        Route(
+            method="POST",
+            path="/api/v1/runs",
+            answer=start_run,
+            operation="start_run",
+            summary="Start a run of any workflow",
+            description="Once this is answered the work is durable.",
+            tag=TAG,
+            body=StartBody,
+            answers={200: RunAnswer, 202: RunAnswer},
+            problems=(
+                errors.WorkflowNotFound,
+                errors.NameTaken,
+                errors.SessionBusy,
+                errors.IdempotencyMismatch,
+                errors.ValueTooLarge,
+            ),
+            examples={"agent": {"workflow": "agent", "input": {"message": "What is Rust?"}}},
+            waits=True,
+            is_idempotent=True,
+        ),
+        Route(
+            method="GET",
+            path="/api/v1/runs",
+            answer=list_runs,
+            operation="list_runs",
+            summary="List runs, newest first",
+            tag=TAG,
+            query=RunQuery,
+            answers={200: RunPageAnswer},
+        ),
+        Route(
+            method="GET",
+            path="/api/v1/runs/{run_id}",
+            answer=show_run,
+            operation="show_run",
+            summary="Read one run, or wait for it",
+            description="With `Prefer: wait=N` it is answered when the run has ended or is "
+            "suspended; with `If-None-Match` as well, when anything of it has changed.",
+            tag=TAG,
+            answers={200: RunAnswer},
+            problems=(errors.RunNotFound,),
+            waits=True,
+            is_conditional=True,
+        ),
+        Route(
+            method="GET",
+            path="/api/v1/runs/{run_id}/steps",
+            answer=list_steps,
+            operation="list_steps",
+            summary="Read a run's journal, oldest first",
+            tag=TAG,
+            query=StepQuery,
+            answers={200: StepPageAnswer},
+            problems=(errors.RunNotFound,),
+        ),
+        Route(
+            method="POST",
+            path="/api/v1/runs/{run_id}/cancel",
+            answer=cancel_run,
+            operation="cancel_run",
+            summary="Cancel a run and its descendants",
+            tag=TAG,
+            body=ReasonBody,
+            body_may_be_empty=True,
+            answers={200: RunAnswer, 202: RunAnswer},
+            problems=(errors.RunNotFound, errors.RunEnded),
+        ),
+        Route(
+            method="POST",
+            path="/api/v1/runs/{run_id}/suspend",
+            answer=suspend_run,
+            operation="suspend_run",
+            summary="Hold a run until it is resumed",
+            tag=TAG,
+            body=ReasonBody,
+            body_may_be_empty=True,
+            answers={200: SuspendedAnswer, 202: SuspendedAnswer},
+            problems=(errors.RunNotFound, errors.RunEnded),
+            waits=True,
+        ),
+        Route(
+            method="POST",
+            path="/api/v1/runs/{run_id}/events",
+            answer=send_event,
+            operation="send_event",
+            summary="Send an event to a run",
+            tag=TAG,
+            body=EventBody,
+            answers={202: EventAnswer},
+            problems=(errors.RunNotFound, errors.RunEnded, errors.ValueTooLarge),
+            examples={"paid": {"name": "paid", "payload": {"amount": 12}}},
+            is_idempotent=True,
+        ),
+    )

@@ -1,0 +1,73 @@
+"""Starting runs: what all doors to work have in common."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import replace
+
+from aiohttp import web
+
+from agency.core import json
+from agency.core.context import CORRELATION_ID
+from agency.engine.runs import StartedRun, StartRequest
+from agency.errors import Fault, InvalidInput, ShuttingDown
+from agency.web.answers import SERVICES, principal_of
+from agency.web.bodies import Body
+
+_KEY = re.compile(r"[\x21-\x7e]{1,256}")
+
+REPLAYED = "Idempotency-Replayed"
+"""Header of an answer whose run was made by an earlier request with the same key."""
+
+
+def idempotency_key_of(request: web.Request) -> str | None:
+    """Read ``Idempotency-Key``: 1 to 256 printable characters of ASCII, without spaces.
+
+    Raises:
+        InvalidInput: it is there and has another form.
+    """
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and _KEY.fullmatch(key) is None:
+        fault = Fault(
+            "Idempotency-Key", "1 to 256 printable characters of ASCII, without spaces, are needed."
+        )
+        raise InvalidInput("The header Idempotency-Key is not valid.", faults=[fault])
+    return key
+
+
+async def start(request: web.Request, body: Body, wanted: StartRequest) -> StartedRun:
+    """Accept work; when this returns it is durable.
+
+    Args:
+        body: The request as it came; its hash tells whether a key is used for the same again.
+        wanted: The run, without what belongs to the request: key, correlation, principal.
+
+    Raises:
+        ShuttingDown: the daemon takes no new work.
+        as `agency.engine.runs.Runs.start`.
+    """
+    services = request.app[SERVICES]
+    if services.is_stopping():
+        raise ShuttingDown
+    key = idempotency_key_of(request)
+    return await services.runs.start(
+        replace(
+            wanted,
+            idempotency_key=key,
+            request_hash=_hash(request, body) if key is not None else None,
+            correlation_id=CORRELATION_ID.get(),
+            principal=principal_of(request).name,
+        )
+    )
+
+
+def replayed(started: StartedRun) -> dict[str, str]:
+    """Make the header that tells an old run from a new one."""
+    return {} if started.is_new or started.answered else {REPLAYED: "true"}
+
+
+def _hash(request: web.Request, body: Body) -> str:
+    said = body.model_dump(mode="json", exclude_unset=True)
+    text = json.encode_canonical([request.method, request.rel_url.raw_path, said])
+    return hashlib.sha256(text).hexdigest()
