@@ -9,7 +9,6 @@ from aiohttp import web
 from pydantic import Field
 
 from agency import errors
-from agency.api.answers import AcceptedAnswer, ProcessedAnswer
 from agency.api.failed_runs import problem_of_run
 from agency.api.fields import Name
 from agency.api.run_shape import SUCCEEDED, accepted_json, location
@@ -104,7 +103,7 @@ def routes() -> Sequence[Route]:
             "even when the caller hangs up.",
             tag="agent",
             body=ProcessBody,
-            answers={200: ProcessedAnswer, 202: AcceptedAnswer},
+            answers={200: "ProcessedAnswer", 202: "AcceptedAnswer"},
             problems=(
                 errors.WorkflowNotFound,
                 errors.SessionBusy,

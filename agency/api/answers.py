@@ -329,3 +329,32 @@ class SignAnswer(Answer):
     """A sign of life."""
 
     status: str
+
+
+class TokenAnswer(Answer):
+    """A token that works, without its secret."""
+
+    name: str
+    prefix: str
+    """Its first characters, to recognise it by."""
+    created_at: str
+
+
+class NewTokenAnswer(TokenAnswer):
+    """A token that was just made."""
+
+    token: str
+    """The secret. It is shown only here."""
+
+
+class TokenListAnswer(Answer):
+    """The tokens that work, oldest first."""
+
+    tokens: list[TokenAnswer]
+
+
+class RevokedAnswer(Answer):
+    """The token works no more."""
+
+    name: str
+    revoked: bool

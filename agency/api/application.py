@@ -7,7 +7,16 @@ from dataclasses import replace
 
 from aiohttp import web
 
-from agency.api import agent, definitions, documents, health, runs, snapshots, workflows
+from agency.api import (
+    agent,
+    definitions,
+    documents,
+    health,
+    runs,
+    snapshots,
+    tokens,
+    workflows,
+)
 from agency.api.documents import DOCUMENTS, Documents
 from agency.api.health import MODEL_HEALTH, ModelHealth
 from agency.web.access import Access
@@ -52,5 +61,6 @@ def all_routes() -> Sequence[Route]:
         *workflows.routes(),
         *runs.routes(),
         *definitions.routes(),
+        *tokens.routes(),
         *documents.routes(),
     )

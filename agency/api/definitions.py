@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
-from agency.api.answers import DefinitionPageAnswer
 from agency.web.answers import SERVICES, json_answer
 from agency.web.routes import Route
 
@@ -42,6 +41,6 @@ def routes() -> Sequence[Route]:
             operation="list_definitions",
             summary="List the workflows that can be run",
             tag="definitions",
-            answers={200: DefinitionPageAnswer},
+            answers={200: "DefinitionPageAnswer"},
         ),
     )

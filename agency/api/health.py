@@ -8,7 +8,6 @@ from typing import Any
 
 from aiohttp import web
 
-from agency.api.answers import HealthAnswer, SignAnswer
 from agency.core.clock import monotonic_s, to_text
 from agency.domain.run import RunStatus
 from agency.errors import AgencyError, ShuttingDown
@@ -147,7 +146,7 @@ def routes() -> Sequence[Route]:
             summary="How the daemon is",
             description="503 when the database does not work; `degraded` when the model server "
             "does not answer.",
-            answers={200: HealthAnswer, 503: HealthAnswer},
+            answers={200: "HealthAnswer", 503: "HealthAnswer"},
         ),
         Route(
             **sign,
@@ -155,7 +154,7 @@ def routes() -> Sequence[Route]:
             answer=show_live,
             operation="show_live",
             summary="Whether the process answers",
-            answers={200: SignAnswer},
+            answers={200: "SignAnswer"},
             is_public=True,
         ),
         Route(
@@ -164,7 +163,7 @@ def routes() -> Sequence[Route]:
             answer=show_ready,
             operation="show_ready",
             summary="Whether new work is taken",
-            answers={200: SignAnswer, 503: None},
+            answers={200: "SignAnswer", 503: None},
             is_public=True,
         ),
     )

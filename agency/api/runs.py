@@ -9,13 +9,6 @@ from aiohttp import web
 from pydantic import Field
 
 from agency import errors
-from agency.api.answers import (
-    EventAnswer,
-    RunAnswer,
-    RunPageAnswer,
-    StepPageAnswer,
-    SuspendedAnswer,
-)
 from agency.api.fields import LIMIT_DEFAULT, Cursor, Limit, Moment, Name, WorkflowId, run_id_of
 from agency.api.run_answers import answer_with_run
 from agency.api.run_shape import entry_json, location, run_json, run_row_json
@@ -222,7 +215,7 @@ def routes() -> Sequence[Route]:
             description="Once this is answered the work is durable.",
             tag=TAG,
             body=StartBody,
-            answers={200: RunAnswer, 202: RunAnswer},
+            answers={200: "RunAnswer", 202: "RunAnswer"},
             problems=(
                 errors.WorkflowNotFound,
                 errors.NameTaken,
@@ -242,7 +235,7 @@ def routes() -> Sequence[Route]:
             summary="List runs, newest first",
             tag=TAG,
             query=RunQuery,
-            answers={200: RunPageAnswer},
+            answers={200: "RunPageAnswer"},
         ),
         Route(
             method="GET",
@@ -253,7 +246,7 @@ def routes() -> Sequence[Route]:
             description="With `Prefer: wait=N` it is answered when the run has ended or is "
             "suspended; with `If-None-Match` as well, when anything of it has changed.",
             tag=TAG,
-            answers={200: RunAnswer},
+            answers={200: "RunAnswer"},
             problems=(errors.RunNotFound,),
             waits=True,
             is_conditional=True,
@@ -266,7 +259,7 @@ def routes() -> Sequence[Route]:
             summary="Read a run's journal, oldest first",
             tag=TAG,
             query=StepQuery,
-            answers={200: StepPageAnswer},
+            answers={200: "StepPageAnswer"},
             problems=(errors.RunNotFound,),
         ),
         Route(
@@ -278,7 +271,7 @@ def routes() -> Sequence[Route]:
             tag=TAG,
             body=ReasonBody,
             body_may_be_empty=True,
-            answers={200: RunAnswer, 202: RunAnswer},
+            answers={200: "RunAnswer", 202: "RunAnswer"},
             problems=(errors.RunNotFound, errors.RunEnded),
         ),
         Route(
@@ -290,7 +283,7 @@ def routes() -> Sequence[Route]:
             tag=TAG,
             body=ReasonBody,
             body_may_be_empty=True,
-            answers={200: SuspendedAnswer, 202: SuspendedAnswer},
+            answers={200: "SuspendedAnswer", 202: "SuspendedAnswer"},
             problems=(errors.RunNotFound, errors.RunEnded),
             waits=True,
         ),
@@ -302,7 +295,7 @@ def routes() -> Sequence[Route]:
             summary="Send an event to a run",
             tag=TAG,
             body=EventBody,
-            answers={202: EventAnswer},
+            answers={202: "EventAnswer"},
             problems=(errors.RunNotFound, errors.RunEnded, errors.ValueTooLarge),
             examples={"paid": {"name": "paid", "payload": {"amount": 12}}},
             is_idempotent=True,

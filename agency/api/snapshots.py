@@ -9,7 +9,6 @@ from aiohttp import web
 from pydantic import Field
 
 from agency import errors
-from agency.api.answers import DeletedAnswer, SnapshotDetailAnswer, SnapshotPageAnswer
 from agency.api.fields import LIMIT_DEFAULT, Cursor, Limit, Name, snapshot_id_of
 from agency.api.snapshot_shape import snapshot_detail_json, snapshot_json
 from agency.ports.store import SnapshotFilter
@@ -72,7 +71,7 @@ def routes() -> Sequence[Route]:
             summary="List snapshots, newest first",
             tag=TAG,
             query=SnapshotQuery,
-            answers={200: SnapshotPageAnswer},
+            answers={200: "SnapshotPageAnswer"},
         ),
         Route(
             method="GET",
@@ -81,7 +80,7 @@ def routes() -> Sequence[Route]:
             operation="show_snapshot",
             summary="Read a snapshot and what it waits for",
             tag=TAG,
-            answers={200: SnapshotDetailAnswer},
+            answers={200: "SnapshotDetailAnswer"},
             problems=(errors.SnapshotNotFound,),
         ),
         Route(
@@ -94,7 +93,7 @@ def routes() -> Sequence[Route]:
             "`cancel=true`, which cancels the run.",
             tag=TAG,
             query=DeleteQuery,
-            answers={200: DeletedAnswer},
+            answers={200: "DeletedAnswer"},
             problems=(errors.SnapshotNotFound, errors.SnapshotLive, errors.RunEnded),
         ),
     )

@@ -9,7 +9,6 @@ from aiohttp import web
 from pydantic import Field
 
 from agency import errors
-from agency.api.answers import Answer
 from agency.core.clock import to_text
 from agency.core.tokens import is_name
 from agency.domain.principal import Token, make_token
@@ -32,35 +31,6 @@ class NewTokenBody(Body):
             description="What it is called, in lists and logs.",
         ),
     ]
-
-
-class TokenAnswer(Answer):
-    """A token that works, without its secret."""
-
-    name: str
-    prefix: str
-    """Its first characters, to recognise it by."""
-    created_at: str
-
-
-class NewTokenAnswer(TokenAnswer):
-    """A token that was just made."""
-
-    token: str
-    """The secret. It is shown only here."""
-
-
-class TokenListAnswer(Answer):
-    """The tokens that work, oldest first."""
-
-    tokens: list[TokenAnswer]
-
-
-class RevokedAnswer(Answer):
-    """The token works no more."""
-
-    name: str
-    revoked: bool
 
 
 async def make(request: web.Request) -> web.Response:
@@ -109,7 +79,7 @@ def routes() -> Sequence[Route]:
             description="The answer holds the token. It is not shown again.",
             tag=TAG,
             body=NewTokenBody,
-            answers={201: NewTokenAnswer},
+            answers={201: "NewTokenAnswer"},
             problems=(errors.TokenNameTaken,),
             examples={"laptop": {"name": "laptop"}},
         ),
@@ -120,7 +90,7 @@ def routes() -> Sequence[Route]:
             operation="list_tokens",
             summary="List the API tokens that work",
             tag=TAG,
-            answers={200: TokenListAnswer},
+            answers={200: "TokenListAnswer"},
         ),
         Route(
             method="DELETE",
@@ -130,7 +100,7 @@ def routes() -> Sequence[Route]:
             summary="Revoke an API token",
             description="It stops working at once.",
             tag=TAG,
-            answers={200: RevokedAnswer},
+            answers={200: "RevokedAnswer"},
             problems=(errors.TokenNotFound,),
         ),
     )

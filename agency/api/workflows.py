@@ -10,15 +10,6 @@ from pydantic import Field
 
 from agency import errors
 from agency.api.agent import WORKFLOW, Steps, agent_input
-from agency.api.answers import (
-    EventAnswer,
-    ResumedAnswer,
-    RunAnswer,
-    SuspendedAnswer,
-    WorkflowAnswer,
-    WorkflowCreatedAnswer,
-    WorkflowPageAnswer,
-)
 from agency.api.fields import (
     LIMIT_DEFAULT,
     Cursor,
@@ -216,7 +207,7 @@ def routes() -> Sequence[Route]:
             description="The name is unique among runs that have not ended.",
             tag=TAG,
             body=CreateBody,
-            answers={201: WorkflowCreatedAnswer},
+            answers={201: "WorkflowCreatedAnswer"},
             problems=(
                 errors.WorkflowNotFound,
                 errors.NameTaken,
@@ -241,7 +232,7 @@ def routes() -> Sequence[Route]:
             summary="List named runs, newest first",
             tag=TAG,
             query=WorkflowQuery,
-            answers={200: WorkflowPageAnswer},
+            answers={200: "WorkflowPageAnswer"},
         ),
         Route(
             method="POST",
@@ -253,7 +244,7 @@ def routes() -> Sequence[Route]:
             "that takes longer than `[server] sync_wait_s`, or `Prefer: wait=N`.",
             tag=TAG,
             body=ResumeBody,
-            answers={200: ResumedAnswer, 202: ResumedAnswer},
+            answers={200: "ResumedAnswer", 202: "ResumedAnswer"},
             problems=(
                 errors.SnapshotNotFound,
                 errors.SnapshotSpent,
@@ -276,7 +267,7 @@ def routes() -> Sequence[Route]:
             operation="show_workflow",
             summary="Read the run of a name, or wait for it",
             tag=TAG,
-            answers={200: WorkflowAnswer},
+            answers={200: "WorkflowAnswer"},
             problems=(errors.RunNotFound,),
             waits=True,
             is_conditional=True,
@@ -290,7 +281,7 @@ def routes() -> Sequence[Route]:
             tag=TAG,
             body=ReasonBody,
             body_may_be_empty=True,
-            answers={200: SuspendedAnswer, 202: SuspendedAnswer},
+            answers={200: "SuspendedAnswer", 202: "SuspendedAnswer"},
             problems=(errors.RunNotFound, errors.RunEnded),
             waits=True,
         ),
@@ -303,7 +294,7 @@ def routes() -> Sequence[Route]:
             tag=TAG,
             body=ReasonBody,
             body_may_be_empty=True,
-            answers={200: RunAnswer, 202: RunAnswer},
+            answers={200: "RunAnswer", 202: "RunAnswer"},
             problems=(errors.RunNotFound, errors.RunEnded),
         ),
         Route(
@@ -314,7 +305,7 @@ def routes() -> Sequence[Route]:
             summary="Send an event to the run of a name",
             tag=TAG,
             body=EventBody,
-            answers={202: EventAnswer},
+            answers={202: "EventAnswer"},
             problems=(errors.RunNotFound, errors.RunEnded, errors.ValueTooLarge),
             is_idempotent=True,
         ),

@@ -47,8 +47,14 @@ _ID = {"type": "string", "description": "UUID in the usual spelling."}
 _NAME = {"type": "string", "minLength": 1, "maxLength": 256}
 
 
-def make_document(routes: Sequence[Route], *, version: str) -> dict[str, Any]:
-    """Make the OpenAPI document of all documented routes."""
+def make_document(
+    routes: Sequence[Route], *, shapes: Mapping[str, Any], version: str
+) -> dict[str, Any]:
+    """Make the OpenAPI document of all documented routes.
+
+    Args:
+        shapes: Models of the bodies of answers, by the names that the routes use.
+    """
     documented = [route for route in routes if route.is_documented]
     paths: dict[str, dict[str, Any]] = {}
     for route in documented:
@@ -69,7 +75,7 @@ def make_document(routes: Sequence[Route], *, version: str) -> dict[str, Any]:
         "tags": [{"name": tag} for tag in dict.fromkeys(route.tag for route in documented)],
         "paths": paths,
         "components": {
-            "schemas": _schemas(documented),
+            "schemas": _schemas(documented, shapes),
             "securitySchemes": {
                 "token": {
                     "type": "http",
@@ -108,7 +114,7 @@ def _operation(route: Route) -> dict[str, Any]:
     if route.description:
         operation["description"] = route.description
     if route.body is not None:
-        content: dict[str, Any] = {"schema": _reference(route.body)}
+        content: dict[str, Any] = {"schema": _reference(route.body.__name__)}
         if route.examples:
             content["examples"] = {n: {"value": value} for n, value in route.examples.items()}
         operation["requestBody"] = {
@@ -195,13 +201,13 @@ def _header(name: str, description: str, example: str | None = None) -> dict[str
 
 def _responses(route: Route) -> dict[str, Any]:
     responses: dict[str, Any] = {}
-    for status, model in route.answers.items():
+    for status, shape in route.answers.items():
         responses[str(status)] = {
             "description": HTTPStatus(status).phrase,
             "headers": _answer_headers(route, status),
         }
-        if model is not None:
-            content = {"application/json": {"schema": _reference(model)}}
+        if shape is not None:
+            content = {"application/json": {"schema": _reference(shape)}}
             responses[str(status)]["content"] = content
     if route.is_conditional:
         responses["304"] = {
@@ -214,7 +220,7 @@ def _responses(route: Route) -> dict[str, Any]:
             continue
         responses[str(status)] = {
             "description": "; ".join(f"{title_of(code)} (`{code}`)" for code in codes),
-            "content": {MEDIA_TYPE: {"schema": _reference(ProblemAnswer)}},
+            "content": {MEDIA_TYPE: {"schema": _reference(ProblemAnswer.__name__)}},
         }
     return dict(sorted(responses.items()))
 
@@ -225,7 +231,7 @@ def _answer_headers(route: Route, status: int) -> dict[str, Any]:
     if route.is_conditional:
         headers["ETag"] = {"description": "Tag of this state.", "schema": text}
     if status in {201, 202}:
-        headers["Location"] = {"description": "Address of the run.", "schema": text}
+        headers["Location"] = {"description": "Address of what was started.", "schema": text}
     if route.waits:
         headers["Preference-Applied"] = {"description": "What was honoured.", "schema": text}
     return headers
@@ -242,12 +248,14 @@ def _problems(route: Route) -> list[type[AgencyError]]:
     return kinds
 
 
-def _schemas(routes: Sequence[Route]) -> dict[str, Any]:
+def _schemas(routes: Sequence[Route], shapes: Mapping[str, Any]) -> dict[str, Any]:
     models: dict[str, type[BaseModel]] = {ProblemAnswer.__name__: ProblemAnswer}
     for route in routes:
-        for model in (route.body, *route.answers.values()):
-            if model is not None:
-                models[model.__name__] = model
+        if route.body is not None:
+            models[route.body.__name__] = route.body
+        for name in route.answers.values():
+            if name is not None:
+                models[name] = shapes[name]
     _, schema = models_json_schema(
         [(model, "validation") for model in models.values()], ref_template=_REF
     )
@@ -255,5 +263,5 @@ def _schemas(routes: Sequence[Route]) -> dict[str, Any]:
     return dict(sorted(definitions.items()))
 
 
-def _reference(model: type[BaseModel]) -> dict[str, str]:
-    return {"$ref": _REF.format(model=model.__name__)}
+def _reference(name: str) -> dict[str, str]:
+    return {"$ref": _REF.format(model=name)}

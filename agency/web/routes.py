@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from aiohttp import hdrs, web
-from pydantic import BaseModel
 
 from agency.errors import AgencyError, BodyTooLarge, RequestRefused
 from agency.web.answers import SERVICES
@@ -24,7 +23,8 @@ class Route:
 
     Attributes:
         operation: Its name in the API's document, for generated clients; never changes.
-        answers: Model of the body by status; None where there is no body.
+        answers: By status the name of the body's shape in ``agency.api.answers``; None where
+            there is no body. The shapes themselves are loaded when they are asked for.
         problems: Errors of its own; those that every operation may have are added.
         examples: Bodies that work, by name.
         waits: It honours ``Prefer: wait=N``.
@@ -44,7 +44,7 @@ class Route:
     body: type[Body] | None = None
     body_may_be_empty: bool = False
     query: type[Query] | None = None
-    answers: Mapping[int, type[BaseModel] | None] = field(default_factory=dict)
+    answers: Mapping[int, str | None] = field(default_factory=dict)
     problems: Sequence[type[AgencyError]] = ()
     examples: Mapping[str, object] = field(default_factory=dict)
     waits: bool = False
