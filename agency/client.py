@@ -349,12 +349,14 @@ class Client:
             cursor=cursor,
         )
 
-    def steps(
-        self, run_id: str, *, cursor: str | None = None, limit: int | None = None
-    ) -> Page[StepDocument]:
-        """Read a page of a run's journal, oldest first."""
+    def steps(self, run_id: str, *, after: int = 0, limit: int | None = None) -> Page[StepDocument]:
+        """Read a page of a run's journal, oldest first, those with a ``number`` above ``after``.
+
+        Raises:
+            RunNotFound: there is none.
+        """
         path = f"/api/v1/runs/{_segment(run_id)}/steps"
-        return self._page(path, "steps", cursor=cursor, limit=limit)
+        return self._page(path, "steps", after=after, limit=limit)
 
     def cancel(self, run_id: str, *, reason: str | None = None) -> StartedDocument:
         """Cancel a run and its descendants; its status says whether it has ended yet.
@@ -370,15 +372,21 @@ class Client:
         run_id: str,
         name: str,
         payload: Any = None,  # noqa: ANN401  JSON value
+        *,
+        idempotency_key: str | None = None,
     ) -> dict[str, Any]:
         """Send an event to a run; it is kept until the run takes it.
+
+        Returns:
+            ``event_id``, ``run_id`` and ``name``.
 
         Raises:
             RunNotFound, RunEnded.
         """
         path = f"/api/v1/runs/{_segment(run_id)}/events"
         body = {"name": name, "payload": payload}
-        return cast(dict[str, Any], self.request("POST", path, body=body).body)
+        answer = self.request("POST", path, body=body, headers=_key(idempotency_key))
+        return cast(dict[str, Any], answer.body)
 
     # --- snapshots -------------------------------------------------------------------------
 

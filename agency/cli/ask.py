@@ -17,7 +17,6 @@ from agency.cli.output import EXIT_BY_STATUS, ExitCode, Output
 from agency.cli.parameters import SPAN, read_pipe_text
 from agency.cli.results import REHEARSAL, explain, tell_interrupted
 from agency.cli.tree import Verb
-from agency.client import problem_of
 from agency.core.ids import new_id
 from agency.documents import RunDocument
 from agency.errors import AgencyError
@@ -137,10 +136,9 @@ def _report(output: Output, answer: Mapping[str, Any]) -> ExitCode:
 
 def _failed_run(error: AgencyError) -> str | None:
     """Give the run that an error tells the failure of, None when the request itself was refused."""
-    problem, run_id = problem_of(error), error.data.get("run_id")
-    # 422: the model or the context was wrong; 502 and 504: the model or its server failed.
-    is_of_run = problem is not None and problem.status in {422, 502, 504}
-    return str(run_id) if is_of_run and run_id else None
+    # Only the problem of a run that has ended says what its status is.
+    run_id, status = error.data.get("run_id"), error.data.get("status")
+    return str(run_id) if run_id and status else None
 
 
 def _whole_message(message: str | None, *, may_read: bool) -> str:

@@ -151,26 +151,19 @@ class Follower:
 
 
 class _Tail:
-    """Reads a journal page by page, and later what was added to its last page."""
+    """Reads a journal page by page, and later what was added to it."""
 
     def __init__(self, client: Client, run_id: str) -> None:
         self._client = client
         self._run_id = run_id
-        self._cursor: str | None = None
         self._seen = 0
 
     def read_page(self) -> tuple[Sequence[StepDocument], bool]:
-        """Read what is new of one page, and whether there is another page after it.
-
-        After an error it may be called again, and nothing is left out.
-        """
-        page = self._client.steps(self._run_id, cursor=self._cursor)
-        new = [step for step in page.items if step["number"] > self._seen]
-        if new:
-            self._seen = new[-1]["number"]
-        if page.cursor is not None:
-            self._cursor = page.cursor
-        return new, page.cursor is not None
+        """Read the next page, and whether there is another one after it."""
+        page = self._client.steps(self._run_id, after=self._seen)
+        if page.items:
+            self._seen = page.items[-1]["number"]
+        return page.items, page.cursor is not None
 
 
 def has_ended(run: RunDocument) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 import click
@@ -16,7 +17,7 @@ from agency.cli.tree import Noun, Verb
 from agency.cli.waits import describe, how_to_answer
 from agency.cli.watching import watch as watch_run
 from agency.client import Client, Page
-from agency.core.ids import is_id
+from agency.core.ids import is_id, new_id
 from agency.core.limits import PAGE_ROWS_MAX
 from agency.documents import RunDocument, StepDocument
 
@@ -200,7 +201,9 @@ def send(invocation: Invocation, run_id: str, name: str, payload: str | None) ->
     """Send an event to a run. It is kept until the run takes it."""
     value = None if payload is None else read_json(payload, "--payload")
     client, output = invocation.client(), invocation.output
-    sent = client.send(id_of(client, run_id), name, value)
+    # With a key the event may be sent again when the answer is lost, and counts once.
+    deliver = partial(client.send, id_of(client, run_id), name, value, idempotency_key=new_id())
+    sent = Follower(client, output, Limit(None)).delivered(deliver)
     if output.is_json:
         output.document(sent)
     else:
@@ -250,12 +253,11 @@ def tell_more(output: Output, count: int, cursor: str | None) -> None:
 
 def _all_steps(client: Client, run_id: str) -> list[StepDocument]:
     steps: list[StepDocument] = []
-    cursor: str | None = None
     while True:
-        page = client.steps(run_id, cursor=cursor, limit=PAGE_ROWS_MAX)
+        after = steps[-1]["number"] if steps else 0
+        page = client.steps(run_id, after=after, limit=PAGE_ROWS_MAX)
         steps.extend(page.items)
-        cursor = page.cursor
-        if cursor is None:
+        if page.cursor is None:
             return steps
 
 

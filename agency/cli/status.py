@@ -36,4 +36,4 @@ def _describe(output: Output, url: str, health: HealthDocument) -> None:
     if model["rehearsal"]:
         output.warn("Answers are rehearsals: no language model is asked.")
     for failure in health.get("workflows", {}).get("failed") or ():
-        output.warn(f"Workflows could not be loaded: {failure}")
+        output.warn(f"{failure['path']} could not be loaded: {failure['reason']}")
