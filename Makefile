@@ -1,0 +1,62 @@
+# Words for the daily work. Each makes what it needs: a fresh checkout and Python 3.11 with venv and pip
+# are enough. `make setup` for everything, `make run` to try it, `make check test` before a commit.
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+# Long lists (crash points, random kills) are sampled by this seed. The same seed, the same sample.
+SEED ?= $(shell od -An -N3 -tu4 /dev/urandom | tr -d ' ')
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
+
+.DEFAULT_GOAL := help
+.PHONY: help setup check test soak bench docs run clean
+
+help:
+	@echo "make setup   make .venv with everything for working on Agency"
+	@echo "make check   ruff, mypy, import-linter"
+	@echo "make test    all tests; SEED=n repeats the samples of an earlier run"
+	@echo "make soak    the long lists of crash points and random kills, whole"
+	@echo "make bench   the figures beside those of others"
+	@echo "make docs    generate config.toml and the reference pages"
+	@echo "make run     start the daemon with config.toml"
+
+# One stamp for each set of dependencies, newer than what it was made from.
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed: make PYTHON=/path/to/python"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.stamp-run: pyproject.toml | $(BIN)/python
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.stamp-%: pyproject.toml $(VENV)/.stamp-run
+	$(PIP) --editable '.[$*]'
+	@touch $@
+
+setup: $(VENV)/.stamp-test $(VENV)/.stamp-check
+
+check: $(VENV)/.stamp-test $(VENV)/.stamp-check
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: $(VENV)/.stamp-test
+	@echo "seed: $(SEED)"
+	SEED=$(SEED) $(BIN)/python -m pytest -m 'not soak' -rs $(ARGS)
+
+soak: $(VENV)/.stamp-test
+	@echo "seed: $(SEED)"
+	SOAK=1 SEED=$(SEED) $(BIN)/python -m pytest -m soak -rs $(ARGS)
+
+bench: $(VENV)/.stamp-bench
+	$(BIN)/python -m bench $(ARGS)
+
+docs: $(VENV)/.stamp-run
+	$(BIN)/python -m agency.daemon.local.reference
+
+run: $(VENV)/.stamp-run
+	$(BIN)/agency-daemon --config config.toml $(ARGS)
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
