@@ -1,0 +1,1 @@
+"""What the command line does by itself when no daemon runs; never beside a live one."""
