@@ -1,0 +1,55 @@
+"""What authors of workflows import.
+
+Everything is loaded when it is first used, so that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from agency.version import VERSION as __version__
+
+if TYPE_CHECKING:
+    from agency.engine.context import Context
+    from agency.engine.definition import workflow
+    from agency.engine.joins import Winner
+    from agency.engine.parts import StepInfo, current_step
+    from agency.engine.retry import Retry
+    from agency.errors import NotDone, Permanent, StepFailed, WaitTimedOut
+
+_HOMES = {
+    "Context": "agency.engine.context",
+    "Winner": "agency.engine.joins",
+    "workflow": "agency.engine.definition",
+    "StepInfo": "agency.engine.parts",
+    "current_step": "agency.engine.parts",
+    "Retry": "agency.engine.retry",
+    "NotDone": "agency.errors",
+    "Permanent": "agency.errors",
+    "StepFailed": "agency.errors",
+    "WaitTimedOut": "agency.errors",
+}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401  what a module holds
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'agency' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(home), name)
+
+
+__all__ = [
+    "Context",
+    "NotDone",
+    "Permanent",
+    "Retry",
+    "StepFailed",
+    "StepInfo",
+    "WaitTimedOut",
+    "Winner",
+    "__version__",
+    "current_step",
+    "workflow",
+]

@@ -2,15 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Never
 
+from agency.core import ids, json
+from agency.core.clock import Clock
+from agency.core.limits import VALUE_BYTES_MAX
 from agency.domain.entry import Entry
-from agency.domain.run import Run
+from agency.domain.run import ENDED, LIVE, NewRun, Run, RunError, RunStatus
 from agency.domain.snapshot import Snapshot
-from agency.ports.store import RunDetail, RunFilter, SnapshotFilter
+from agency.domain.wait import WaitKind, WaitOutcome
+from agency.engine.answers import check_value, choose, decide
+from agency.engine.definition import Definition
+from agency.engine.registry import Registry
+from agency.engine.timers import Timer
+from agency.engine.worker import Worker
+from agency.errors import (
+    InvalidInput,
+    RunEnded,
+    RunNotFound,
+    SessionBusy,
+    ShuttingDown,
+    SnapshotSpent,
+    ValueTooLarge,
+)
+from agency.ports.store import RunDetail, RunFilter, SnapshotFilter, Store, Wake
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +93,17 @@ class DefinitionInfo:
 class Runs:
     """Start, watch and steer runs. All methods raise the errors of ``agency.errors``."""
 
+    def __init__(
+        self, *, store: Store, registry: Registry, clock: Clock, worker: Worker, timer: Timer
+    ) -> None:
+        self._store = store
+        self._registry = registry
+        self._clock = clock
+        self._worker = worker
+        self._timer = timer
+        self._watched: dict[str, set[asyncio.Event]] = {}
+        self.is_closed = False
+
     async def start(self, request: StartRequest) -> StartedRun:
         """Accept work; when this returns it is durable.
 
@@ -76,19 +111,94 @@ class Runs:
             WorkflowNotFound, InvalidInput, NameTaken, IdempotencyMismatch, SessionBusy,
             ShuttingDown, StoreFull.
         """
-        raise NotImplementedError
+        if self.is_closed:
+            raise ShuttingDown
+        definition = self._registry.get(request.workflow)
+        new = self._new_run(definition, request)
+        try:
+            started = await self._store.runs.start(new)
+        except SessionBusy as busy:
+            return await self._answer_session(busy, request)
+        run = started.run
+        if started.is_new:
+            self._expect(run)
+            log.info("run accepted", extra={"run_id": run.id, "workflow": run.workflow})
+        return StartedRun(run=run, is_new=started.is_new)
+
+    def _new_run(self, definition: Definition, request: StartRequest) -> NewRun:
+        body = json.encode(request.input)
+        if len(body) > VALUE_BYTES_MAX:
+            raise ValueTooLarge("The input", len(body), VALUE_BYTES_MAX)
+        if definition.takes_input:
+            definition.input_codec.decode(body)
+        elif request.input not in (None, {}):
+            raise InvalidInput(f"The workflow {definition.name!r} takes no input.")
+        now = self._clock.now()
+        timeout_s = request.timeout_s if request.timeout_s is not None else definition.timeout_s
+        return NewRun(
+            id=ids.new_id(),
+            workflow=definition.name,
+            version=definition.version,
+            kind=definition.kind,
+            input=request.input,
+            created_at=now,
+            available_at=request.available_at or now,
+            seed=int.from_bytes(os.urandom(8)) >> 1,
+            name=request.name,
+            session_id=request.session_id,
+            priority=request.priority,
+            max_attempts=definition.retry.attempts,
+            deadline_at=now + timedelta(seconds=timeout_s) if timeout_s is not None else None,
+            idempotency_key=request.idempotency_key,
+            request_hash=request.request_hash,
+            correlation_id=request.correlation_id,
+            principal=request.principal,
+            tags=request.tags,
+            provider=definition.provider() if definition.provider is not None else None,
+        )
+
+    def _expect(self, run: Run) -> None:
+        if run.available_at > self._clock.now():
+            self._timer.expect(run.available_at)
+        if run.deadline_at is not None:
+            self._timer.expect(run.deadline_at)
+        self._worker.nudge()
+
+    async def _answer_session(self, busy: SessionBusy, request: StartRequest) -> StartedRun:
+        """A message to a session whose live run waits for input is the answer to it."""
+        detail = await self._store.runs.get(busy.run_id)
+        inputs = [wait for wait in detail.waits if wait.kind is WaitKind.INPUT]
+        if len(inputs) != 1 or len(detail.waits) != 1:
+            raise busy
+        message = request.input.get("message") if isinstance(request.input, dict) else None
+        value = message if message is not None else request.input
+        check_value(inputs[0], value)
+        wakes = await self._store.mail.answer(
+            busy.run_id,
+            wait=inputs[0].key,
+            outcome=WaitOutcome.ANSWERED,
+            payload=value,
+            snapshot_id=detail.snapshot_id,
+            now=self._clock.now(),
+        )
+        self._woken(busy.run_id, wakes)
+        detail = await self._store.runs.get(busy.run_id)
+        return StartedRun(run=detail.run, is_new=False, answered=True)
 
     async def get(self, run_id: str) -> RunDetail:
         """Read one run. Raises: RunNotFound."""
-        raise NotImplementedError
+        return await self._store.runs.get(run_id)
 
     async def get_named(self, name: str) -> RunDetail:
         """Read the live run of that name, else the newest ended. Raises: RunNotFound."""
-        raise NotImplementedError
+        detail = await self._store.runs.find_named(name)
+        if detail is None:
+            raise RunNotFound(name)
+        return detail
 
     async def list(self, which: RunFilter, *, before: int | None, limit: int) -> Sequence[Run]:
         """Read runs, newest first."""
-        raise NotImplementedError
+        return await self._store.runs.list(which, before=before, limit=limit)
 
     async def wait(self, run_id: str, *, timeout_s: float) -> RunDetail:
         """Wait until the run has ended or is suspended, ``timeout_s`` at most; then read it.
@@ -99,11 +209,47 @@ class Runs:
         Raises:
             RunNotFound: there is none.
         """
-        raise NotImplementedError
+        loop = asyncio.get_running_loop()
+        until = loop.time() + timeout_s
+        with self._watching(run_id) as changed:
+            while True:
+                changed.clear()
+                detail = await self._store.runs.get(run_id)
+                remaining = until - loop.time()
+                if _is_settled(detail) or remaining <= 0:
+                    return detail
+                await _until(changed, remaining)
+
+    async def watch(self, run_id: str, *, timeout_s: float) -> None:
+        """Wait until anything of the run is committed, ``timeout_s`` at most.
+
+        For watchers that have read the run before: read, compare, watch, read again.
+        """
+        with self._watching(run_id) as changed:
+            await _until(changed, timeout_s)
+
+    @contextmanager
+    def _watching(self, run_id: str) -> Iterator[asyncio.Event]:
+        changed = asyncio.Event()
+        watchers = self._watched.setdefault(run_id, set())
+        watchers.add(changed)
+        try:
+            yield changed
+        finally:
+            watchers.discard(changed)
+            if not watchers:
+                self._watched.pop(run_id, None)
+
+    def changed(self, run_id: str) -> None:
+        """Tell whoever watches a run that something of it was committed."""
+        watchers = self._watched.get(run_id)
+        if watchers:
+            for watcher in watchers:
+                watcher.set()
 
     async def entries(self, run_id: str, *, after: int, limit: int) -> Sequence[Entry]:
         """Read a page of the run's journal, oldest first. Raises: RunNotFound."""
-        raise NotImplementedError
+        return await self._store.journal.entries(run_id, after=after, limit=limit)
 
     async def cancel(self, run_id: str, *, reason: str = "") -> RunDetail:
         """Cancel the run and its descendants; work in flight is really stopped.
@@ -113,7 +259,37 @@ class Runs:
         Raises:
             RunNotFound, RunEnded.
         """
-        raise NotImplementedError
+        await self._end(
+            run_id,
+            RunStatus.CANCELLED,
+            RunError(code="cancelled", message=f"Cancelled: {reason}" if reason else "Cancelled."),
+        )
+        return await self._store.runs.get(run_id)
+
+    async def time_out(self, run_id: str) -> None:
+        """End a run that is past its deadline; nothing happens if it has ended meanwhile."""
+        try:
+            await self._end(
+                run_id,
+                RunStatus.TIMED_OUT,
+                RunError(code="timed_out", message="The run has reached its deadline."),
+            )
+        except RunEnded:
+            log.debug("run ended before its deadline", extra={"run_id": run_id})
+
+    async def _end(self, run_id: str, status: RunStatus, error: RunError) -> None:
+        ending = await self._store.runs.end(
+            run_id, status=status, error=error, now=self._clock.now()
+        )
+        for ended in ending.ended:
+            self._worker.forget(ended)
+            self.changed(ended)
+        for asked in ending.asked:
+            execution = self._worker.find(asked)
+            if execution is not None:
+                execution.end(status, error)
+            self.changed(asked)
+        self._worker.wake(ending.wakes)
 
     async def suspend(self, run_id: str, *, reason: str, wait_s: float) -> Snapshot | None:
         """Hold the run until it is resumed; None when its safe point is not reached in ``wait_s``.
@@ -121,7 +297,28 @@ class Runs:
         Raises:
             RunNotFound, RunEnded.
         """
-        raise NotImplementedError
+        with self._watching(run_id) as changed:
+            snapshot, _ = await self._store.runs.hold(
+                run_id, reason=reason, snapshot_id=ids.new_id(), now=self._clock.now()
+            )
+            if snapshot is not None:
+                self._worker.forget(run_id)
+                self.changed(run_id)
+                return snapshot
+            execution = self._worker.find(run_id)
+            if execution is not None:
+                execution.hold()
+            loop = asyncio.get_running_loop()
+            until = loop.time() + wait_s
+            while True:
+                changed.clear()
+                detail = await self._store.runs.get(run_id)
+                if detail.snapshot_id is not None and detail.run.hold is not None:
+                    return await self._store.snapshots.get(detail.snapshot_id)
+                remaining = until - loop.time()
+                if remaining <= 0 or detail.run.status in ENDED:
+                    return None
+                await _until(changed, remaining)
 
     async def resume(
         self,
@@ -137,7 +334,27 @@ class Runs:
             SnapshotNotFound, SnapshotSpent, RunEnded, WaitNotFound, WaitAmbiguous, AnswerNeeded,
             WaitNotAnswerable, WaitTaken, InvalidInput (input does not fit the wait's schema).
         """
-        raise NotImplementedError
+        snapshot = await self._store.snapshots.get(snapshot_id)
+        if snapshot.spent:
+            await self._refuse_spent(snapshot)
+        chosen = choose(snapshot, wait)
+        answer = decide(snapshot.run_id, chosen, input, has_value=has_input)
+        wakes = await self._store.mail.answer(
+            snapshot.run_id,
+            wait=chosen.key,
+            outcome=answer.outcome,
+            payload=answer.payload,
+            snapshot_id=snapshot_id,
+            now=self._clock.now(),
+        )
+        self._woken(snapshot.run_id, wakes)
+        return snapshot.run_id
+
+    async def _refuse_spent(self, snapshot: Snapshot) -> Never:
+        detail = await self._store.runs.get(snapshot.run_id)
+        if detail.run.status in ENDED:
+            raise RunEnded(snapshot.run_id, detail.run.status)
+        raise SnapshotSpent(snapshot.id, snapshot.run_id, detail.snapshot_id)
 
     async def send(
         self,
@@ -152,17 +369,29 @@ class Runs:
         Raises:
             RunNotFound, RunEnded.
         """
-        raise NotImplementedError
+        delivery = await self._store.mail.deliver(
+            run_id,
+            event_id=event_id or ids.new_id(),
+            name=name,
+            payload=payload,
+            now=self._clock.now(),
+        )
+        self._woken(run_id, delivery.wakes)
+        return delivery.event_id
+
+    def _woken(self, run_id: str, wakes: Sequence[Wake]) -> None:
+        self._worker.wake(wakes)
+        self.changed(run_id)
 
     async def snapshot(self, snapshot_id: str) -> Snapshot:
         """Read one snapshot. Raises: SnapshotNotFound."""
-        raise NotImplementedError
+        return await self._store.snapshots.get(snapshot_id)
 
     async def snapshots(
         self, which: SnapshotFilter, *, before: str | None, limit: int
     ) -> Sequence[Snapshot]:
         """Read snapshots, newest first."""
-        raise NotImplementedError
+        return await self._store.snapshots.list(which, before=before, limit=limit)
 
     async def delete_snapshot(self, snapshot_id: str, *, cancel: bool) -> None:
         """Delete a snapshot; with ``cancel`` its live run is cancelled first.
@@ -170,8 +399,46 @@ class Runs:
         Raises:
             SnapshotNotFound, SnapshotLive.
         """
-        raise NotImplementedError
+        if cancel:
+            snapshot = await self._store.snapshots.get(snapshot_id)
+            if not snapshot.spent and RunStatus(snapshot.run_status) in LIVE:
+                try:
+                    await self.cancel(snapshot.run_id, reason="its snapshot was deleted")
+                except RunEnded:
+                    log.debug("run ended meanwhile", extra={"run_id": snapshot.run_id})
+        await self._store.snapshots.delete(snapshot_id)
 
     def definitions(self) -> Sequence[DefinitionInfo]:
         """List the registered workflows by name."""
-        raise NotImplementedError
+        return [
+            DefinitionInfo(
+                name=definition.name,
+                kind=definition.kind,
+                version=definition.version,
+                description=definition.description,
+                input_schema=definition.input_codec.schema() if definition.takes_input else {},
+                output_schema=definition.output_codec.schema(),
+                source=definition.source,
+            )
+            for definition in self._registry
+        ]
+
+
+_GOES_ON = frozenset({WaitKind.RESOURCE, WaitKind.TIMER, WaitKind.CHILD})
+
+
+def _is_settled(detail: RunDetail) -> bool:
+    """Nothing more happens by itself: the run has ended, or waits for somebody."""
+    if detail.run.status in ENDED:
+        return True
+    if detail.run.status is not RunStatus.SUSPENDED:
+        return False
+    return not any(wait.kind in _GOES_ON for wait in detail.waits) or detail.run.hold is not None
+
+
+async def _until(changed: asyncio.Event, timeout_s: float) -> None:
+    try:
+        async with asyncio.timeout(timeout_s):
+            await changed.wait()
+    except TimeoutError:
+        return

@@ -349,6 +349,14 @@ class RunStore(Protocol):
         """
         ...
 
+    async def strays(self, *, owner: str) -> Sequence[str]:
+        """Tell which runs have no reason to go on, for the sweeper.
+
+        Those are suspended runs with neither an open wait nor a hold, and runs claimed by another
+        than ``owner``.
+        """
+        ...
+
     async def get(self, run_id: str) -> RunDetail:
         """Read one run.
 
@@ -375,6 +383,10 @@ class JournalStore(Protocol):
 
     async def load(self, number: int) -> Journal:
         """Read the whole journal of a run, superseded failures left out."""
+        ...
+
+    async def waits(self, number: int, keys: Sequence[str]) -> Sequence[Wait]:
+        """Read those of a run's waits that have the given keys, open or resolved."""
         ...
 
     async def entries(self, run_id: str, *, after: int, limit: int) -> Sequence[Entry]:

@@ -1,0 +1,99 @@
+"""Branches: the strands of a run that go on beside each other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any
+
+from agency.core.limits import NAME_CHARACTERS_MAX
+from agency.engine.journal import MARKS
+from agency.errors import InvalidInput
+
+END_PATH = "!end/"
+"""Path of the branch in which the work registered for the real end runs."""
+
+
+class Branch:
+    """One strand: the root, a branch of a gather, map or first, or the end.
+
+    Attributes:
+        path: Prefix of the keys of everything in it, ending in ``/``; empty for the root.
+        task: The only task that may call the context for it.
+        in_flight: Name of the operation that it awaits, or None.
+    """
+
+    __slots__ = ("_counters", "in_flight", "is_end", "path", "task")
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.task: asyncio.Task[Any] | None = None
+        self.in_flight: str | None = None
+        self.is_end = path.startswith(END_PATH)
+        self._counters: dict[str, int] = {}
+
+    def key(self, name: str) -> str:
+        """Make the key of the next occurrence of a name."""
+        number = self._counters.get(name, 0) + 1
+        if number == 1:
+            check_name(name)
+        self._counters[name] = number
+        return f"{self.path}{name}#{number}"
+
+
+CURRENT_BRANCH: ContextVar[Branch | None] = ContextVar("agency_branch", default=None)
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that keys cannot be made with.
+
+    Raises:
+        InvalidInput: it is empty, too long, or holds one of the marks of keys.
+    """
+    if not isinstance(name, str) or not name or len(name) > NAME_CHARACTERS_MAX:
+        raise InvalidInput(
+            f"The name {name!r} of a step or branch cannot be used.",
+            hint=f"Use 1 to {NAME_CHARACTERS_MAX} characters.",
+        )
+    if any(mark in name for mark in MARKS) or not name.isprintable():
+        raise InvalidInput(
+            f"The name {name!r} of a step or branch cannot be used.",
+            hint=f"Leave out {' '.join(MARKS)} and control characters.",
+        )
+
+
+class Join:
+    """Where a branch waits for the branches that it has made.
+
+    While it waits it is not active. The branch that satisfies it hands its own activity over in
+    the same moment, so that there is never an instant in which the run seems to be idle.
+    """
+
+    def __init__(self, is_satisfied: Callable[[Join], bool]) -> None:
+        self._is_satisfied = is_satisfied
+        self._ready: asyncio.Future[None] | None = None
+        self.running: dict[str, asyncio.Task[Any]] = {}
+        self.done: dict[str, asyncio.Task[Any]] = {}
+
+    def arm(self) -> bool:
+        """Get ready to wait. True if there is nothing to wait for."""
+        if self._is_satisfied(self):
+            return True
+        self._ready = asyncio.get_running_loop().create_future()
+        return False
+
+    async def wait(self) -> None:
+        """Wait until a branch's end satisfies the join; it hands its activity over."""
+        assert self._ready is not None
+        await self._ready
+
+    def finish(self, name: str, task: asyncio.Task[Any]) -> bool:
+        """Take note of a branch's end. True if it hands its activity to the waiting branch."""
+        del self.running[name]
+        self.done[name] = task
+        ready = self._ready
+        if ready is not None and not ready.done() and self._is_satisfied(self):
+            ready.set_result(None)
+            return True
+        return False

@@ -1,0 +1,136 @@
+"""Between an author's types and JSON."""
+
+from __future__ import annotations
+
+import functools
+import types
+from typing import TYPE_CHECKING, Any, Protocol
+
+import orjson
+
+from agency.core import json
+from agency.core.limits import VALUE_BYTES_MAX
+from agency.errors import Fault, InvalidInput, ValueTooLarge
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter, ValidationError
+
+_PLAIN = frozenset({Any, object, None, types.NoneType, str, int, float, bool, dict, list})
+_OPEN_SCHEMA: dict[str, Any] = {}
+
+
+class Codec(Protocol):
+    """Writes values of one type as JSON and reads them back."""
+
+    def encode(self, value: Any) -> bytes:  # noqa: ANN401  author's value
+        """Write a value.
+
+        Raises:
+            NotJson: it holds something that is not JSON.
+            ValueTooLarge: more than ``limits.VALUE_BYTES_MAX`` bytes.
+        """
+        ...
+
+    def decode(self, body: bytes) -> Any:  # noqa: ANN401  author's value
+        """Read what `encode` wrote.
+
+        Raises:
+            InvalidInput: it does not fit the type; all faults are named with JSON pointers.
+        """
+        ...
+
+    def schema(self) -> dict[str, Any]:
+        """JSON Schema of the type; empty when anything goes."""
+        ...
+
+
+class PlainCodec:
+    """JSON as it is."""
+
+    def encode(self, value: Any) -> bytes:  # noqa: ANN401  author's value
+        try:
+            body = orjson.dumps(value)
+        except TypeError as error:
+            raise json.NotJson(
+                f"{error}. Annotate the return type, or return plain JSON types."
+            ) from error
+        if len(body) > VALUE_BYTES_MAX:
+            raise ValueTooLarge("The value", len(body), VALUE_BYTES_MAX)
+        return body
+
+    def decode(self, body: bytes) -> Any:  # noqa: ANN401  author's value
+        return orjson.loads(body)
+
+    def schema(self) -> dict[str, Any]:
+        return _OPEN_SCHEMA
+
+
+class TypedCodec:
+    """Through pydantic: models, dataclasses, datetimes, unions, typed containers."""
+
+    def __init__(self, annotation: Any) -> None:  # noqa: ANN401  a type
+        self._annotation = annotation
+
+    @functools.cached_property
+    def _adapter(self) -> TypeAdapter[Any]:
+        from pydantic import TypeAdapter
+
+        return TypeAdapter(self._annotation)
+
+    def encode(self, value: Any) -> bytes:  # noqa: ANN401  author's value
+        from pydantic_core import PydanticSerializationError
+
+        try:
+            body = self._adapter.dump_json(value, warnings="none")
+        except PydanticSerializationError as error:
+            raise json.NotJson(str(error)) from error
+        if len(body) > VALUE_BYTES_MAX:
+            raise ValueTooLarge("The value", len(body), VALUE_BYTES_MAX)
+        return body
+
+    def decode(self, body: bytes) -> Any:  # noqa: ANN401  author's value
+        from pydantic import ValidationError
+
+        try:
+            return self._adapter.validate_json(body)
+        except ValidationError as error:
+            raise invalid(error) from error
+
+    def schema(self) -> dict[str, Any]:
+        return self._adapter.json_schema()
+
+
+def invalid(error: ValidationError, *, what: str = "The value") -> InvalidInput:
+    """Turn pydantic's findings into one error with a JSON pointer for each."""
+    faults = [
+        Fault(
+            where="/" + "/".join(str(part).replace("~", "~0").replace("/", "~1") for part in at),
+            what=finding["msg"],
+        )
+        for finding in error.errors(include_url=False, include_context=False)
+        for at in [finding["loc"]]
+    ]
+    return InvalidInput(
+        f"{what} does not fit: "
+        + "; ".join(f"{fault.where}: {fault.what}" for fault in faults[:3])
+        + ("." if len(faults) <= 3 else f"; and {len(faults) - 3} more."),
+        faults=faults,
+    )
+
+
+_PLAIN_CODEC = PlainCodec()
+
+
+@functools.lru_cache(maxsize=1024)
+def _typed(annotation: Any) -> TypedCodec:  # noqa: ANN401  a type
+    return TypedCodec(annotation)
+
+
+def codec_for(annotation: Any) -> Codec:  # noqa: ANN401  a type
+    """Find the codec of an annotation; plain JSON types are not validated, for speed."""
+    try:
+        if annotation in _PLAIN:
+            return _PLAIN_CODEC
+        return _typed(annotation)
+    except TypeError:  # an annotation that cannot be hashed
+        return TypedCodec(annotation)

@@ -1,0 +1,572 @@
+"""What an author's workflow works through.
+
+Everything that a run must not do twice, or must find again after a restart, is asked of the
+context. The rest of the function runs again on each replay: keep effects inside steps, and take
+time, random numbers and ids from here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Generic, Never, TypeVar, overload
+
+from agency.core import ids, json
+from agency.core.clock import from_micros, to_micros
+from agency.domain.entry import Entry, EntryKind
+from agency.domain.run import NewRun
+from agency.domain.wait import NewWait, Wait, WaitKind, WaitOutcome
+from agency.engine.codec import Codec, codec_for
+from agency.engine.execution import Execution
+from agency.engine.failure import step_failed, wait_timed_out
+from agency.engine.joins import Winner, as_work, run_all, run_first
+from agency.engine.retry import NO_RETRY, Retry
+from agency.engine.steps import Effect, Isolation, StepCall, perform
+from agency.engine.suspension import ContinuedAs
+from agency.errors import InvalidInput, StepFailed, WaitInsideTimeout, WorkflowNotFound
+
+T = TypeVar("T")
+Delay = timedelta | float | int
+
+
+class Operation(Generic[T]):
+    """Something that the context was asked for; it begins when it is awaited.
+
+    Handed to `Context.gather` or `Context.first` instead, it becomes a branch.
+    """
+
+    __slots__ = ("_begin", "_begun")
+
+    def __init__(self, begin: Callable[[], Awaitable[T]]) -> None:
+        self._begin = begin
+        self._begun = False
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        if self._begun:
+            raise RuntimeError("An operation of the context can be awaited only once.")
+        self._begun = True
+        return self._begin().__await__()
+
+
+class Context:
+    """A run, as its author's code sees it."""
+
+    def __init__(self, execution: Execution) -> None:
+        self._execution = execution
+
+    # --- what the run is --------------------------------------------------------------------
+
+    @property
+    def run_id(self) -> str:
+        return self._execution.run.id
+
+    @property
+    def name(self) -> str | None:
+        """The caller's own name for the run."""
+        return self._execution.run.name
+
+    @property
+    def attempt(self) -> int:
+        """Try of the run as a whole, from 1."""
+        return self._execution.run.attempt
+
+    @property
+    def session_id(self) -> str | None:
+        return self._execution.run.session_id
+
+    # --- steps ------------------------------------------------------------------------------
+
+    @overload
+    def step(
+        self,
+        name: str,
+        function: Callable[..., Awaitable[T]],
+        *args: Any,
+        retry: Retry = ...,
+        timeout_s: float | None = ...,
+        effect: Effect = ...,
+        not_done_on: Sequence[type[BaseException]] = ...,
+        isolation: Isolation = ...,
+    ) -> Operation[T]: ...
+    @overload
+    def step(
+        self,
+        name: str,
+        function: Callable[..., T],
+        *args: Any,
+        retry: Retry = ...,
+        timeout_s: float | None = ...,
+        effect: Effect = ...,
+        not_done_on: Sequence[type[BaseException]] = ...,
+        isolation: Isolation = ...,
+    ) -> Operation[T]: ...
+    def step(
+        self,
+        name: str,
+        function: Callable[..., Any],
+        *args: Any,
+        retry: Retry = NO_RETRY,
+        timeout_s: float | None = None,
+        effect: Effect = "repeatable",
+        not_done_on: Sequence[type[BaseException]] = (),
+        isolation: Isolation = "none",
+    ) -> Operation[Any]:
+        """Do a piece of work whose outcome is recorded, and hand back its result.
+
+        A step that is recorded never runs again. One that was interrupted may, unless
+        ``effect="once"``: then the run is suspended and asks. What comes back is what the recorded
+        JSON decodes to, typed by the function's return annotation, also the first time.
+
+        Args:
+            name: Of the step in this branch; used again it counts up.
+            function: Async, or plain: then it runs in a thread.
+            args: Handed to the function; recorded up to a bound, for the timeline.
+            retry: When and how often a failed try is repeated; by default never.
+            timeout_s: Seconds that one try may take. Async functions are cancelled; plain ones
+                cannot be, and the next try begins only after they have returned.
+            effect: ``"repeatable"``, or ``"once"`` for what must not happen twice.
+            not_done_on: Exceptions after which a once-step is known to have done nothing.
+            isolation: ``"process"`` runs a plain function in a process that can be killed.
+
+        Raises:
+            StepFailed: it failed for good; the same live and on replay.
+        """
+        return self._perform(
+            StepCall(
+                name=name,
+                function=function,
+                args=args,
+                retry=retry,
+                timeout_s=timeout_s,
+                effect=effect,
+                not_done_on=tuple(not_done_on),
+                isolation=isolation,
+            )
+        )
+
+    def _perform(self, call: StepCall) -> Operation[Any]:
+        return Operation(lambda: self.perform(call))
+
+    async def perform(self, call: StepCall) -> Any:  # noqa: ANN401  author's value
+        """Do a step that was described before; what `step` and the interpreters share."""
+        branch = self._execution.enter("ctx.step", call.name)
+        return await perform(self._execution, branch, call)
+
+    def results(self, name: str) -> list[Any]:
+        """Recorded results of this branch's steps of one name, for interpreters."""
+        branch = self._execution.enter("ctx.results", "results")
+        return [
+            json.decode(entry.body)
+            for entry in self._execution.journal.named(branch.path, name)
+            if entry.kind is EntryKind.STEP
+        ]
+
+    # --- waiting ----------------------------------------------------------------------------
+
+    def sleep(self, delay: Delay) -> Operation[None]:
+        """Sleep for a time, in seconds or as a timedelta; also over restarts."""
+        return Operation(lambda: self._sleep(delay, None))
+
+    def sleep_until(self, moment: datetime) -> Operation[None]:
+        """Sleep until an aware moment; also over restarts."""
+        return Operation(lambda: self._sleep(None, moment))
+
+    async def _sleep(self, delay: Delay | None, moment: datetime | None) -> None:
+        due = moment if moment is not None else None
+        if due is not None and due.tzinfo is None:
+            raise InvalidInput("ctx.sleep_until needs a moment with a time zone.")
+        await self._wait(
+            "ctx.sleep",
+            "sleep",
+            lambda key: NewWait(
+                key=key,
+                kind=WaitKind.TIMER,
+                name="sleep",
+                due_at=due.astimezone(UTC) if due is not None else self._later(delay),
+            ),
+        )
+
+    def wait_event(
+        self,
+        name: str,
+        *,
+        timeout_s: float | None = None,
+        schema: Any = None,  # noqa: ANN401  a type
+    ) -> Operation[Any]:
+        """Wait for an event of that name, and hand back its payload.
+
+        One that came before is taken from the mailbox. With ``schema``, a type, the payload is
+        validated and converted.
+
+        Raises:
+            WaitTimedOut: none came within ``timeout_s`` seconds.
+            StepFailed: the payload does not fit ``schema``.
+        """
+        return Operation(lambda: self._wait_event(name, timeout_s, schema))
+
+    async def _wait_event(self, name: str, timeout_s: float | None, schema: Any) -> Any:  # noqa: ANN401
+        wait = await self._wait(
+            "ctx.wait_event",
+            f"event-{name}",
+            lambda key: NewWait(
+                key=key, kind=WaitKind.EVENT, name=name, due_at=self._later(timeout_s)
+            ),
+        )
+        return _payload(wait, codec_for(schema) if schema is not None else None)
+
+    def input(
+        self,
+        prompt: str,
+        *,
+        schema: Any = None,  # noqa: ANN401  a type
+        timeout_s: float | None = None,
+        name: str = "input",
+    ) -> Operation[Any]:
+        """Ask somebody for a value, and hand it back. It is checked when it is given.
+
+        Args:
+            prompt: What is shown to whoever answers.
+            schema: A type that the answer must fit; any JSON without it.
+            timeout_s: Seconds to wait at most.
+            name: Of the wait, where a run asks several things at once.
+
+        Raises:
+            WaitTimedOut: nobody answered in time.
+        """
+        return Operation(lambda: self._input(prompt, schema, timeout_s, name))
+
+    async def _input(
+        self,
+        prompt: str,
+        schema: Any,  # noqa: ANN401  a type
+        timeout_s: float | None,
+        name: str,
+    ) -> Any:  # noqa: ANN401  author's value
+        codec = codec_for(schema) if schema is not None else None
+        wait = await self._wait(
+            "ctx.input",
+            name,
+            lambda key: NewWait(
+                key=key,
+                kind=WaitKind.INPUT,
+                name=name,
+                due_at=self._later(timeout_s),
+                show={"prompt": prompt, "schema": _schema(schema, codec)},
+            ),
+        )
+        return _payload(wait, codec)
+
+    async def _wait(self, operation: str, label: str, make: Callable[[str], NewWait]) -> Wait:
+        execution = self._execution
+        branch = execution.enter(operation, label)
+        key = branch.key(label)
+        if execution.meet(branch, key) is None:
+            await execution.safe_point(branch)
+            _refuse_timeout(operation)
+            wait = make(key)
+            body = json.encode({"kind": wait.kind, "name": wait.name})
+            execution.add_entry(Entry(key, EntryKind.WAIT, body, execution.now()))
+            execution.add_wait(wait)
+        branch.in_flight = label
+        try:
+            return await execution.block(branch, key)
+        finally:
+            branch.in_flight = None
+
+    def _later(self, delay: Delay | None) -> datetime | None:
+        if delay is None:
+            return None
+        span = delay if isinstance(delay, timedelta) else timedelta(seconds=delay)
+        return self._execution.now() + span
+
+    # --- other runs -------------------------------------------------------------------------
+
+    def call(
+        self,
+        workflow: str,
+        input: Any = None,  # noqa: ANN401  the word of the API; author's value
+        *,
+        name: str | None = None,
+    ) -> Operation[Any]:
+        """Run another workflow as a child, wait for it, and hand back its output.
+
+        The child survives on its own; cancelling this run cancels it.
+
+        Args:
+            workflow: Name of the workflow.
+            input: Its input.
+            name: Of the call in this branch; by default the workflow's name.
+
+        Raises:
+            StepFailed: the child did not complete. ``error_code`` and ``details`` say why.
+            WorkflowNotFound: there is no such workflow.
+            InvalidInput: the input does not fit it.
+        """
+        return Operation(lambda: self._call(workflow, input, name or workflow))
+
+    async def _call(self, workflow: str, value: Any, name: str) -> Any:  # noqa: ANN401
+        execution = self._execution
+        branch = execution.enter("ctx.call", name)
+        key = branch.key(name)
+        definition = execution.parts.registry.find(workflow)
+        if execution.meet(branch, key) is None:
+            await execution.safe_point(branch)
+            _refuse_timeout("ctx.call")
+            if definition is None:
+                raise WorkflowNotFound(workflow)
+            child = self._child(key, workflow, value)
+            entry = Entry(key, EntryKind.CHILD, json.encode({"run_id": child.id}), execution.now())
+            execution.add_entry(entry)
+            execution.add_child(child)
+            execution.add_wait(
+                NewWait(key=key, kind=WaitKind.CHILD, name=workflow, target=child.id)
+            )
+        branch.in_flight = name
+        try:
+            wait = await execution.block(branch, key)
+        finally:
+            branch.in_flight = None
+        return _child_output(wait, key, workflow, definition.output_codec if definition else None)
+
+    def _child(self, key: str, workflow: str, value: Any) -> NewRun:  # noqa: ANN401
+        execution = self._execution
+        run = execution.run
+        definition = execution.parts.registry.get(workflow)
+        body = codec_for(type(value)).encode(value)
+        definition.input_codec.decode(body)
+        now = execution.now()
+        child_id = ids.derive_id(run.id, "0", key)
+        return NewRun(
+            id=child_id,
+            workflow=workflow,
+            version=definition.version,
+            kind=definition.kind,
+            input=json.decode(body),
+            created_at=now,
+            available_at=now,
+            seed=_seed(run.seed, key),
+            max_attempts=definition.retry.attempts,
+            deadline_at=(
+                now + timedelta(seconds=definition.timeout_s) if definition.timeout_s else None
+            ),
+            correlation_id=run.correlation_id,
+            principal=run.principal,
+            provider=definition.provider() if definition.provider is not None else None,
+        )
+
+    # --- branches ---------------------------------------------------------------------------
+
+    @overload
+    def gather(
+        self, *branches: Awaitable[Any], limit: int | None = ...
+    ) -> Operation[list[Any]]: ...
+    @overload
+    def gather(
+        self, *, limit: int | None = ..., **named: Awaitable[Any]
+    ) -> Operation[dict[str, Any]]: ...
+    def gather(
+        self, *branches: Awaitable[Any], limit: int | None = None, **named: Awaitable[Any]
+    ) -> Operation[Any]:
+        """Run branches beside each other and wait for all of them.
+
+        Branches are operations of the context, or coroutines that use it. Named ones come back as
+        a dictionary, others as a list.
+
+        Args:
+            branches: Unnamed branches, in order.
+            limit: How many run at once; by default all.
+            named: Named branches.
+
+        Raises:
+            the exception of the first branch, in order, that raised one; after all have ended.
+        """
+        if branches and named:
+            raise InvalidInput("ctx.gather takes named or unnamed branches, not both.")
+        return Operation(lambda: self._gather(branches, named, limit))
+
+    async def _gather(
+        self,
+        branches: Sequence[Awaitable[Any]],
+        named: dict[str, Awaitable[Any]],
+        limit: int | None,
+    ) -> Any:  # noqa: ANN401  author's values
+        parent = self._execution.enter("ctx.gather", "gather")
+        if named:
+            works = {name: as_work(work) for name, work in named.items()}
+            return await run_all(self._execution, parent, "gather", works, limit)
+        works = {str(position): as_work(work) for position, work in enumerate(branches)}
+        return list((await run_all(self._execution, parent, "gather", works, limit)).values())
+
+    def map(
+        self,
+        name: str,
+        items: Iterable[Any],
+        function: Callable[..., Any],
+        *,
+        limit: int = 8,
+        retry: Retry = NO_RETRY,
+        timeout_s: float | None = None,
+    ) -> Operation[list[Any]]:
+        """Do one step for each item, ``limit`` at once, and hand back the results in order.
+
+        Raises:
+            StepFailed: of the first item, in order, whose step failed; after all have ended.
+        """
+        return Operation(lambda: self._map(name, list(items), function, limit, retry, timeout_s))
+
+    async def _map(
+        self,
+        name: str,
+        items: list[Any],
+        function: Callable[..., Any],
+        limit: int,
+        retry: Retry,
+        timeout_s: float | None,
+    ) -> list[Any]:
+        parent = self._execution.enter("ctx.map", name)
+        works = {
+            str(position): as_work(
+                self.step(name, function, item, retry=retry, timeout_s=timeout_s)
+            )
+            for position, item in enumerate(items)
+        }
+        return list((await run_all(self._execution, parent, f"map-{name}", works, limit)).values())
+
+    def first(self, **branches: Awaitable[Any]) -> Operation[Winner]:
+        """Run branches beside each other; hand back the first that ends and cancel the others.
+
+        Raises:
+            the exception of the winner, if it raised one.
+        """
+        return Operation(lambda: self._first(branches))
+
+    async def _first(self, branches: dict[str, Awaitable[Any]]) -> Winner:
+        parent = self._execution.enter("ctx.first", "first")
+        works = {name: as_work(work) for name, work in branches.items()}
+        return await run_first(self._execution, parent, works)
+
+    # --- what must come out the same --------------------------------------------------------
+
+    def now(self) -> datetime:
+        """Tell the time, aware and in UTC: on replay the same as the first time."""
+        execution = self._execution
+        branch = execution.enter("ctx.now", "now")
+        key = branch.key("now")
+        entry = execution.meet(branch, key)
+        if entry is not None:
+            return from_micros(json.decode(entry.body))
+        moment = execution.now()
+        body = json.encode(to_micros(moment))
+        execution.add_entry(Entry(key, EntryKind.NOW, body, moment))
+        return moment
+
+    def random(self) -> float:
+        """Draw a number from 0 up to, not including, 1: on replay the same."""
+        branch = self._execution.enter("ctx.random", "random")
+        return (_seed(self._execution.run.seed, branch.key("random")) >> 10) / (1 << 53)
+
+    def uuid(self) -> str:
+        """Make a UUID: on replay the same."""
+        branch = self._execution.enter("ctx.uuid", "uuid")
+        return ids.derive_id(str(self._execution.run.seed), branch.key("uuid"))
+
+    # --- the rest ---------------------------------------------------------------------------
+
+    def progress(self, done: float, total: float | None = None, note: str = "") -> None:
+        """Say how far the run is. It rides with the next commit, at most half a second later."""
+        execution = self._execution
+        branch = execution.enter("ctx.progress", "progress")
+        if execution.journal.at_frontier(branch.path):
+            execution.set_progress({"done": done, "total": total, "note": note})
+
+    def at_end(self, function: Callable[..., Any], *args: Any) -> None:  # noqa: ANN401
+        """Register work for the real end of the run, however it ends; last registered, first done.
+
+        It runs as a step, so it may be repeated after a crash but is not forgotten. Use it instead
+        of ``finally`` for what has an effect outside: ``finally`` also runs at each suspension.
+        """
+        execution = self._execution
+        branch = execution.enter("ctx.at_end", "at_end")
+        key = branch.key("at_end")
+        if execution.journal.find(key) is None:
+            execution.add_entry(Entry(key, EntryKind.AT_END, b"null", execution.now()))
+        execution.at_end.append((key, function, args))
+
+    def continue_as(self, input: Any) -> Never:  # noqa: ANN401  the word of the API
+        """End this run and start its successor with another input, in one transaction.
+
+        Name, session, parent and deadline go over; the journal begins anew.
+        """
+        execution = self._execution
+        execution.enter("ctx.continue_as", "continue_as")
+        body = codec_for(type(input)).encode(input)
+        execution.definition.input_codec.decode(body)
+        raise execution.leave_by(ContinuedAs(json.decode(body)))
+
+
+def _seed(seed: int, key: str) -> int:
+    digest = hashlib.sha256(f"{seed}\x1f{key}".encode()).digest()
+    return int.from_bytes(digest[:8]) >> 1
+
+
+def _schema(annotation: Any, codec: Codec | None) -> Any:  # noqa: ANN401  JSON Schema
+    if codec is None:
+        return None
+    plain = {str: "string", int: "integer", float: "number", bool: "boolean", dict: "object"}
+    if annotation in plain:
+        return {"type": plain[annotation]}
+    return {"type": "array"} if annotation is list else codec.schema()
+
+
+def _payload(wait: Wait, codec: Codec | None) -> Any:  # noqa: ANN401  author's value
+    if wait.outcome is WaitOutcome.TIMED_OUT:
+        raise wait_timed_out(wait.name, wait.key)
+    if codec is None:
+        return wait.payload
+    try:
+        return codec.decode(json.encode(wait.payload))
+    except InvalidInput as error:
+        raise StepFailed(
+            f"What came for {wait.name!r} does not fit: {error.message}",
+            error_code=error.code,
+            error_class="InvalidInput",
+            step=wait.key,
+        ) from error
+
+
+def _child_output(wait: Wait, key: str, workflow: str, codec: Codec | None) -> Any:  # noqa: ANN401
+    end = wait.payload
+    if end["status"] == "completed":
+        return codec.decode(json.encode(end["output"])) if codec is not None else end["output"]
+    error = end.get("error") or {}
+    raise step_failed(
+        {
+            "message": f"The child run of {workflow!r} ended as {end['status']}"
+            + (f": {error['message']}" if error.get("message") else "."),
+            "code": error.get("code") or end["status"],
+            "error_class": "ChildFailed",
+            "details": {"run_id": wait.target, "output": end.get("output"), "error": error or None},
+        },
+        key,
+    )
+
+
+def _refuse_timeout(operation: str) -> None:
+    """Refuse a durable wait inside ``asyncio.timeout``: the timer would not survive the wait.
+
+    asyncio has no public way to ask; the timer it has set for the current task is looked for.
+
+    Raises:
+        WaitInsideTimeout: there is one.
+    """
+    task = asyncio.current_task()
+    for handle in getattr(asyncio.get_running_loop(), "_scheduled", ()):
+        owner = getattr(getattr(handle, "_callback", None), "__self__", None)
+        if (
+            isinstance(owner, asyncio.Timeout)
+            and not handle.cancelled()
+            and getattr(owner, "_task", None) is task
+        ):
+            raise WaitInsideTimeout(operation)

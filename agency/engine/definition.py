@@ -1,0 +1,165 @@
+"""What authors define: workflows, and the marks that their decorator leaves."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import inspect
+import textwrap
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar, get_type_hints
+
+from agency.core.limits import NAME_CHARACTERS_MAX
+from agency.domain.run import RunKind
+from agency.engine.codec import Codec, codec_for
+from agency.engine.retry import NO_RETRY, Retry
+from agency.errors import InvalidInput
+
+MARK = "__agency_workflow__"
+_NO_HINTS: dict[str, Any] = {}
+_PLAIN_NAMES = frozenset({"Any", "object", "None", "str", "int", "float", "bool", "dict", "list"})
+Function = TypeVar("Function", bound=Callable[..., Awaitable[Any]])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """What the decorator has written down; the registry makes a definition of it."""
+
+    name: str
+    version: str | None
+    retry: Retry
+    timeout_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Definition:
+    """A workflow as the engine runs it.
+
+    Attributes:
+        run: Called as ``run(context, input)``, or ``run(context)`` without ``takes_input``.
+        is_interpreter: Reads its state from the journal and goes on at the frontier, so that
+            recorded keys need not be met in order.
+        timeout_s: Deadline of a run from its start, or None.
+        source: File that it comes from, or empty.
+    """
+
+    name: str
+    kind: RunKind
+    version: str
+    description: str
+    run: Callable[..., Awaitable[Any]]
+    takes_input: bool
+    input_codec: Codec
+    output_codec: Codec
+    retry: Retry = NO_RETRY
+    timeout_s: float | None = None
+    is_interpreter: bool = False
+    provider: Callable[[], str] | None = None
+    source: str = ""
+
+
+def workflow(
+    name: str,
+    *,
+    version: str | None = None,
+    retry: Retry = NO_RETRY,
+    timeout_s: float | None = None,
+) -> Callable[[Function], Function]:
+    """Mark an ``async def`` function ``(ctx, input)`` as a workflow.
+
+    Args:
+        name: What it is called from outside.
+        version: Recorded with each run; by default the hash of the function's syntax tree,
+            without comments, docstrings and layout.
+        retry: Tries of the run as a whole.
+        timeout_s: A run is timed out this long after its start.
+    """
+    if not name or len(name) > NAME_CHARACTERS_MAX or any(c in name for c in "/?# \n\t"):
+        raise InvalidInput(
+            f"The workflow name {name!r} cannot be used.",
+            hint="Use letters, digits, dots, dashes and underscores.",
+        )
+
+    def mark(function: Function) -> Function:
+        is_async: bool = inspect.iscoroutinefunction(function)
+        if not is_async:
+            raise InvalidInput(f"The workflow {name!r} is not an async def function.")
+        setattr(function, MARK, Mark(name=name, version=version, retry=retry, timeout_s=timeout_s))
+        return function
+
+    return mark
+
+
+def make_definition(function: Callable[..., Awaitable[Any]]) -> Definition:
+    """Turn a marked function into a definition.
+
+    Raises:
+        InvalidInput: it takes other parameters than ``(ctx)`` or ``(ctx, input)``.
+    """
+    mark: Mark = getattr(function, MARK)
+    parameters = list(inspect.signature(function).parameters.values())
+    positional = [p for p in parameters if p.kind in {p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD}]
+    if len(parameters) != len(positional) or len(positional) not in {1, 2}:
+        raise InvalidInput(
+            f"The workflow {mark.name!r} takes {len(parameters)} parameters.",
+            hint="Write it as `async def name(ctx)` or `async def name(ctx, input)`.",
+        )
+    hints = _hints(function)
+    takes_input = len(positional) == 2
+    return Definition(
+        name=mark.name,
+        kind=RunKind.FUNCTION,
+        version=mark.version or syntax_hash(function),
+        description=inspect.getdoc(function) or "",
+        run=function,
+        takes_input=takes_input,
+        input_codec=codec_for(hints.get(positional[1].name, Any) if takes_input else Any),
+        output_codec=codec_for(hints.get("return", Any)),
+        retry=mark.retry,
+        timeout_s=mark.timeout_s,
+        source=inspect.getsourcefile(function) or "",
+    )
+
+
+def return_codec(function: Callable[..., Any]) -> Codec:
+    """Codec of a step function's return annotation."""
+    if isinstance(function, functools.partial):
+        return return_codec(function.func)
+    if isinstance(function, type):
+        return codec_for(function)
+    annotation = getattr(function, "__annotations__", _NO_HINTS).get("return", Any)
+    if isinstance(annotation, str):
+        if annotation in _PLAIN_NAMES:
+            return codec_for(Any)
+        return _resolved_codec(function)
+    return codec_for(annotation)
+
+
+@functools.lru_cache(maxsize=1024)
+def _resolved_codec(function: Callable[..., Any]) -> Codec:
+    return codec_for(_hints(function).get("return", Any))
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        return get_type_hints(function)
+    except (NameError, TypeError, AttributeError):
+        # An annotation that names what exists only for type checkers: taken as any JSON.
+        return {}
+
+
+def syntax_hash(function: Callable[..., Any]) -> str:
+    """Hash what a function does, whatever its layout: 12 hexadecimal digits."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    except (OSError, SyntaxError):
+        code = getattr(function, "__code__", None)
+        return hashlib.sha256(code.co_code if code else b"").hexdigest()[:12]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            if ast.get_docstring(node) is not None:
+                node.body = node.body[1:] or [ast.Pass()]
+            node.decorator_list = []
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:12]

@@ -1,0 +1,204 @@
+"""The engine: worker, timer and watcher of resources around one store."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Self
+
+from agency.config.schema import Engine as EngineSettings
+from agency.core.clock import Clock
+from agency.engine.isolated import ProcessPool
+from agency.engine.parts import Parts
+from agency.engine.pool import ThreadPool
+from agency.engine.registry import Registry
+from agency.engine.resources import Resources
+from agency.engine.runs import Runs
+from agency.engine.timers import Timer
+from agency.engine.worker import Worker
+from agency.ports.store import Recovery, Store
+
+log = logging.getLogger(__name__)
+
+SWEEP_S = 60.0
+"""How often runs without a reason to go on are looked for; there should never be one."""
+_STOP_GRACE_S = 5.0
+
+
+class Engine:
+    """Works off the runs of a store. Open it with ``async with``.
+
+    Opening recovers what a dead daemon has left: its claimed runs are pending again. Leaving
+    without `drain` cuts off what is in flight; it is recovered at the next start.
+
+    Attributes:
+        runs: The verbs.
+        recovery: What was found at the start.
+        failed: Done, with the exception, when the engine cannot go on and the process must end.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        registry: Registry,
+        clock: Clock,
+        settings: EngineSettings,
+        boot_id: str,
+        health: Mapping[str, Callable[[], Awaitable[bool]]] | None = None,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._boot_id = boot_id
+        self._resources = Resources(
+            mail=store.mail,
+            clock=clock,
+            health=health or {},
+            wake=lambda wakes: self._worker.wake(wakes),
+            poll_s=settings.resource_poll_s,
+        )
+        self._timer = Timer(
+            runs=store.runs,
+            clock=clock,
+            wake=lambda wakes: self._worker.wake(wakes),
+            overdue=lambda run_id: self.runs.time_out(run_id),
+            nudge=lambda: self._worker.nudge(),
+        )
+        self._worker = Worker(
+            Parts(
+                store=store,
+                clock=clock,
+                settings=settings,
+                registry=registry,
+                threads=ThreadPool(settings.step_threads),
+                processes=ProcessPool(settings.step_processes),
+                source=random.Random(),  # noqa: S311  jitter only
+                is_healthy=self._resources.is_healthy,
+                expect=self._timer.expect,
+                expect_resource=self._resources.expect,
+                wake=lambda wakes: self._worker.wake(wakes),
+                changed=lambda run_id: self.runs.changed(run_id),
+            ),
+            owner=boot_id,
+        )
+        self.runs = Runs(
+            store=store, registry=registry, clock=clock, worker=self._worker, timer=self._timer
+        )
+        self.recovery = Recovery(requeued=0, suspects=(), quarantined=())
+        self.failed = self._worker.failed
+        self._stack = AsyncExitStack()
+        self._stop = asyncio.Event()
+
+    @property
+    def running(self) -> int:
+        """How many runs are being worked on."""
+        return self._worker.running
+
+    async def __aenter__(self) -> Self:
+        self.recovery = await self._store.runs.recover(owner=self._boot_id, now=self._clock.now())
+        self._report(self.recovery)
+        for name, serve in (
+            ("worker", lambda: self._worker.serve(self._stop, self.recovery.suspects)),
+            ("timer", lambda: self._timer.serve(self._stop)),
+            ("resources", lambda: self._resources.serve(self._stop)),
+            ("sweeper", lambda: self._sweep(self._stop)),
+        ):
+            await self._stack.enter_async_context(self._serving(serve, name))
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.runs.is_closed = True
+        await self._worker.drain(grace_s=0, hurry=asyncio.Event())
+        self._stop.set()
+        await self._stack.__aexit__(kind, error, traceback)
+
+    async def drain(self, *, grace_s: float, hurry: asyncio.Event) -> Sequence[str]:
+        """Take no new work, let steps finish, and put the rest back to pending.
+
+        Args:
+            grace_s: Seconds that steps in flight may take.
+            hurry: Cuts the grace when it is set.
+
+        Returns:
+            Ids of the runs that were put back or left suspended before they had ended.
+        """
+        self.runs.is_closed = True
+        return await self._worker.drain(grace_s=grace_s, hurry=hurry)
+
+    def _serving(self, serve: Callable[[], Awaitable[None]], name: str) -> _Serving:
+        return _Serving(serve, name, self._fail)
+
+    def _fail(self, error: BaseException) -> None:
+        if not self.failed.done():
+            self.failed.set_exception(error)
+
+    async def _sweep(self, stop: asyncio.Event) -> None:
+        """Report runs that nothing would ever wake; this should find none."""
+        while not stop.is_set():
+            try:
+                async with asyncio.timeout(SWEEP_S):
+                    await stop.wait()
+                    return
+            except TimeoutError:
+                await self.sweep()
+
+    async def sweep(self) -> Sequence[str]:
+        """Look once for runs that have no reason to go on, report them, and return their ids."""
+        known = set(self._worker.claimed_ids)
+        strays = [
+            run_id
+            for run_id in await self._store.runs.strays(owner=self._boot_id)
+            if run_id not in known
+        ]
+        for run_id in strays:
+            log.error("run has no reason to go on", extra={"run_id": run_id})
+        return strays
+
+    @staticmethod
+    def _report(recovery: Recovery) -> None:
+        if recovery.requeued:
+            log.info("runs of a dead daemon go on", extra={"runs": recovery.requeued})
+        for run_id in recovery.quarantined:
+            log.error("Task moved to dead-letter", extra={"run_id": run_id, "reason": "crash"})
+
+
+class _Serving:
+    """A loop that runs beside the engine and whose failure ends it."""
+
+    def __init__(
+        self,
+        serve: Callable[[], Awaitable[None]],
+        name: str,
+        fail: Callable[[BaseException], None],
+    ) -> None:
+        self._serve = serve
+        self._name = name
+        self._fail = fail
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._guard(), name=self._name)
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._task is not None
+        await asyncio.wait([self._task], timeout=_STOP_GRACE_S)
+        self._task.cancel()
+        await asyncio.wait([self._task])
+
+    async def _guard(self) -> None:
+        try:
+            await self._serve()
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            log.exception("a loop of the engine failed", extra={"loop": self._name})
+            self._fail(error)

@@ -1,0 +1,28 @@
+"""The one place that calls authors' code, and so the one place that expects any error."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    error: Exception
+
+
+async def attempt(work: Awaitable[Any]) -> Returned | Raised:
+    """Await an author's work; an ordinary exception becomes a value.
+
+    Control flow (suspension, cancellation, exit) passes through.
+    """
+    try:
+        return Returned(await work)
+    except Exception as error:  # noqa: BLE001  anything may come out of an author's code
+        return Raised(error)

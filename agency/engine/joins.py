@@ -1,0 +1,166 @@
+"""Branches beside each other: all of them, a bounded number of them, or the first."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from agency.core import json
+from agency.domain.entry import Entry, EntryKind
+from agency.engine.branch import Branch, Join, check_name
+from agency.engine.execution import Execution
+from agency.errors import InvalidInput
+
+T = TypeVar("T")
+Work = Callable[[], Awaitable[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Winner:
+    """The branch of a ``first`` that was first, and what it returned."""
+
+    name: str
+    value: Any
+
+
+async def run_all(
+    execution: Execution, parent: Branch, label: str, works: Mapping[str, Work], limit: int | None
+) -> dict[str, Any]:
+    """Run all branches, ``limit`` at once, and wait for all of them.
+
+    Raises:
+        the exception of the first branch, in the order of ``works``, that raised one.
+    """
+    group = parent.key(label)
+    for name in works:
+        check_name(name)
+    if limit is not None and limit < 1:
+        raise InvalidInput(f"The limit of {label!r} is {limit}; 1 or more is needed.")
+    waiting = list(works.items())
+    waiting.reverse()
+    places = limit or len(waiting)
+    join = Join(lambda join: not join.running if not waiting else len(join.running) < places)
+    parent.in_flight = label
+    try:
+        while waiting or join.running:
+            while waiting and len(join.running) < places:
+                name, work = waiting.pop()
+                _launch(execution, group, join, name, work)
+            await _joined(execution, join)
+    finally:
+        parent.in_flight = None
+        _close(waiting)
+    return {name: join.done[name].result() for name in works}
+
+
+async def run_first(execution: Execution, parent: Branch, works: Mapping[str, Work]) -> Winner:
+    """Run branches until one has ended, record it as the winner, and cancel the others.
+
+    On replay only the recorded winner is run. Waits of the others are closed in the commit that
+    records the winner, and an event that nobody has seen goes back to the mailbox.
+
+    Raises:
+        the exception of the winner, if it raised one.
+    """
+    if not works:
+        raise InvalidInput("ctx.first needs at least one branch.")
+    group = parent.key("first")
+    for name in works:
+        check_name(name)
+    recorded = execution.journal.find(group)
+    if recorded is not None:
+        winner = json.decode(recorded.body)["name"]
+        _close([(name, work) for name, work in works.items() if name != winner])
+        works = {winner: works[winner]}
+    join = Join(lambda join: bool(join.done))
+    parent.in_flight = "first"
+    try:
+        for name, work in works.items():
+            _launch(execution, group, join, name, work)
+        await _joined(execution, join)
+        winner = next(iter(join.done))
+        if recorded is None:
+            await _record_winner(execution, parent, group, winner, join)
+    finally:
+        parent.in_flight = None
+    return Winner(winner, join.done[winner].result())
+
+
+def _launch(execution: Execution, group: str, join: Join, name: str, work: Work) -> None:
+    branch = Branch(f"{group}.{name}/")
+
+    async def run() -> Any:  # noqa: ANN401  author's value
+        return await work()
+
+    task = execution.spawn(branch, run())
+    join.running[name] = task
+
+    def ended(task: asyncio.Task[Any]) -> None:
+        if not task.cancelled():
+            task.exception()  # looked at here; raised again by whoever joins
+        if name in join.running and not join.finish(name, task):
+            execution.deactivate()
+
+    task.add_done_callback(ended)
+
+
+async def _joined(execution: Execution, join: Join) -> None:
+    """Wait until the join is satisfied; inactive meanwhile."""
+    if join.arm():
+        return
+    execution.deactivate()
+    await join.wait()
+
+
+async def _record_winner(
+    execution: Execution, parent: Branch, group: str, winner: str, join: Join
+) -> None:
+    losers = {name: task for name, task in join.running.items()}
+    closed: list[str] = []
+    for name, task in losers.items():
+        closed.extend(execution.close_waits(f"{group}.{name}/"))
+        task.cancel()
+    if losers:
+        await asyncio.wait(losers.values())
+    parent.in_flight = None
+    for key in [k for k in execution.doubts if _is_of(k, group, losers)]:
+        await _settle_doubt(execution, parent, key)
+    entry = Entry(group, EntryKind.WINNER, json.encode({"name": winner}), execution.now())
+    await execution.commit(entry, closed_waits=closed)
+
+
+def _is_of(key: str, group: str, names: Mapping[str, object]) -> bool:
+    return any(key.startswith(f"{group}.{name}/") for name in names)
+
+
+async def _settle_doubt(execution: Execution, parent: Branch, key: str) -> None:
+    """Ask about an effect of a losing branch that was cut off, before the run goes on."""
+    from agency.engine.steps import ask_about
+
+    await ask_about(execution, parent, key, execution.doubts[key])
+
+
+def _close(works: list[tuple[str, Work]]) -> None:
+    for _, work in works:
+        discard(work)
+
+
+def as_work(awaitable: Awaitable[T]) -> Callable[[], Awaitable[T]]:
+    """Make a branch of what an author hands over; nothing of it runs before the branch does."""
+    if not inspect.isawaitable(awaitable):
+        raise InvalidInput(f"A branch must be awaitable, and {awaitable!r} is not.")
+
+    def work() -> Awaitable[T]:
+        return awaitable
+
+    return work
+
+
+def discard(work: Work) -> None:
+    """Close a coroutine that will never be awaited, so that Python does not complain."""
+    awaitable = work()
+    if inspect.iscoroutine(awaitable):
+        awaitable.close()

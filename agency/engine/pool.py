@@ -1,0 +1,76 @@
+"""A bounded pool for steps that are plain functions.
+
+Unlike the standard library's pool its threads never hold up the exit of the process: a function
+that is late keeps its thread, and nothing waits for it longer than it wants to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any
+
+_Job = tuple[contextvars.Context, Callable[[], Any], asyncio.Future[Any], asyncio.AbstractEventLoop]
+
+
+class ThreadPool:
+    """Threads for blocking work; made when first needed, ``threads_max`` at the most."""
+
+    def __init__(self, threads_max: int) -> None:
+        self._threads_max = threads_max
+        self._threads = 0
+        self._idle = 0
+        self._waiting = 0
+        self._lock = threading.Lock()
+        self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
+
+    def submit(self, function: Callable[[], Any]) -> asyncio.Future[Any]:
+        """Run ``function`` in a thread, in a copy of the caller's context.
+
+        The future is done when the function has returned, also if nobody awaits it any more.
+        Work beyond the threads waits in order.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        with self._lock:
+            self._waiting += 1
+            if self._waiting > self._idle and self._threads < self._threads_max:
+                self._threads += 1
+                self._idle += 1
+                threading.Thread(
+                    target=self._serve, name=f"step-{self._threads}", daemon=True
+                ).start()
+        self._jobs.put((contextvars.copy_context(), function, future, loop))
+        return future
+
+    def _serve(self) -> None:
+        while True:
+            context, function, future, loop = self._jobs.get()
+            with self._lock:
+                self._idle -= 1
+                self._waiting -= 1
+            value: Any = None
+            failure: BaseException | None = None
+            try:
+                value = context.run(function)
+            except BaseException as error:  # noqa: BLE001  handed to whoever awaits
+                failure = error
+            with self._lock:
+                self._idle += 1
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(_settle, future, value, failure)
+            del context, function, future, value, failure
+
+
+def _settle(future: asyncio.Future[Any], value: object, failure: BaseException | None) -> None:
+    if future.cancelled():
+        return
+    if failure is None:
+        future.set_result(value)
+    else:
+        if isinstance(failure, StopIteration):  # cannot be set on a future
+            failure = RuntimeError(f"step raised StopIteration: {failure}")
+        future.set_exception(failure)

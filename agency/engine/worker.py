@@ -1,0 +1,298 @@
+"""The worker: claims runs that are ready and keeps their executions."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from agency.core import ids
+from agency.domain.run import Run, RunStatus
+from agency.domain.wait import NewWait, WaitKind
+from agency.engine.execution import Execution, Left
+from agency.engine.parts import Parts
+from agency.errors import StoreFull
+from agency.ports.store import Claim, Wake, Writes
+
+log = logging.getLogger(__name__)
+
+CLAIM_RUNS_MAX = 64
+"""Runs claimed in one transaction: more hold up other writers."""
+_FULL_PAUSE_S = 1.0
+_ABANDON_S = 10.0
+
+
+class Worker:
+    """Works off what is pending, ``settings.runs_max`` runs at once.
+
+    It is told of ready runs (`nudge`) and never polls; the timer nudges it for what comes due.
+    """
+
+    def __init__(self, parts: Parts, *, owner: str) -> None:
+        self._parts = parts
+        self._owner = owner
+        self._executions: dict[str, Execution] = {}
+        self._lingering: OrderedDict[str, tuple[Execution, float]] = OrderedDict()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ready = asyncio.Event()
+        self._ready.set()
+        self._is_draining = False
+        self._is_settled = False
+        self._eviction: asyncio.TimerHandle | None = None
+        self._dropping: set[asyncio.Task[None]] = set()
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    @property
+    def running(self) -> int:
+        """How many runs are being worked on."""
+        return len(self._executions)
+
+    @property
+    def claimed_ids(self) -> Sequence[str]:
+        return list(self._executions)
+
+    def find(self, run_id: str) -> Execution | None:
+        """Find the execution of a claimed run."""
+        return self._executions.get(run_id)
+
+    def nudge(self) -> None:
+        """Look for ready runs."""
+        self._ready.set()
+
+    def wake(self, wakes: Sequence[Wake]) -> None:
+        """Hand on what a transaction has woken."""
+        for woken in wakes:
+            if woken.status is RunStatus.RUNNING:
+                execution = self._executions.get(woken.run_id)
+                if execution is not None:
+                    execution.refresh()
+            else:
+                self._ready.set()
+
+    def forget(self, run_id: str) -> None:
+        """Drop the lingering coroutine of a run that has ended elsewhere."""
+        found = self._lingering.pop(run_id, None)
+        if found is not None:
+            self._drop(found[0])
+
+    async def serve(self, stop: asyncio.Event, suspects: Sequence[str]) -> None:
+        """Claim and work until ``stop`` is set; suspects of a crash go first, each alone."""
+        for run_id in suspects:
+            if not stop.is_set():
+                await self._run_alone(run_id, stop)
+        self._is_settled = True
+        stopped = asyncio.ensure_future(stop.wait())
+        try:
+            while not stop.is_set():
+                ready = asyncio.ensure_future(self._ready.wait())
+                await asyncio.wait({ready, stopped}, return_when=asyncio.FIRST_COMPLETED)
+                ready.cancel()
+                if not stop.is_set() and not self._is_draining:
+                    await self._claim()
+                elif self._is_draining:
+                    await asyncio.wait({stopped})
+        finally:
+            stopped.cancel()
+
+    async def drain(self, *, grace_s: float, hurry: asyncio.Event) -> Sequence[str]:
+        """Let steps in flight finish, put what is left back to pending, and say which runs.
+
+        Args:
+            grace_s: Seconds that steps may take to finish.
+            hurry: Once it is set, nothing is waited for any longer.
+        """
+        self._is_draining = True
+        left = list(self._executions)
+        for execution in list(self._executions.values()):
+            execution.drain()
+        if self._tasks and grace_s > 0:
+            hurried = asyncio.ensure_future(hurry.wait())
+            idle = asyncio.ensure_future(asyncio.wait(set(self._tasks)))
+            try:
+                await asyncio.wait(
+                    {hurried, idle}, timeout=grace_s, return_when=asyncio.FIRST_COMPLETED
+                )
+            finally:
+                hurried.cancel()
+                idle.cancel()
+        for run_id, execution in list(self._executions.items()):
+            log.warning("run put back with a step cut off", extra={"run_id": run_id})
+            execution.abandon()
+        await self._end_tasks()
+        if self._eviction is not None:
+            self._eviction.cancel()
+        for run_id in list(self._lingering):
+            self.forget(run_id)
+        if self._dropping:
+            await asyncio.wait(self._dropping)
+        return left
+
+    # --- inside -----------------------------------------------------------------------------
+
+    async def _end_tasks(self) -> None:
+        if not self._tasks:
+            return
+        _, late = await asyncio.wait(set(self._tasks), timeout=_ABANDON_S)
+        for task in late:  # a full disk: they are recovered at the next start
+            log.error("a run could not be put back", extra={"task": task.get_name()})
+            task.cancel()
+        if late:
+            await asyncio.wait(late)
+
+    async def _claim(self) -> None:
+        free = self._parts.settings.runs_max - len(self._executions)
+        self._ready.clear()
+        if free <= 0:
+            return  # the end of a run sets the event again
+        limit = min(free, CLAIM_RUNS_MAX)
+        try:
+            runs = await self._parts.store.runs.claim(
+                limit=limit, owner=self._owner, now=self._parts.clock.now()
+            )
+        except StoreFull:
+            log.warning("no room to claim runs")
+            asyncio.get_running_loop().call_later(_FULL_PAUSE_S, self._ready.set)
+            return
+        for run in runs:
+            self._start(run)
+        if len(runs) == limit:
+            self._ready.set()
+
+    def _start(self, run: Run) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(self._work(run), name=f"run:{run.id}")
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._ready.set()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a run could not be worked on", exc_info=error)
+            if not self.failed.done():
+                self.failed.set_exception(error)
+
+    async def _work(self, run: Run) -> None:
+        execution = await self._execution(run)
+        if execution is None:
+            return
+        self._executions[run.id] = execution
+        if self._is_draining:
+            execution.drain()
+        left = Left.LOST
+        try:
+            left = await execution.work()
+        finally:
+            if self._executions.get(run.id) is execution:
+                del self._executions[run.id]
+        self._log(run, execution, left)
+        if left is Left.SUSPENDED:
+            self._linger(execution)
+        if left is Left.RELEASED:
+            self._ready.set()
+
+    async def _execution(self, run: Run) -> Execution | None:
+        lingering = self._lingering.pop(run.id, None)
+        if lingering is not None:
+            await lingering[0].reclaim(run)
+            return lingering[0]
+        definition = self._parts.registry.find(run.workflow)
+        if definition is None:
+            await self._suspend_unknown(run)
+            return None
+        # The first claim finds nothing recorded: the read is spared.
+        journal = None
+        if run.epoch > 1:
+            journal = await self._parts.store.journal.load(run.number)
+        return Execution(self._parts, run, definition, journal)
+
+    async def _suspend_unknown(self, run: Run) -> None:
+        """The workflow is not loaded: the run waits until it is, and says so."""
+        log.error("workflow not loaded", extra={"run_id": run.id, "workflow": run.workflow})
+        journal = await self._parts.store.journal.load(run.number)
+        number = sum(1 for wait in journal.waits if wait.kind is WaitKind.VERSION) + 1
+        wait = NewWait(
+            key=f"!version#{number}",
+            kind=WaitKind.VERSION,
+            name=run.workflow,
+            show={
+                "reason": f"No workflow named {run.workflow!r} is loaded.",
+                "version_recorded": run.version,
+                "answer": {"action": "continue"},
+            },
+        )
+
+        await self._parts.store.runs.suspend(
+            Claim(run.number, run.id, run.epoch),
+            Writes(waits=(wait,)),
+            blocked_on=[wait.key],
+            snapshot_id=ids.new_id(),
+            reason=WaitKind.VERSION.value,
+            now=self._parts.clock.now(),
+        )
+        self._parts.changed(run.id)
+
+    async def _run_alone(self, run_id: str, stop: asyncio.Event) -> None:
+        """Work on a run that may be what crashed the daemon, with nothing else beside it."""
+        log.warning("suspect of crashes runs alone", extra={"run_id": run_id})
+        runs = await self._parts.store.runs.claim(
+            limit=1, owner=self._owner, now=self._parts.clock.now(), only=run_id
+        )
+        if not runs:
+            return
+        task = self._start(runs[0])
+        stopped = asyncio.ensure_future(stop.wait())
+        try:
+            await asyncio.wait(
+                {task, stopped},
+                timeout=self._parts.settings.suspect_alone_s,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+        finally:
+            stopped.cancel()
+
+    def _linger(self, execution: Execution) -> None:
+        settings = self._parts.settings
+        if not execution.can_linger:
+            return
+        if settings.linger_s <= 0 or settings.linger_runs_max == 0 or self._is_draining:
+            self._drop(execution)
+            return
+        while len(self._lingering) >= settings.linger_runs_max:
+            _, (oldest, _) = self._lingering.popitem(last=False)
+            self._drop(oldest)
+        loop = asyncio.get_running_loop()
+        self._lingering[execution.run.id] = (execution, loop.time() + settings.linger_s)
+        if self._eviction is None:
+            self._eviction = loop.call_later(settings.linger_s, self._evict)
+
+    def _evict(self) -> None:
+        self._eviction = None
+        loop = asyncio.get_running_loop()
+        while self._lingering:
+            run_id, (execution, until) = next(iter(self._lingering.items()))
+            if until > loop.time():
+                self._eviction = loop.call_at(until, self._evict)
+                return
+            del self._lingering[run_id]
+            self._drop(execution)
+
+    def _drop(self, execution: Execution) -> None:
+        task = asyncio.get_running_loop().create_task(execution.drop())
+        self._dropping.add(task)
+        task.add_done_callback(self._dropping.discard)
+
+    def _log(self, run: Run, execution: Execution, left: Left) -> None:
+        if not log.isEnabledFor(logging.INFO):
+            return
+        fields = {
+            "run_id": run.id,
+            "workflow": run.workflow,
+            "attempt": run.attempt,
+            "outcome": execution.left_reason or left.value,
+        }
+        if execution.left_reason == RunStatus.DEAD_LETTER.value:
+            log.error("Task moved to dead-letter", extra=fields)
+        else:
+            log.info("run %s", left.value, extra=fields)
