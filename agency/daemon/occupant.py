@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 _LISTENING = "0A"
@@ -38,10 +39,15 @@ def _holders(wanted: set[str], proc: Path) -> Iterator[str]:
     for process in proc.iterdir():
         if not process.name.isdigit():
             continue
-        try:
-            targets = {str(link.readlink()) for link in (process / "fd").iterdir()}
-            if targets & wanted:
+        # Processes and files may be gone meanwhile, or not be ours to look into.
+        with suppress(OSError):
+            if any(_target(link) in wanted for link in (process / "fd").iterdir()):
                 name = (process / "comm").read_text().strip()
                 yield f"process {process.name} ({name})"
-        except OSError:  # ended meanwhile, or not ours to look into
-            continue
+
+
+def _target(link: Path) -> str:
+    try:
+        return str(link.readlink())
+    except FileNotFoundError:
+        return ""

@@ -1,0 +1,26 @@
+"""For all tests: the seed that long lists are sampled with."""
+
+from __future__ import annotations
+
+import os
+import random
+
+import pytest
+
+SEED = int(os.environ.get("SEED") or random.SystemRandom().randrange(1 << 24))
+
+
+@pytest.fixture(scope="session")
+def seed() -> int:
+    """Seed of this run's samples: ``SEED``, else random; printed at the end."""
+    return SEED
+
+
+@pytest.fixture(scope="session")
+def is_soak() -> bool:
+    """Whether long lists are to be gone through whole."""
+    return os.environ.get("SOAK") == "1"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    terminalreporter.write_line(f"seed: {SEED}  (the same samples again: make test SEED={SEED})")
