@@ -1,6 +1,6 @@
 """A cheap look whether Ollama answers, without the ``ollama`` client.
 
-The client costs some 30 MB and half a second to import. An idle daemon, and one that only waits for
+The client costs some 15 MB and 0.4 s to import. An idle daemon, and one that only waits for
 its server to come back, look with aiohttp, which serves the doors anyway.
 """
 

@@ -151,7 +151,7 @@ class OllamaProvider:
         return self._wire
 
     async def _make_wire(self) -> Wire:
-        # The import takes half a second, and certificates some more: too long for the loop.
+        # The import takes 0.4 s, and certificates some more: too long for the loop.
         def make() -> Wire:
             module = importlib.import_module("agency.models.ollama.wire")
             wire: Wire = module.Wire(self._address, RESOURCE)
