@@ -76,17 +76,12 @@ class Join:
         self.running: dict[str, asyncio.Task[Any]] = {}
         self.done: dict[str, asyncio.Task[Any]] = {}
 
-    def arm(self) -> bool:
-        """Get ready to wait. True if there is nothing to wait for."""
+    def arm(self) -> asyncio.Future[None] | None:
+        """Get ready to wait; None if there is nothing to wait for."""
         if self._is_satisfied(self):
-            return True
+            return None
         self._ready = asyncio.get_running_loop().create_future()
-        return False
-
-    async def wait(self) -> None:
-        """Wait until a branch's end satisfies the join; it hands its activity over."""
-        assert self._ready is not None
-        await self._ready
+        return self._ready
 
     def finish(self, name: str, task: asyncio.Task[Any]) -> bool:
         """Take note of a branch's end. True if it hands its activity to the waiting branch."""

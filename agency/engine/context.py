@@ -73,6 +73,11 @@ class Context:
         return self._execution.run.attempt
 
     @property
+    def provider(self) -> str | None:
+        """Name of the provider that the run is pinned to."""
+        return self._execution.run.provider
+
+    @property
     def session_id(self) -> str | None:
         return self._execution.run.session_id
 
@@ -83,7 +88,7 @@ class Context:
         self,
         name: str,
         function: Callable[..., Awaitable[T]],
-        *args: Any,
+        *args: Any,  # noqa: ANN401  author's values
         retry: Retry = ...,
         timeout_s: float | None = ...,
         effect: Effect = ...,
@@ -95,7 +100,7 @@ class Context:
         self,
         name: str,
         function: Callable[..., T],
-        *args: Any,
+        *args: Any,  # noqa: ANN401  author's values
         retry: Retry = ...,
         timeout_s: float | None = ...,
         effect: Effect = ...,
@@ -153,15 +158,6 @@ class Context:
         """Do a step that was described before; what `step` and the interpreters share."""
         branch = self._execution.enter("ctx.step", call.name)
         return await perform(self._execution, branch, call)
-
-    def results(self, name: str) -> list[Any]:
-        """Recorded results of this branch's steps of one name, for interpreters."""
-        branch = self._execution.enter("ctx.results", "results")
-        return [
-            json.decode(entry.body)
-            for entry in self._execution.journal.named(branch.path, name)
-            if entry.kind is EntryKind.STEP
-        ]
 
     # --- waiting ----------------------------------------------------------------------------
 
@@ -267,8 +263,8 @@ class Context:
             _refuse_timeout(operation)
             wait = make(key)
             body = json.encode({"kind": wait.kind, "name": wait.name})
-            execution.add_entry(Entry(key, EntryKind.WAIT, body, execution.now()))
-            execution.add_wait(wait)
+            execution.keep(entry=Entry(key, EntryKind.WAIT, body, execution.now()))
+            execution.keep(wait=wait)
         branch.in_flight = label
         try:
             return await execution.block(branch, key)
@@ -318,10 +314,10 @@ class Context:
                 raise WorkflowNotFound(workflow)
             child = self._child(key, workflow, value)
             entry = Entry(key, EntryKind.CHILD, json.encode({"run_id": child.id}), execution.now())
-            execution.add_entry(entry)
-            execution.add_child(child)
-            execution.add_wait(
-                NewWait(key=key, kind=WaitKind.CHILD, name=workflow, target=child.id)
+            execution.keep(entry=entry)
+            execution.keep(child=child)
+            execution.keep(
+                wait=NewWait(key=key, kind=WaitKind.CHILD, name=workflow, target=child.id)
             )
         branch.in_flight = name
         try:
@@ -459,7 +455,7 @@ class Context:
             return from_micros(json.decode(entry.body))
         moment = execution.now()
         body = json.encode(to_micros(moment))
-        execution.add_entry(Entry(key, EntryKind.NOW, body, moment))
+        execution.keep(entry=Entry(key, EntryKind.NOW, body, moment))
         return moment
 
     def random(self) -> float:
@@ -491,7 +487,7 @@ class Context:
         branch = execution.enter("ctx.at_end", "at_end")
         key = branch.key("at_end")
         if execution.journal.find(key) is None:
-            execution.add_entry(Entry(key, EntryKind.AT_END, b"null", execution.now()))
+            execution.keep(entry=Entry(key, EntryKind.AT_END, b"null", execution.now()))
         execution.at_end.append((key, function, args))
 
     def continue_as(self, input: Any) -> Never:  # noqa: ANN401  the word of the API

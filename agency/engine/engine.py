@@ -58,15 +58,15 @@ class Engine:
             mail=store.mail,
             clock=clock,
             health=health or {},
-            wake=lambda wakes: self._worker.wake(wakes),
+            wake=lambda wakes: self._worker.wake(wakes),  # noqa: PLW0108  not there yet
             poll_s=settings.resource_poll_s,
         )
         self._timer = Timer(
             runs=store.runs,
             clock=clock,
-            wake=lambda wakes: self._worker.wake(wakes),
-            overdue=lambda run_id: self.runs.time_out(run_id),
-            nudge=lambda: self._worker.nudge(),
+            wake=lambda wakes: self._worker.wake(wakes),  # noqa: PLW0108  not there yet
+            overdue=lambda run_id: self.runs.time_out(run_id),  # noqa: PLW0108
+            nudge=lambda: self._worker.nudge(),  # noqa: PLW0108
         )
         self._worker = Worker(
             Parts(
@@ -80,8 +80,9 @@ class Engine:
                 is_healthy=self._resources.is_healthy,
                 expect=self._timer.expect,
                 expect_resource=self._resources.expect,
-                wake=lambda wakes: self._worker.wake(wakes),
-                changed=lambda run_id: self.runs.changed(run_id),
+                wake=lambda wakes: self._worker.wake(wakes),  # noqa: PLW0108  not there yet
+                cancel=lambda run_id: self.runs.cancel_if_live(run_id),  # noqa: PLW0108
+                changed=lambda run_id: self.runs.changed(run_id),  # noqa: PLW0108
             ),
             owner=boot_id,
         )

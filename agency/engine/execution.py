@@ -18,14 +18,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from agency.core import ids, json
 from agency.core.backoff import delay_s
-from agency.domain.entry import Entry, EntryKind
+from agency.domain.entry import Entry
 from agency.domain.message import NewMessage
 from agency.domain.run import NewRun, Run, RunError, RunStatus
 from agency.domain.wait import NewWait, Wait, WaitKind, WaitOutcome
@@ -33,8 +33,8 @@ from agency.engine import foreign
 from agency.engine.branch import CURRENT_BRANCH, END_PATH, Branch
 from agency.engine.failure import failed_steps, run_error
 from agency.engine.journal import JournalView
+from agency.engine.ledger import Ledger
 from agency.engine.parts import Parts
-from agency.engine.retry import is_worth_retrying
 from agency.engine.suspension import (
     ContinuedAs,
     Control,
@@ -43,15 +43,14 @@ from agency.engine.suspension import (
     Mismatch,
     RunEnding,
 )
+from agency.engine.verdict import TryAgain, Verdict, judge
 from agency.errors import (
     Fenced,
     ForeignTask,
     InvalidInput,
     JournalFull,
-    StepFailed,
     StepNameTaken,
     StoreFull,
-    ValueTooLarge,
 )
 from agency.ports.store import Claim, Journal, Writes
 
@@ -59,6 +58,7 @@ if TYPE_CHECKING:
     from agency.engine.definition import Definition
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 STORE_FULL_PAUSE_S = 1.0
 """Pause before a commit is tried again that found no room on the disk."""
@@ -73,16 +73,6 @@ class Left(Enum):
     SUSPENDED = "suspended"
     RELEASED = "released"
     LOST = "lost"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """How a run is to end, before the work registered for its end has run."""
-
-    status: RunStatus
-    output: Any = None
-    error: RunError | None = None
-    successor: NewRun | None = None
 
 
 class Execution:
@@ -115,17 +105,11 @@ class Execution:
         self._refresh_wanted = False
         self._signal = asyncio.Event()
         self._main: asyncio.Task[Any] | None = None
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: dict[asyncio.Task[Any], str] = {}
         self._verdict: Verdict | None = None
         self._warned = False
         self._progress_flush: asyncio.TimerHandle | None = None
-        self._entries: list[Entry] = []
-        self._waits: list[NewWait] = []
-        self._closed: list[str] = []
-        self._children: list[NewRun] = []
-        self._messages: list[NewMessage] = []
-        self._progress: Any = None
-        self._has_progress = False
+        self._ledger = Ledger()
 
     # --- the life of an execution ---------------------------------------------------------
 
@@ -222,10 +206,7 @@ class Execution:
         branch = CURRENT_BRANCH.get()
         if branch is None or branch.task is not asyncio.current_task():
             raise ForeignTask(operation)
-        if self._control is not None and not (
-            branch.is_end and not isinstance(self._control, Dropped)
-        ):
-            raise self._control
+        self._raise_control(branch)
         if branch.in_flight is not None:
             if branch.in_flight == name:
                 raise StepNameTaken(name)
@@ -249,36 +230,48 @@ class Execution:
     async def safe_point(self, branch: Branch) -> None:
         """Pass when new work may begin: wait out a hold or drain, raise when the run is ending."""
         while True:
-            if self._control is not None and not (
-                branch.is_end and not isinstance(self._control, Dropped)
-            ):
-                raise self._control
+            self._raise_control(branch)
             if self.ending is not None and not branch.is_end:
-                self._control = self.ending
-                raise self.ending
+                raise self.leave_by(self.ending)
             if not (self._is_held or self._is_draining):
                 return
             gate: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._gates.append(gate)
-            self.deactivate()
-            await gate
+            await self.inactive(gate)
 
     async def block(self, branch: Branch, key: str) -> Wait:
         """Block a branch until the wait of that key has its outcome, and return it."""
         wait = self.journal.waits.get(key)
         if wait is not None and wait.outcome is not None:
             return wait
-        if self.ending is not None and not branch.is_end and wait is not None:
-            if wait.kind is not WaitKind.DECISION:
-                self._control = self.ending
-                raise self.ending
+        is_decision = wait is not None and wait.kind is WaitKind.DECISION
+        if self.ending is not None and not branch.is_end and not is_decision:
+            raise self.leave_by(self.ending)
         future: asyncio.Future[Wait] = asyncio.get_running_loop().create_future()
         self._blocked[key] = future
+        try:
+            return await self.inactive(future)
+        finally:
+            self._blocked.pop(key, None)
+
+    async def inactive(self, future: asyncio.Future[T]) -> T:
+        """Await what does not go on by itself: whoever resolves it calls `activate` before.
+
+        A branch that is cancelled meanwhile is active again, until its task ends.
+        """
         self.deactivate()
         try:
             return await future
-        finally:
-            self._blocked.pop(key, None)
+        except asyncio.CancelledError:
+            if future.cancelled():
+                self.activate()
+            raise
+
+    def _raise_control(self, branch: Branch) -> None:
+        """Raise what the author's code is being left by; the end's own branch is let through."""
+        control = self._control
+        if control is not None and (isinstance(control, Dropped) or not branch.is_end):
+            raise control
 
     def leave_by(self, control: Control) -> Control:
         """Note how the author's code is left, in case that it swallows the exception."""
@@ -300,56 +293,54 @@ class Execution:
             _in_branch(branch, work), name=f"{self.run.id}:{branch.path}"
         )
         branch.task = task
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._track(task, branch.path)
         self.activate()
         return task
+
+    def _track(self, task: asyncio.Task[Any], path: str) -> None:
+        self._tasks[task] = path
+        task.add_done_callback(self._forget_task)
+
+    def _forget_task(self, task: asyncio.Task[Any]) -> None:
+        del self._tasks[task]
 
     def now(self) -> datetime:
         return self.parts.clock.now()
 
     # --- recording ------------------------------------------------------------------------
 
-    def add_entry(self, entry: Entry) -> None:
-        """Keep an entry for the next commit."""
-        self._entries.append(entry)
-        self.journal.add(entry)
-
-    def add_wait(self, wait: NewWait) -> None:
-        self._waits.append(wait)
-
-    def add_child(self, child: NewRun) -> None:
-        self._children.append(child)
+    def keep(
+        self,
+        *,
+        entry: Entry | None = None,
+        wait: NewWait | None = None,
+        child: NewRun | None = None,
+    ) -> None:
+        """Keep something for the next commit."""
+        self._ledger.add(entry=entry, wait=wait, child=child)
+        if entry is not None:
+            self.journal.add(entry)
 
     def set_progress(self, progress: Any) -> None:  # noqa: ANN401  JSON value
         """Keep progress for the next commit; if none comes soon, commit it by itself."""
-        self._progress = progress
-        self._has_progress = True
+        self._ledger.set_progress(progress)
         if self._progress_flush is None:
             self._progress_flush = asyncio.get_running_loop().call_later(
                 0.5, self._start_progress_flush
             )
 
-    def close_waits(self, path: str) -> list[str]:
-        """Take back the waits of a branch that has lost: unsent ones are forgotten.
+    def cut_off(self, path: str) -> tuple[set[asyncio.Task[Any]], list[str]]:
+        """Cancel everything below a branch that has lost.
 
         Returns:
-            Keys of waits that the store knows and nobody has been handed.
+            The tasks, to be waited for; and the keys of waits that the store knows of.
         """
-        unsent = {wait.key for wait in self._waits if wait.key.startswith(path)}
-        self._waits = [wait for wait in self._waits if wait.key not in unsent]
-        self._entries = [
-            entry
-            for entry in self._entries
-            if not (entry.key.startswith(path) and entry.kind is EntryKind.WAIT)
-        ]
-        sent = [key for key in self._blocked if key.startswith(path) and key not in unsent]
-        for key in [key for key in self._blocked if key.startswith(path)]:
-            future = self._blocked.pop(key)
-            if not future.done():
-                self.activate()
-                future.cancel()
-        return sent
+        forgotten = self._ledger.forget(path)
+        closed = [key for key in self._blocked if key.startswith(path) and key not in forgotten]
+        tasks = {task for task, branch in self._tasks.items() if branch.startswith(path)}
+        for task in tasks:
+            task.cancel()
+        return tasks, closed
 
     async def commit(
         self,
@@ -384,40 +375,21 @@ class Execution:
                 raise Dropped from None
         if writes.waits:
             self._announce(writes)
+            self._remember(writes)
         for wait in resolved:
             self._resolve(wait)
         self.parts.changed(self.run.id)
 
     def _take(
         self,
-        entries: Sequence[Entry],
+        entries: Sequence[Entry] = (),
         messages: Sequence[NewMessage] = (),
         closed_waits: Sequence[str] = (),
     ) -> Writes:
-        if not (self._entries or self._waits or self._has_progress or self._children):
-            return Writes(entries=entries, messages=messages, closed_waits=closed_waits)
-        writes = Writes(
-            entries=(*self._entries, *entries),
-            waits=tuple(self._waits),
-            closed_waits=closed_waits,
-            children=tuple(self._children),
-            messages=messages,
-            progress=self._progress,
-            has_progress=self._has_progress,
-        )
-        self._entries, self._waits, self._children = [], [], []
-        self._has_progress = False
         if self._progress_flush is not None:
             self._progress_flush.cancel()
             self._progress_flush = None
-        return writes
-
-    def _put_back(self, writes: Writes) -> None:
-        self._entries = [*writes.entries, *self._entries]
-        self._waits = [*writes.waits, *self._waits]
-        self._children = [*writes.children, *self._children]
-        if writes.has_progress and not self._has_progress:
-            self._progress, self._has_progress = writes.progress, True
+        return self._ledger.take(entries, messages=messages, closed_waits=closed_waits)
 
     def _count(self, added: int) -> None:
         entries_max = self.parts.settings.journal_entries_max
@@ -440,10 +412,9 @@ class Execution:
 
     def _start_progress_flush(self) -> None:
         self._progress_flush = None
-        if self._has_progress and self._control is None and self._verdict is None:
+        if self._ledger.has_progress and self._control is None and self._verdict is None:
             task = asyncio.get_running_loop().create_task(self._flush_progress())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._track(task, "")
 
     async def _flush_progress(self) -> None:
         try:
@@ -489,7 +460,7 @@ class Execution:
                     extra={"run_id": self.run.id, "key": key, "error": str(outcome.error)},
                 )
 
-    async def _conclude(self) -> Left | None:
+    async def _conclude(self) -> Left | None:  # noqa: PLR0911  one way out for each end
         """The main task is done: decide how the run ends, or that it does not."""
         main = self._main
         assert main is not None
@@ -510,10 +481,20 @@ class Execution:
             doubtful = await self._doubtful()
             if doubtful:
                 return await self._suspend_for(*doubtful)
-        decided = self._judge(outcome)
-        if isinstance(decided, NewWait):
-            return await self._suspend_for(decided)
-        if not isinstance(decided, Verdict):
+        unmet = self._unmet(outcome)
+        if unmet is not None:
+            return await self._suspend_for(self._version_wait(unmet))
+        assert isinstance(
+            outcome, foreign.Returned | foreign.Raised | RunEnding | LimitReached | ContinuedAs
+        )
+        decided = judge(
+            outcome,
+            run=self.run,
+            definition=self.definition,
+            ending_error=self.ending_error,
+            now=self.now(),
+        )
+        if isinstance(decided, TryAgain):
             return await self._retry_run(decided.error)
         self._verdict = decided
         if self.at_end:
@@ -522,45 +503,13 @@ class Execution:
             return None
         return await self._finish(decided)
 
-    def _judge(
-        self, outcome: foreign.Returned | foreign.Raised | Control
-    ) -> Verdict | NewWait | foreign.Raised:
-        match outcome:
-            case RunEnding(status=status):
-                return Verdict(status=status, error=self.ending_error)
-            case LimitReached(output=output):
-                return Verdict(status=RunStatus.LIMIT_REACHED, output=output)
-            case ContinuedAs(successor_input=successor_input):
-                successor = self._successor(successor_input)
-                return Verdict(
-                    status=RunStatus.COMPLETED,
-                    output={"continued_as": successor.id},
-                    successor=successor,
-                )
-            case foreign.Returned(value=value):
-                unmet = None if self.is_lenient else self.journal.unmet()
-                if unmet is not None:
-                    return self._version_wait(Mismatch(branch="", recorded=unmet, asked="the end"))
-                try:
-                    output = json.decode(self.definition.output_codec.encode(value))
-                except (json.NotJson, ValueTooLarge) as error:
-                    return self._failure(error)
-                return Verdict(status=RunStatus.COMPLETED, output=output)
-            case foreign.Raised(error=error):
-                return self._failure(error)
-        raise AssertionError(f"unknown outcome {outcome!r}")
-
-    def _failure(self, error: Exception) -> Verdict | foreign.Raised:
-        is_worth = (
-            not error.is_permanent
-            if isinstance(error, StepFailed)
-            else is_worth_retrying(error, self.definition.retry)
-        )
-        if is_worth and self.run.attempt < self.run.max_attempts:
-            return foreign.Raised(error)
-        used_up = is_worth and self.run.max_attempts > 1
-        status = RunStatus.DEAD_LETTER if used_up else RunStatus.FAILED
-        return Verdict(status=status, error=run_error(error))
+    def _unmet(self, outcome: object) -> Mismatch | None:
+        if self.is_lenient or not isinstance(outcome, foreign.Returned):
+            return None
+        recorded = self.journal.unmet()
+        if recorded is None:
+            return None
+        return Mismatch(branch="", recorded=recorded, asked="the end")
 
     async def _retry_run(self, error: Exception) -> Left:
         policy = self.definition.retry
@@ -573,7 +522,7 @@ class Execution:
             source=self.parts.source,
         )
         available_at = self.now() + timedelta(seconds=delay)
-        writes = replace(self._take(()), superseded=tuple(failed_steps(error)))
+        writes = replace(self._take(), superseded=tuple(failed_steps(error)))
         try:
             await self._until_room(
                 lambda: self.parts.store.runs.release(
@@ -595,7 +544,7 @@ class Execution:
         return Left.RELEASED
 
     async def _finish(self, verdict: Verdict) -> Left:
-        writes = self._take(())
+        writes = self._take()
         try:
             wakes = await self._until_room(
                 lambda: self.parts.store.runs.finish(
@@ -624,7 +573,7 @@ class Execution:
 
     async def _release(self) -> Left:
         await self.drop()
-        writes = self._take(())
+        writes = self._take()
         now = self.now()
         try:
             await self._until_room(
@@ -637,7 +586,7 @@ class Execution:
         return Left.RELEASED
 
     def _reason(self) -> str:
-        kinds = {wait.kind.value for wait in self._waits}
+        kinds = {wait.kind.value for wait in self._ledger.waits}
         kinds.update(
             wait.kind.value
             for key in self._blocked
@@ -646,7 +595,7 @@ class Execution:
         return ", ".join(sorted(kinds)) or "operator"
 
     async def _suspend(self, blocked_on: Sequence[str], reason: str) -> Left | None:
-        writes = self._take(())
+        writes = self._take()
         self.journal.count += len(writes.entries)
         try:
             suspension = await self.parts.store.runs.suspend(
@@ -658,7 +607,7 @@ class Execution:
                 now=self.now(),
             )
         except StoreFull:
-            self._put_back(writes)
+            self._ledger.put_back(writes)
             self.journal.count -= len(writes.entries)
             await asyncio.sleep(STORE_FULL_PAUSE_S)
             self._signal.set()
@@ -704,7 +653,7 @@ class Execution:
         for wait in waits:
             known = self.journal.waits.get(wait.key)
             if known is None:
-                self.add_wait(wait)
+                self.keep(wait=wait)
         while True:
             left = await self._suspend(
                 [wait.key for wait in waits], ", ".join(sorted({w.kind.value for w in waits}))
@@ -756,30 +705,6 @@ class Execution:
             and view.intents(key) > 0
             and view.find(f"{key}~{view.intents(key)}") is None
         ]
-
-    def _successor(self, successor_input: Any) -> NewRun:  # noqa: ANN401  JSON value
-        run = self.run
-        now = self.now()
-        return NewRun(
-            id=ids.derive_id(run.id, "continue_as"),
-            workflow=run.workflow,
-            version=self.definition.version,
-            kind=run.kind,
-            input=successor_input,
-            created_at=now,
-            available_at=now,
-            seed=run.seed,
-            name=run.name,
-            session_id=run.session_id,
-            queue=run.queue,
-            priority=run.priority,
-            max_attempts=run.max_attempts,
-            deadline_at=run.deadline_at,
-            correlation_id=run.correlation_id,
-            principal=run.principal,
-            tags=run.tags,
-            provider=run.provider,
-        )
 
     async def _refresh(self) -> None:
         if not self._blocked:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from agency.core import json
 from agency.domain.entry import Entry, EntryKind
+from agency.domain.wait import WaitKind
 from agency.engine.branch import Branch, Join, check_name
 from agency.engine.execution import Execution
 from agency.errors import InvalidInput
@@ -73,6 +74,7 @@ async def run_first(execution: Execution, parent: Branch, works: Mapping[str, Wo
     recorded = execution.journal.find(group)
     if recorded is not None:
         winner = json.decode(recorded.body)["name"]
+        await _cancel_children(execution, [f"{group}.{n}/" for n in works if n != winner])
         _close([(name, work) for name, work in works.items() if name != winner])
         works = {winner: works[winner]}
     join = Join(lambda join: bool(join.done))
@@ -109,31 +111,36 @@ def _launch(execution: Execution, group: str, join: Join, name: str, work: Work)
 
 async def _joined(execution: Execution, join: Join) -> None:
     """Wait until the join is satisfied; inactive meanwhile."""
-    if join.arm():
-        return
-    execution.deactivate()
-    await join.wait()
+    ready = join.arm()
+    if ready is not None:
+        await execution.inactive(ready)
 
 
 async def _record_winner(
     execution: Execution, parent: Branch, group: str, winner: str, join: Join
 ) -> None:
-    losers = {name: task for name, task in join.running.items()}
+    losers = [f"{group}.{name}/" for name in join.running]
+    tasks: set[asyncio.Task[Any]] = set()
     closed: list[str] = []
-    for name, task in losers.items():
-        closed.extend(execution.close_waits(f"{group}.{name}/"))
-        task.cancel()
-    if losers:
-        await asyncio.wait(losers.values())
+    for path in losers:
+        below, keys = execution.cut_off(path)
+        tasks |= below
+        closed.extend(keys)
+    if tasks:
+        await asyncio.wait(tasks)
     parent.in_flight = None
-    for key in [k for k in execution.doubts if _is_of(k, group, losers)]:
+    for key in [key for key in execution.doubts if key.startswith(tuple(losers))]:
         await _settle_doubt(execution, parent, key)
     entry = Entry(group, EntryKind.WINNER, json.encode({"name": winner}), execution.now())
     await execution.commit(entry, closed_waits=closed)
+    await _cancel_children(execution, losers)
 
 
-def _is_of(key: str, group: str, names: Mapping[str, object]) -> bool:
-    return any(key.startswith(f"{group}.{name}/") for name in names)
+async def _cancel_children(execution: Execution, losers: Sequence[str]) -> None:
+    """Cancel the child runs of branches that have lost; on replay once more, in case of a crash."""
+    for key, wait in list(execution.journal.waits.items()):
+        if wait.kind is WaitKind.CHILD and key.startswith(tuple(losers)):
+            await execution.parts.cancel(wait.target)
 
 
 async def _settle_doubt(execution: Execution, parent: Branch, key: str) -> None:

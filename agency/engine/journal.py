@@ -94,19 +94,6 @@ class JournalView:
             number += 1
         return number
 
-    def named(self, branch: str, name: str) -> list[Entry]:
-        """Results of the steps of one name in a branch, in order of their occurrence."""
-        found = []
-        number = 1
-        while (entry := self._entries.get(f"{branch}{name}#{number}")) is not None:
-            found.append(entry)
-            number += 1
-        return found
-
-    def of_kind(self, kind: EntryKind) -> list[Entry]:
-        """All entries of a kind, in recorded order."""
-        return [entry for entry in self._entries.values() if entry.kind is kind]
-
     def unmet(self) -> str | None:
         """First recorded key that the code never asked for, or None.
 

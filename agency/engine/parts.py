@@ -26,6 +26,7 @@ class Parts:
         expect: Tells the timer of a moment at which something comes due.
         expect_resource: Tells the watcher of resources that a run waits for one.
         wake: Hands on what a transaction has woken.
+        cancel: Cancels a run, and does nothing when it has ended.
         changed: Tells whoever watches a run that something of it was committed.
     """
 
@@ -40,6 +41,7 @@ class Parts:
     expect: Callable[[datetime], None]
     expect_resource: Callable[[str], None]
     wake: Callable[[Sequence[Wake]], None]
+    cancel: Callable[[str], Awaitable[None]]
     changed: Callable[[str], None]
 
 

@@ -15,7 +15,7 @@ from agency.core import ids, json
 from agency.core.clock import Clock
 from agency.core.limits import VALUE_BYTES_MAX
 from agency.domain.entry import Entry
-from agency.domain.run import ENDED, LIVE, NewRun, Run, RunError, RunStatus
+from agency.domain.run import ENDED, LIVE, NewRun, Run, RunError, RunKind, RunStatus
 from agency.domain.snapshot import Snapshot
 from agency.domain.wait import WaitKind, WaitOutcome
 from agency.engine.answers import check_value, choose, decide
@@ -145,7 +145,7 @@ class Runs:
             available_at=request.available_at or now,
             seed=int.from_bytes(os.urandom(8)) >> 1,
             name=request.name,
-            session_id=request.session_id,
+            session_id=request.session_id or _own_session(definition),
             priority=request.priority,
             max_attempts=definition.retry.attempts,
             deadline_at=now + timedelta(seconds=timeout_s) if timeout_s is not None else None,
@@ -265,6 +265,13 @@ class Runs:
             RunError(code="cancelled", message=f"Cancelled: {reason}" if reason else "Cancelled."),
         )
         return await self._store.runs.get(run_id)
+
+    async def cancel_if_live(self, run_id: str) -> None:
+        """Cancel a run that is not wanted any more; nothing happens if it has ended."""
+        try:
+            await self.cancel(run_id, reason="its branch has lost to another")
+        except (RunEnded, RunNotFound):
+            log.debug("run has ended already", extra={"run_id": run_id})
 
     async def time_out(self, run_id: str) -> None:
         """End a run that is past its deadline; nothing happens if it has ended meanwhile."""
@@ -422,6 +429,11 @@ class Runs:
             )
             for definition in self._registry
         ]
+
+
+def _own_session(definition: Definition) -> str | None:
+    """An agent's run always belongs to a conversation; without one it begins a new one."""
+    return ids.new_id() if definition.kind is RunKind.AGENT else None
 
 
 _GOES_ON = frozenset({WaitKind.RESOURCE, WaitKind.TIMER, WaitKind.CHILD})

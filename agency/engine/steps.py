@@ -264,7 +264,7 @@ class _Step:
                 await self.execution.safe_point(self.branch)
 
     async def _stored_wait(self, wait: NewWait) -> Wait:
-        self.execution.add_wait(wait)
+        self.execution.keep(wait=wait)
         resolved = await self.execution.block(self.branch, wait.key)
         await self.execution.safe_point(self.branch)
         return resolved
@@ -364,7 +364,7 @@ class _OnceStep(_Step):
         self.execution.doubts[self.key] = self.call.name
         wait = decision_wait(self.key, self.call.name, intent, reason)
         if wait.key not in execution.journal.waits:
-            execution.add_wait(wait)
+            execution.keep(wait=wait)
         answer = (await execution.block(self.branch, wait.key)).payload
         decision = answer.get("decision") if isinstance(answer, dict) else None
         if decision == "done":
