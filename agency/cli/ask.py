@@ -75,9 +75,8 @@ def ask(
         if run_id is None:
             raise
     else:
-        if "response" in answer:
-            status = "completed" if answer["completed"] else "limit_reached"
-            return _report(output, {**_UNKNOWN, "status": status, **answer})
+        if answer.get("completed"):
+            return _report(output, {**_UNKNOWN, "status": "completed", **answer})
         run_id = str(answer["run_id"])
     try:
         run = follower.until_stopped(run_id)

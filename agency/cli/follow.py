@@ -56,6 +56,7 @@ class Follower:
         self._output = output
         self._limit = limit
         self._told: set[str] = set()
+        self._is_known = False
 
     def until_stopped(self, run_id: str) -> RunDocument:
         """Wait until the run has ended, needs somebody, or the limit is over; return it then."""
@@ -113,22 +114,30 @@ class Follower:
             for line in tell(run):
                 self._output.note(line)
 
+    def once(self, ask: Callable[[], T]) -> T:
+        """Ask once, and report at once what goes wrong. From now on the daemon is known."""
+        answer = ask()
+        self._is_known = True
+        return answer
+
     def delivered(self, send: Callable[[], T]) -> T:
         """Send what starts or changes something, and again when its answer was lost.
 
-        A daemon that does not answer at all is reported at once. Only for requests with an
-        idempotency key.
+        Only for requests with an idempotency key.
         """
         try:
-            return send()
+            return self.once(send)
         except AnswerLost:
+            self._is_known = True
             return self.steadily(send)
 
     def steadily(self, ask: Callable[[], T]) -> T:
-        """Ask again while the daemon is away, up to `RECONNECT_S` and the limit.
+        """Ask again while a daemon that was there is away, up to `RECONNECT_S` and the limit.
 
         Only for requests that may be repeated.
         """
+        if not self._is_known:
+            return self.once(ask)
         since_s: float | None = None
         pause_s = PAUSE_S
         while True:

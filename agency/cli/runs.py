@@ -10,7 +10,7 @@ import click
 
 from agency.cli.follow import Follower, Limit
 from agency.cli.invocation import Invocation, daemon_options, pass_invocation
-from agency.cli.output import LIVE, ExitCode, Output
+from agency.cli.output import ExitCode, Output
 from agency.cli.parameters import SPAN, read_json
 from agency.cli.results import tell_interrupted
 from agency.cli.tree import Noun, Verb
@@ -23,7 +23,7 @@ from agency.documents import RunDocument, StepDocument
 
 T = TypeVar("T")
 
-_STATUSES = (
+STATUSES = (
     "pending",
     "running",
     "suspended",
@@ -68,7 +68,7 @@ def runs() -> None:
     ),
 )
 @click.option(
-    "--status", multiple=True, type=click.Choice(_STATUSES), help="Only these; may be repeated."
+    "--status", multiple=True, type=click.Choice(STATUSES), help="Only these; may be repeated."
 )
 @click.option("--workflow", help="Only runs of this workflow.")
 @click.option("--name", help="Only runs of this name.")
@@ -158,12 +158,12 @@ def watch(invocation: Invocation, run_id: str, timeout: float | None) -> ExitCod
     Steps are told on stderr, the run's output is written to stdout.
     """
     client, output = invocation.client(), invocation.output
-    run = find_run(client, run_id)
+    follower = Follower(client, output, Limit(timeout))
+    found = id_of(client, run_id)
     try:
-        return watch_run(Follower(client, output, Limit(timeout)), output, run["id"])
+        return watch_run(follower, output, found)
     except KeyboardInterrupt:
-        if run["status"] in LIVE:
-            tell_interrupted(output, run["id"])
+        tell_interrupted(output, found)
         raise
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import click
@@ -127,9 +128,11 @@ def resume(
         raise click.UsageError("--no-wait and --timeout do not go together.")
     value = None if input_text is None else read_json(input_text, "--input")
     client, output = invocation.client(), invocation.output
-    resumed = client.resume(
-        snapshot_id, wait=wait, input=value, has_input=input_text is not None, wait_s=0
+    follower = Follower(client, output, Limit(timeout))
+    answer = partial(
+        client.resume, snapshot_id, wait=wait, input=value, has_input=input_text is not None
     )
+    resumed = follower.once(partial(answer, wait_s=0))
     run_id = resumed["run_id"]
     if no_wait:
         if output.is_json:
@@ -139,7 +142,7 @@ def resume(
         return ExitCode.OK
     output.note(f"run {run_id}")
     try:
-        return report(output, Follower(client, output, Limit(timeout)).until_stopped(run_id))
+        return report(output, follower.until_stopped(run_id))
     except KeyboardInterrupt:
         tell_interrupted(output, run_id)
         raise

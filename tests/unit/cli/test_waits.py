@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import shlex
+from typing import Any, cast
+
+import pytest
+
+from agency.cli.waits import describe, how_to_answer, needs_somebody, tell
+from agency.documents import RunDocument, WaitDocument
+from agency.domain.wait import WaitKind
+from tests.unit.cli.playing import RUN_ID, SNAPSHOT_ID, run_document, wait_document
+
+
+def suspended(*waits: dict[str, Any]) -> RunDocument:
+    document = run_document(status="suspended", waits=list(waits), snapshot_id=SNAPSHOT_ID)
+    return cast(RunDocument, document)
+
+
+def wait(kind: str, name: str = "paid", **members: Any) -> WaitDocument:
+    return cast(WaitDocument, wait_document(kind, name, **members))
+
+
+@pytest.mark.parametrize("kind", WaitKind)
+def test_every_kind_of_wait_is_told_in_its_own_words(kind: WaitKind) -> None:
+    assert "None" not in describe(wait(kind, due_at="2026-01-01T00:00:00Z"))
+    assert describe(wait(kind)) != describe(wait("of_the_future"))
+
+
+@pytest.mark.parametrize("kind", WaitKind)
+def test_only_waits_that_end_by_themselves_need_nobody(kind: WaitKind) -> None:
+    run = suspended(wait_document(kind, "paid"))
+
+    assert needs_somebody(run) == (kind not in {"timer", "child", "resource"})
+
+
+def test_prompt_is_shown_to_whoever_is_asked() -> None:
+    asked = wait("input", "address", show={"prompt": "Where to?"})
+
+    assert describe(asked) == "it asks: Where to?"
+
+
+def test_command_that_answers_can_be_typed() -> None:
+    event = wait_document("event", "it's paid")
+    question = wait_document("input", "address")
+    run = suspended(event, question)
+
+    assert shlex.split(how_to_answer(run, cast(WaitDocument, event))) == (
+        ["agency", "runs", "send", RUN_ID, "it's paid", "--payload", "JSON"]
+    )
+    assert shlex.split(how_to_answer(run, cast(WaitDocument, question))) == (
+        ["agency", "snapshots", "resume", SNAPSHOT_ID, "--wait", "address#1", "--input", "JSON"]
+    )
+
+
+def test_wait_is_named_only_where_there_are_several() -> None:
+    run = suspended(wait_document("operator", "look first"))
+
+    assert tell(run) == [
+        f"The run {RUN_ID} is suspended: it is held by an operator: look first.",
+        f"  agency snapshots resume {SNAPSHOT_ID}",
+    ]
