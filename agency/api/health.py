@@ -81,7 +81,7 @@ async def show_health(request: web.Request) -> web.Response:
             "rehearsal": services.provider.is_rehearsal,
             "reason": model.reason,
         },
-        "runs": {status: (counts or {}).get(status, 0) for status in RunStatus},
+        "runs": {str(each): (counts or {}).get(each, 0) for each in RunStatus},
         "workflows": {
             "loaded": len(services.runs.definitions()),
             "failed": [

@@ -1,0 +1,308 @@
+"""Bad input: each kind is one clear problem, and the daemon is healthy after."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.integration.api.conftest import Answer, Daemon, Serve
+
+PATH = "/api/v1/agent/process"
+JSON = {"Content-Type": "application/json"}
+UNKNOWN = "550e8400-e29b-41d4-a716-446655440000"
+
+
+@pytest.fixture(autouse=True)
+async def healthy_after(daemon: Daemon) -> AsyncIterator[None]:
+    yield
+    assert (await daemon.ask("GET", "/health")).status == 200
+
+
+def check_problem(answer: Answer, status: int, code: str) -> None:
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert (answer.status, answer.json["status"], answer.json["code"]) == (status, status, code)
+    assert answer.json["type"] == f"/docs#problem-{code}"
+    assert answer.json["success"] is False
+    assert answer.json["message"] == answer.json["detail"]
+    assert answer.json["correlationId"] == answer.headers["X-Correlation-ID"]
+    assert answer.json["timestamp"].endswith("Z")
+    assert answer.json["title"]
+    assert answer.json["instance"].startswith("/")
+
+
+async def test_an_empty_body(daemon: Daemon) -> None:
+    check_problem(await daemon.ask("POST", PATH, headers=JSON), 400, "body_malformed")
+
+
+async def test_wrong_types_name_all_faults_with_pointers(daemon: Daemon) -> None:
+    body = {"message": 7, "max_steps": "ten", "session_id": []}
+
+    answer = await daemon.ask("POST", PATH, json=body)
+
+    check_problem(answer, 422, "invalid_input")
+    faults = {fault["pointer"]: fault["detail"] for fault in answer.json["errors"]}
+    assert set(faults) == {"/message", "/max_steps", "/session_id"}
+    assert "not a number" in faults["/message"]
+
+
+async def test_pointers_reach_into_the_depth(daemon: Daemon) -> None:
+    body = {"workflow": "echo", "tags": {"a/b": 1}}
+
+    answer = await daemon.ask("POST", "/api/v1/runs", json=body)
+
+    assert answer.json["errors"][0]["pointer"] == "/tags/a~1b"
+
+
+async def test_unknown_fields_get_a_suggestion(daemon: Daemon) -> None:
+    answer = await daemon.ask("POST", PATH, json={"mesage": "Hello"})
+
+    check_problem(answer, 422, "invalid_input")
+    faults = {fault["pointer"]: fault for fault in answer.json["errors"]}
+    assert faults["/mesage"]["hint"] == "Did you mean 'message'?"
+    assert faults["/message"]["detail"] == "This is needed and missing."
+
+
+@pytest.mark.parametrize("body", [b"[]", b'"text"', b"null", b"7"])
+async def test_a_body_that_is_no_object(daemon: Daemon, body: bytes) -> None:
+    answer = await daemon.ask("POST", PATH, data=body, headers=JSON)
+
+    check_problem(answer, 422, "invalid_input")
+    assert answer.json["errors"][0]["pointer"] == ""
+
+
+async def test_20_megabytes_are_refused_by_their_announcement(daemon: Daemon) -> None:
+    answer = await daemon.ask("POST", PATH, data=io.BytesIO(b" " * (20 << 20)), headers=JSON)
+
+    check_problem(answer, 413, "body_too_large")
+    assert answer.json["bytes_max"] == 1 << 20
+
+
+async def test_20_megabytes_without_announcement_are_refused_while_they_come(
+    daemon: Daemon,
+) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(320):
+            yield b" " * 65536
+
+    answer = await daemon.ask("POST", PATH, data=chunks(), headers=JSON)
+
+    check_problem(answer, 413, "body_too_large")
+
+
+async def test_20_megabytes_that_ask_first_are_refused_before_they_are_sent(
+    daemon: Daemon,
+) -> None:
+    head = (
+        f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {20 << 20}\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n"
+    )
+
+    answer = await daemon.raw(head.encode(), until=b"}")
+
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b"body_too_large" in answer
+
+
+@pytest.mark.parametrize("opening", [b"[", b'{"a":'])
+@pytest.mark.parametrize("depth", [130, 900, 100_000])
+async def test_deep_json(daemon: Daemon, opening: bytes, depth: int) -> None:
+    closing = b"]" if opening == b"[" else b"}"
+    deep = opening * depth + b"1" + closing * depth
+    body = b'{"workflow":"echo","input":' + deep + b"}"
+
+    answer = await daemon.ask("POST", "/api/v1/runs", data=body, headers=JSON)
+
+    check_problem(answer, 400, "body_malformed")
+
+
+async def test_json_up_to_the_depth_is_taken(daemon: Daemon) -> None:
+    body = b'{"workflow":"echo","input":' + b"[" * 127 + b"]" * 127 + b"}"
+
+    answer = await daemon.ask("POST", "/api/v1/runs", data=body, headers=JSON)
+
+    assert answer.status in {200, 202}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b'{"message": "\xff\xfe"}', b'{"message": "\\ud800"}', b'{"message"', b"{'message': 1}"]
+    + [b'{"message": NaN}', b'{"message": "a"} x', b"\x00", "﻿{}".encode()],
+)
+async def test_bad_utf8_and_bad_json(daemon: Daemon, body: bytes) -> None:
+    answer = await daemon.ask("POST", PATH, data=body, headers=JSON)
+
+    check_problem(answer, 400, "body_malformed")
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["text/plain", "application/x-www-form-urlencoded", "application/json; charset=latin-1", ";"],
+)
+async def test_a_wrong_content_type(daemon: Daemon, content_type: str) -> None:
+    answer = await daemon.ask(
+        "POST", PATH, data=b'{"message": "Hello"}', headers={"Content-Type": content_type}
+    )
+
+    check_problem(answer, 415, "content_type_refused")
+
+
+async def test_a_body_without_a_content_type_is_taken_for_json(daemon: Daemon) -> None:
+    answer = await daemon.ask(
+        "POST", PATH, data=b'{"message": "Hi"}', skip_auto_headers=["Content-Type"]
+    )
+
+    assert answer.status == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "code"),
+    [
+        ("GET", f"/api/v1/runs/{UNKNOWN}", "run_not_found"),
+        ("GET", "/api/v1/runs/7", "run_not_found"),
+        ("GET", f"/api/v1/runs/{UNKNOWN}/steps", "run_not_found"),
+        ("POST", f"/api/v1/runs/{UNKNOWN}/cancel", "run_not_found"),
+        ("GET", "/api/v1/workflows/nobody", "run_not_found"),
+        ("POST", "/api/v1/workflows/nobody/suspend", "run_not_found"),
+        ("GET", f"/api/v1/workflows/snapshots/{UNKNOWN}", "snapshot_not_found"),
+        ("DELETE", f"/api/v1/workflows/snapshots/{UNKNOWN}", "snapshot_not_found"),
+        ("DELETE", "/api/v1/workflows/snapshots/x", "snapshot_not_found"),
+        ("GET", "/nothing", "path_not_found"),
+        ("POST", "/api/v1", "path_not_found"),
+    ],
+)
+async def test_unknown_ids_and_paths(daemon: Daemon, method: str, path: str, code: str) -> None:
+    check_problem(await daemon.ask(method, path), 404, code)
+
+
+async def test_resuming_an_unknown_snapshot(daemon: Daemon) -> None:
+    for snapshot_id in (UNKNOWN, "no id"):
+        answer = await daemon.ask(
+            "POST", "/api/v1/workflows/resume", json={"snapshot_id": snapshot_id}
+        )
+        check_problem(answer, 404, "snapshot_not_found")
+
+
+async def test_a_wrong_method_names_the_right_ones(daemon: Daemon) -> None:
+    answer = await daemon.ask("PUT", "/api/v1/runs")
+
+    check_problem(answer, 405, "method_not_allowed")
+    assert set(answer.headers["Allow"].split(", ")) == {"GET", "HEAD", "POST"}
+
+
+async def test_an_event_to_a_finished_run(daemon: Daemon) -> None:
+    started = await daemon.ask("POST", "/api/v1/runs", json={"workflow": "echo", "input": 1})
+
+    path = f"/api/v1/runs/{started.json['run_id']}/events"
+    answer = await daemon.ask("POST", path, json={"name": "paid"})
+
+    check_problem(answer, 409, "run_ended")
+    assert answer.json["run_status"] == "completed"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/../../etc/passwd",
+        "/api/v1/runs/..%2f..%2fetc%2fpasswd",
+        "/api/v1/runs/%2e%2e/%2e%2e/health",
+        "/api/v1/runs/%00",
+        "/api/v1/runs/%ff%fe",
+        "/api/v1/workflows/%00",
+        "/api/v1/workflows/%ff",
+        "/api/v1/workflows/%0d%0aX-Evil:%201",
+        "/api/v1/workflows/..%5c..%5cwindows",
+        "/api/v1/workflows/" + "a" * 4000,
+        "//health",
+        "/docs/../../agency/web/guard.py",
+        "/docs/%2e%2e/guard.py",
+        "/docs.html",
+        "/api/v1/runs/\xc3\xa4",
+        "/api/v1/workflows/\xff",
+    ],
+)
+async def test_path_tricks_find_nothing(daemon: Daemon, path: str) -> None:
+    target = path.encode("latin-1")
+    answer = await daemon.raw(
+        b"GET " + target + b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    )
+
+    status = int(answer.split(b" ", 2)[1])
+    assert status in {400, 404}
+    assert b"X-Evil" not in answer.split(b"\r\n\r\n")[0]
+    assert b"root:" not in answer
+
+
+@pytest.mark.parametrize("query", ["?name=%ff", "?cursor=%ff", "?limit=%00", "?%ff=1", "?=1"])
+async def test_query_tricks_are_no_errors_of_ours(daemon: Daemon, query: str) -> None:
+    answer = await daemon.raw(
+        f"GET /api/v1/runs{query} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
+    )
+
+    assert int(answer.split(b" ", 2)[1]) in {200, 422}
+
+
+@pytest.mark.parametrize(
+    ("query", "pointer"),
+    [
+        ("?limit=0", "limit"),
+        ("?limit=501", "limit"),
+        ("?limit=many", "limit"),
+        ("?limit=1&limit=2", "limit"),
+        ("?status=sleeping", "status"),
+        ("?workflo=x", "workflo"),
+        ("?cursor=nonsense", "cursor"),
+        ("?cursor=" + "A" * 600, "cursor"),
+    ],
+)
+async def test_bad_queries(daemon: Daemon, query: str, pointer: str) -> None:
+    answer = await daemon.ask("GET", "/api/v1/runs" + query)
+
+    check_problem(answer, 422, "invalid_input")
+    assert answer.json["errors"][0]["pointer"] == pointer
+
+
+@pytest.mark.parametrize(
+    "name", ["", "a\nb", "\x00", "x" * 257, ".", "..", "snapshots", "resume", "\x7f"]
+)
+async def test_names_that_cannot_be_addressed_are_refused(daemon: Daemon, name: str) -> None:
+    answer = await daemon.ask(
+        "POST", "/api/v1/workflows", json={"workflow_id": name, "initial_message": "Hello"}
+    )
+
+    check_problem(answer, 422, "invalid_input")
+    assert answer.json["errors"][0]["pointer"] == "/workflow_id"
+
+
+async def test_a_bug_is_told_without_its_inside(daemon: Daemon) -> None:
+    daemon.runs.is_broken = True
+
+    answer = await daemon.ask("POST", PATH, json={"message": "Hello"})
+
+    check_problem(answer, 500, "internal_error")
+    assert "ZeroDivisionError" not in answer.text
+
+
+async def test_an_unknown_expectation(daemon: Daemon) -> None:
+    answer = await daemon.raw(
+        b"GET /health HTTP/1.1\r\nHost: localhost\r\nExpect: miracles\r\nConnection: close\r\n\r\n"
+    )
+
+    assert answer.startswith(b"HTTP/1.1 417 ")
+
+
+async def test_a_thousand_idle_connections(serve: Serve, daemon: Daemon) -> None:
+    writers = []
+    try:
+        for _ in range(1000):
+            _, writer = await asyncio.open_connection("127.0.0.1", daemon.port)
+            writers.append(writer)
+
+        answer = await daemon.ask("POST", PATH, json={"message": "Hello"})
+
+        assert answer.status == 200
+    finally:
+        for writer in writers:
+            writer.close()
