@@ -35,11 +35,11 @@ def open_store(settings: Settings, clock: Clock) -> AbstractAsyncContextManager[
     return open_sqlite(database_path(settings.store.url), settings=settings.store, clock=clock)
 
 
-def open_provider(settings: Settings, clock: Clock) -> AbstractAsyncContextManager[Provider]:
+def open_provider(settings: Settings) -> AbstractAsyncContextManager[Provider]:
     """Choose who serves model calls, as ``[llm] provider`` says."""
     from agency.models.selection import open_provider as open_selected
 
-    return open_selected(settings.llm, clock)
+    return open_selected(settings.llm)
 
 
 def load_workflows(settings: Settings) -> Registry:
@@ -61,13 +61,17 @@ def open_engine(
     """Make the engine; it recovers what an earlier daemon left and begins to work when entered."""
     from agency.engine.engine import Engine
 
+    async def is_reachable() -> bool:
+        return (await provider.health()).reachable
+
     return Engine(
         store=store,
         registry=registry,
         clock=clock,
         settings=settings.engine,
         boot_id=boot_id,
-        provider=provider,
+        # Runs that wait for the model server are woken when it answers again.
+        health={provider.resource: is_reachable},
     )
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agency.config.load import Loaded
 from agency.config.places import database_path
@@ -105,9 +105,7 @@ async def _open(boot: Boot, stack: AsyncExitStack, signals: Signals) -> _Opened 
     for bound in sockets:
         stack.enter_context(closing(bound))
     _raise_open_files(settings.server.connections_max)
-    provider = await stack.enter_async_context(
-        phase("provider", compose.open_provider(settings, clock))
-    )
+    provider = await stack.enter_async_context(phase("provider", compose.open_provider(settings)))
     registry = compose.load_workflows(settings)
     _log_failures(registry)
     if signals.stop.is_set():
@@ -196,11 +194,15 @@ async def _attend(boot: Boot, opened: _Opened, signals: Signals) -> None:
 
     Raises:
         StoreBroken: what the disk holds is unknown; the next start finds out.
+        BaseException: a loop of the engine has failed with it.
     """
+    failed = opened.engine.failed
     while True:
-        await _first(signals.stop, signals.hangup, opened.broken)
+        await _first(failed, signals.stop, signals.hangup, opened.broken)
         if opened.broken.is_set():
             raise StoreBroken("A commit or a sync of the database failed.")
+        if failed.done():
+            await failed
         if signals.stop.is_set():
             return
         signals.hangup.clear()
@@ -209,10 +211,11 @@ async def _attend(boot: Boot, opened: _Opened, signals: Signals) -> None:
         boot.notifier.ready(opened.serving.status)
 
 
-async def _first(*events: asyncio.Event) -> None:
+async def _first(failed: asyncio.Future[None], *events: asyncio.Event) -> None:
     waiting = [asyncio.ensure_future(event.wait()) for event in events]
+    watched: list[asyncio.Future[Any]] = [failed, *waiting]
     try:
-        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
     finally:
         for one in waiting:
             one.cancel()
