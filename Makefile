@@ -54,6 +54,7 @@ bench: $(VENV)/.stamp-bench
 
 docs: $(VENV)/.stamp-run
 	$(BIN)/python -m agency.daemon.local.reference
+	$(BIN)/python -m agency.cli.reference
 
 run: $(VENV)/.stamp-run
 	$(BIN)/agency-daemon --config config.toml $(ARGS)

@@ -84,6 +84,37 @@ def test_help_and_version_come_from_the_process(agency: Agency) -> None:
     assert agency("runs", "ls", "--help").code == 0
 
 
+def modules_of(arguments: list[str], directory: Path, environ: dict[str, str]) -> set[str]:
+    """Run a command, and tell which modules it has imported."""
+    program = (
+        "import sys; from agency.cli.main import main; main(sys.argv[1:]); "
+        "print(' '.join(sys.modules), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=directory,
+        env=clean_environ(environ),
+        timeout=GUARD_S,
+        check=True,
+    )
+    return set(done.stderr.split())
+
+
+def test_start_imports_nothing_heavy(daemon: PlayedDaemon, tmp_path: Path) -> None:
+    """Budgets: 0.1 s for --version and 0.25 s for status; click alone takes 0.05 s."""
+    daemon.on("GET", "/health", Reply(HEALTH))
+    heavy = {"aiohttp", "pydantic", "rich", "sqlite3", "asyncio", "jsonschema", "ollama"}
+
+    version = modules_of(["--version"], tmp_path, {})
+    status = modules_of(["status"], tmp_path, {"PORT": daemon.url.rpartition(":")[2]})
+
+    assert not version & {*heavy, "click", "http.client", "orjson"}
+    assert not status & heavy
+    assert "click" in status
+
+
 def test_unknown_command_has_a_suggestion(agency: Agency) -> None:
     ended, below = agency("satus"), agency("runs", "shwo")
 
