@@ -16,7 +16,7 @@ SERVICES = web.AppKey("services", Services)
 LOCAL = Principal(name="local", has_token=False)
 """Who calls without a token, where none is needed."""
 
-_PRINCIPAL = "principal"
+_PRINCIPAL = web.RequestKey("principal", Principal)
 
 
 def json_answer(
@@ -39,5 +39,4 @@ def set_principal(request: web.Request, principal: Principal) -> None:
 
 def principal_of(request: web.Request) -> Principal:
     """Tell who makes the request."""
-    principal: Principal = request.get(_PRINCIPAL, LOCAL)
-    return principal
+    return request.get(_PRINCIPAL, LOCAL)
