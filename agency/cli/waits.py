@@ -13,11 +13,11 @@ GOES_ON_BY_ITSELF = frozenset({"timer", "child", "resource"})
 
 
 def needs_somebody(run: RunDocument) -> bool:
-    """Tell whether a run is suspended on something that somebody has to send or decide."""
-    waits = run.get("waits") or ()
-    return run["status"] == "suspended" and any(
-        wait["kind"] not in GOES_ON_BY_ITSELF for wait in waits
-    )
+    """Tell whether a suspended run stays as it is until somebody sends or decides something."""
+    if run["status"] != "suspended":
+        return False
+    goes_on = any(wait["kind"] in GOES_ON_BY_ITSELF for wait in run["waits"])
+    return run.get("hold") is not None or not goes_on
 
 
 _SENTENCES: Mapping[str, str] = {
@@ -26,20 +26,24 @@ _SENTENCES: Mapping[str, str] = {
     "input": "it asks: {prompt}{until}",
     "approval": "it waits for an approval: {prompt}{until}",
     "child": "it waits for its child run {name!r}",
-    "resource": "it waits for {name} to come back",
+    "resource": "it waits for {name!r} to come back{why}",
     "operator": "it is held by an operator: {name}",
-    "decision": "whether {name!r} was done is not known, and somebody has to decide",
+    "decision": "whether {name!r} was done is not known, and somebody has to decide{why}",
     "version": "its code has changed at {name!r}, and somebody has to choose",
 }
 
 
 def describe(wait: WaitDocument) -> str:
     """Say in half a sentence what a wait is for."""
-    due_at = wait.get("due_at")
+    shown, due_at = wait.get("show"), wait.get("due_at")
+    show: Mapping[str, Any] = shown if isinstance(shown, dict) else {}
     sentence = _SENTENCES.get(wait["kind"], "it waits for {name!r}{until}")
+    if wait["kind"] == "timer" and "retry" in show:
+        sentence = "it tries {name!r} again at {due_at}"
     return sentence.format(
         name=wait["name"],
-        prompt=_prompt(wait),
+        prompt=show.get("prompt") or wait["name"],
+        why=f" ({show['reason']})" if show.get("reason") else "",
         due_at=due_at,
         until=f" until {due_at}" if due_at else "",
     )
@@ -55,7 +59,7 @@ def how_to_answer(run: RunDocument, wait: WaitDocument) -> str:
         case "decision":
             return _resume(run, wait, '{"decision": "done"}')
         case "version":
-            return _resume(run, wait, "JSON")
+            return _resume(run, wait, '{"action": "continue"}')
         case "operator":
             return _resume(run, wait, None)
         case _:
@@ -64,7 +68,7 @@ def how_to_answer(run: RunDocument, wait: WaitDocument) -> str:
 
 def tell(run: RunDocument) -> Sequence[str]:
     """Say what a suspended run waits for, a line for each wait and each command."""
-    waits = run.get("waits") or []
+    waits = run["waits"]
     head = f"The run {run['id']} is suspended"
     lines = [f"{head}: {describe(wait)}." for wait in waits] or [f"{head}."]
     commands = [how_to_answer(run, wait) for wait in waits]
@@ -73,7 +77,7 @@ def tell(run: RunDocument) -> Sequence[str]:
 
 def _resume(run: RunDocument, wait: WaitDocument, input_text: str | None) -> str:
     words = ["agency", "snapshots", "resume", run.get("snapshot_id") or "SNAPSHOT_ID"]
-    if len(run.get("waits") or ()) > 1:
+    if len(run["waits"]) > 1:
         words += ["--wait", wait["key"]]
     if input_text is not None:
         words += ["--input", input_text]
@@ -82,10 +86,3 @@ def _resume(run: RunDocument, wait: WaitDocument, input_text: str | None) -> str
 
 def _command(*words: str) -> str:
     return shlex.join(words)
-
-
-def _prompt(wait: WaitDocument) -> str:
-    show: Any = wait.get("show")
-    if isinstance(show, dict) and isinstance(show.get("prompt"), str):
-        return str(show["prompt"])
-    return wait["name"]

@@ -158,7 +158,7 @@ def test_model_server_that_is_away_is_told_and_waited_for(
     ended = agency("ask", "x")
 
     assert (ended.code, ended.out) == (0, "Blue.\n")
-    assert "it waits for ollama to come back" in ended.err
+    assert "it waits for 'ollama' to come back" in ended.err
 
 
 def test_time_limit_ends_with_7_and_the_run_goes_on(agency: Agency, daemon: PlayedDaemon) -> None:

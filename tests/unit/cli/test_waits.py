@@ -33,6 +33,21 @@ def test_only_waits_that_end_by_themselves_need_nobody(kind: WaitKind) -> None:
     assert needs_somebody(run) == (kind not in {"timer", "child", "resource"})
 
 
+def test_run_that_may_go_on_by_itself_needs_nobody_unless_it_is_held() -> None:
+    run = suspended(wait_document("event", "paid"), wait_document("timer", "sleep"))
+
+    assert not needs_somebody(run)
+    assert needs_somebody({**run, "hold": "look first"})
+
+
+def test_reasons_are_told() -> None:
+    away = wait("resource", "ollama", show={"reason": "connection refused"})
+    late = wait("timer", "quote", show={"retry": 2}, due_at="2026-01-01T00:00:00Z")
+
+    assert describe(away) == "it waits for 'ollama' to come back (connection refused)"
+    assert describe(late) == "it tries 'quote' again at 2026-01-01T00:00:00Z"
+
+
 def test_prompt_is_shown_to_whoever_is_asked() -> None:
     asked = wait("input", "address", show={"prompt": "Where to?"})
 
