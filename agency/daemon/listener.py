@@ -8,11 +8,13 @@ import os
 import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-
-from aiohttp import web
+from typing import TYPE_CHECKING
 
 from agency.daemon.occupant import find_occupant
 from agency.errors import AddressUnusable, PortTaken
+
+if TYPE_CHECKING:
+    from aiohttp import web
 
 BACKLOG = 1024
 """Connections that the system holds until they are accepted."""
@@ -101,6 +103,8 @@ async def serving(
 
     Connections beyond ``connections_max`` are told so and closed.
     """
+    from aiohttp import web
+
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=SHUTDOWN_S)
     await runner.setup()
     server = runner.server
