@@ -88,6 +88,7 @@ class FakeOllama:
         self._parallel = parallel
         self._queue_max = queue_max
         self._record = record
+        self.at_once_max = 0
         self._pending = 0
         self._slots: dict[str, asyncio.Semaphore] = {}
         self._loaded: dict[str, int] = {}
@@ -254,6 +255,7 @@ class FakeOllama:
         if self._pending >= self._parallel + self._queue_max:
             return _error(503, "server busy, please try again.  maximum pending requests exceeded")
         self._pending += 1
+        self.at_once_max = max(self.at_once_max, self._pending)
         slot = self._slots.setdefault(model.name, asyncio.Semaphore(self._parallel))
         try:
             async with slot:

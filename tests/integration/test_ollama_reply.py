@@ -81,9 +81,7 @@ async def test_call_as_text_stays_text() -> None:
     assert reply.tool_calls == ()
 
 
-@pytest.mark.parametrize(
-    ("arguments", "read"), [('{"a": 1}', {"a": 1}), (None, {}), ({}, {})]
-)
+@pytest.mark.parametrize(("arguments", "read"), [('{"a": 1}', {"a": 1}), (None, {}), ({}, {})])
 async def test_arguments_as_text_or_absent_are_read_as_an_object(
     arguments: Any, read: dict[str, int]
 ) -> None:
@@ -218,7 +216,7 @@ async def test_connection_torn_before_the_headers_is_an_interruption() -> None:
         ("an error was encountered while running the model: EOF", ModelInterrupted),
         ("error parsing tool call: raw='{\"a\"', err=unexpected end", ModelReplyBroken),
         ("something never heard of", ModelReplyBroken),
-        ("option \"temperature\" must be of type float32", ModelRefused),
+        ('option "temperature" must be of type float32', ModelRefused),
     ],
 )
 async def test_error_line_in_the_middle_is_read_like_an_error_at_the_start(

@@ -38,9 +38,7 @@ async def test_every_call_sends_the_same_context_length_and_forbids_cutting() ->
 @pytest.mark.parametrize(
     ("spelled", "sent"), [("300", 300), ("-1", -1), ("0", 0), ("1h30m", "1h30m")]
 )
-async def test_keep_alive_without_a_unit_is_sent_as_a_number(
-    spelled: str, sent: int | str
-) -> None:
+async def test_keep_alive_without_a_unit_is_sent_as_a_number(spelled: str, sent: int | str) -> None:
     async with FakeOllama() as fake, opened(fake, keep_alive=spelled) as provider:
         await provider.chat(request())
 
