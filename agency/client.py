@@ -367,6 +367,19 @@ class Client:
         path = f"/api/v1/runs/{_segment(run_id)}/cancel"
         return cast(StartedDocument, self.request("POST", path, body=_given(reason=reason)).body)
 
+    def suspend(self, run_id: str, *, reason: str | None = None) -> dict[str, Any]:
+        """Hold a run until it is resumed.
+
+        Returns:
+            ``run_id``, ``status`` and ``snapshot_id``, which is null while the run's safe point
+            is not reached.
+
+        Raises:
+            RunNotFound, RunEnded.
+        """
+        path = f"/api/v1/runs/{_segment(run_id)}/suspend"
+        return cast(dict[str, Any], self.request("POST", path, body=_given(reason=reason)).body)
+
     def send(
         self,
         run_id: str,

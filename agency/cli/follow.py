@@ -21,6 +21,9 @@ from agency.errors import AnswerLost, DaemonUnreachable, ShuttingDown
 HOLD_S = 25.0
 """How long one request is held by the daemon: below the 30 s after which many proxies give up."""
 
+FIRST_HOLD_S = 1.0
+"""How long the first request is held: only what takes longer gets a sign that it is waited for."""
+
 RECONNECT_S = 30.0
 """How long a daemon that was there may be away: a restart takes its grace and a second."""
 
@@ -60,14 +63,24 @@ class Follower:
 
     def until_stopped(self, run_id: str) -> RunDocument:
         """Wait until the run has ended, needs somebody, or the limit is over; return it then."""
-        while True:
-            began_s = monotonic_s()
-            wait_s = self._limit.left_s(HOLD_S)
-            run = self.steadily(partial(self._client.run, run_id, wait_s=wait_s))
-            if has_ended(run) or needs_somebody(run) or self._limit.is_over:
-                return run
-            self.tell(run)
-            self._pause(began_s)
+        run = self._held(run_id, FIRST_HOLD_S)
+        if self._is_enough(run):
+            return run
+        with self._output.busy(f"run {run_id}"):
+            while True:
+                self.tell(run)
+                began_s = monotonic_s()
+                run = self._held(run_id, HOLD_S)
+                if self._is_enough(run):
+                    return run
+                self._pause(began_s)
+
+    def _held(self, run_id: str, at_most_s: float) -> RunDocument:
+        wait_s = self._limit.left_s(at_most_s)
+        return self.steadily(partial(self._client.run, run_id, wait_s=wait_s))
+
+    def _is_enough(self, run: RunDocument) -> bool:
+        return has_ended(run) or needs_somebody(run) or self._limit.is_over
 
     def until_ended(
         self,

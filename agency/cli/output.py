@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from enum import IntEnum
 from typing import IO, Any
 
@@ -140,6 +141,19 @@ class Output:
     def warn(self, text: str) -> None:
         """Tell people something that they must not miss."""
         click.echo(_styled(_shown(text, sys.stderr), "yellow"), err=True)
+
+    @contextmanager
+    def busy(self, text: str) -> Iterator[None]:
+        """Show people that something is waited for, as long as the block lasts."""
+        if self.is_quiet or not is_terminal(sys.stderr):
+            yield
+            return
+        from rich.console import Console
+
+        # It moves what is written meanwhile out of its way.
+        console = Console(stderr=True, no_color=not has_colour(sys.stderr))
+        with console.status(text):
+            yield
 
     def error(self, error: AgencyError) -> None:
         """Report why the command fails."""

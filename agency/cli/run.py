@@ -82,8 +82,8 @@ def run(  # noqa: PLR0913  one for each option
         else:
             output.text(run_id)
         return ExitCode.OK
-    output.note(f"run {run_id}")
     try:
+        output.note(f"run {run_id}")
         if is_watched:
             return watch(follower, output, run_id)
         return report(output, follower.until_stopped(run_id))

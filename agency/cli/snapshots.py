@@ -140,8 +140,8 @@ def resume(
         else:
             output.text(run_id)
         return ExitCode.OK
-    output.note(f"run {run_id}")
     try:
+        output.note(f"run {run_id}")
         return report(output, follower.until_stopped(run_id))
     except KeyboardInterrupt:
         tell_interrupted(output, run_id)

@@ -75,7 +75,7 @@ def test_accepted_message_is_waited_for(agency: Agency, daemon: PlayedDaemon) ->
     ended = agency("ask", "Which colour?")
 
     assert (ended.code, ended.out, ended.err) == (0, "Blue.\n", "")
-    assert [one.headers["prefer"] for one in daemon.seen] == ["wait=0", "wait=25", "wait=25"]
+    assert [one.headers["prefer"] for one in daemon.seen] == ["wait=0", "wait=1", "wait=25"]
 
 
 def test_json_has_the_same_members_however_it_was_answered(

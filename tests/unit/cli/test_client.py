@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import shutil
 import socket
+import ssl
+import subprocess
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -174,6 +178,31 @@ def test_nobody_there_is_unreachable() -> None:
 def test_unknown_host_is_unreachable() -> None:
     with pytest.raises(DaemonUnreachable):
         Client("http://nowhere.invalid").health()
+
+
+def test_tls_daemon_is_asked_when_its_certificate_is_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = shutil.which("openssl")
+    if command is None:
+        pytest.skip("needs the command openssl")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    options = f"req -x509 -newkey rsa:2048 -nodes -days 1 -keyout {key} -out {certificate}"
+    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    subprocess.run([command, *options.split(), *names], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    daemon = PlayedDaemon(tls=context)
+    daemon.on("GET", "/health", Reply({"status": "healthy"}))
+    url = daemon.url.replace("127.0.0.1", "localhost")
+
+    with pytest.raises(DaemonUnreachable, match="certificate"):
+        Client(url).health()
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    health = Client(url).health()
+
+    daemon.close()
+    assert health["status"] == "healthy"
 
 
 def test_tls_to_a_plain_port_is_unreachable(daemon: PlayedDaemon) -> None:
