@@ -61,7 +61,8 @@ async def process(request: web.Request) -> web.Response:
         input=agent_input(body.message, max_steps=body.max_steps, model=body.model),
         session_id=body.session_id or new_id(),
     )
-    started = await start(request, body, wanted)
+    # The members of the body have the names of those of the input.
+    started = await start(request, body, wanted, where_of=str)
     detail = await request.app[PATIENCE].wait_for(
         services.runs, started.run.id, timeout_s=preference.wait_s
     )

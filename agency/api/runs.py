@@ -12,7 +12,7 @@ from agency import errors
 from agency.api.fields import LIMIT_DEFAULT, Cursor, Limit, Moment, Name, WorkflowId, run_id_of
 from agency.api.run_answers import answer_with_run
 from agency.api.run_shape import entry_json, location, run_json, run_row_json
-from agency.api.starting import idempotency_key_of, replayed, start
+from agency.api.starting import below_input, idempotency_key_of, replayed, start
 from agency.core.ids import derive_id
 from agency.core.limits import SUSPEND_WAIT_S
 from agency.domain.run import ENDED, RunStatus
@@ -95,7 +95,7 @@ async def start_run(request: web.Request) -> web.Response:
         available_at=body.available_at,
         timeout_s=body.timeout_s,
     )
-    started = await start(request, body, wanted)
+    started = await start(request, body, wanted, where_of=below_input)
     detail = await request.app[PATIENCE].wait_for(
         services.runs, started.run.id, timeout_s=preference.wait_s
     )

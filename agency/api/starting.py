@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 from dataclasses import replace
 
 from aiohttp import web
@@ -36,12 +37,19 @@ def idempotency_key_of(request: web.Request) -> str | None:
     return key
 
 
-async def start(request: web.Request, body: Body, wanted: StartRequest) -> StartedRun:
+async def start(
+    request: web.Request,
+    body: Body,
+    wanted: StartRequest,
+    *,
+    where_of: Callable[[str], str],
+) -> StartedRun:
     """Accept work; when this returns it is durable.
 
     Args:
         body: The request as it came; its hash tells whether a key is used for the same again.
         wanted: The run, without what belongs to the request: key, correlation, principal.
+        where_of: Turns a JSON pointer into the workflow's input into one into the body.
 
     Raises:
         ShuttingDown: the daemon takes no new work.
@@ -51,15 +59,31 @@ async def start(request: web.Request, body: Body, wanted: StartRequest) -> Start
     if services.is_stopping():
         raise ShuttingDown
     key = idempotency_key_of(request)
-    return await services.runs.start(
-        replace(
-            wanted,
-            idempotency_key=key,
-            request_hash=_hash(request, body) if key is not None else None,
-            correlation_id=CORRELATION_ID.get(),
-            principal=principal_of(request).name,
-        )
+    wanted = replace(
+        wanted,
+        idempotency_key=key,
+        request_hash=_hash(request, body) if key is not None else None,
+        correlation_id=CORRELATION_ID.get(),
+        principal=principal_of(request).name,
     )
+    try:
+        return await services.runs.start(wanted)
+    except InvalidInput as error:
+        if type(error) is not InvalidInput or not error.faults:
+            raise
+        raise _moved(error, where_of) from error
+
+
+def below_input(pointer: str) -> str:
+    """Move a pointer into the workflow's input below the body's member ``input``."""
+    return "/input" + pointer.removesuffix("/")
+
+
+def _moved(error: InvalidInput, where_of: Callable[[str], str]) -> InvalidInput:
+    faults = [replace(fault, where=where_of(fault.where)) for fault in error.faults]
+    first = faults[0]
+    detail = f"The workflow does not take this input: {first.where}: {first.what}"
+    return InvalidInput(detail, faults=faults, hint=error.hint or None)
 
 
 def replayed(started: StartedRun) -> dict[str, str]:

@@ -29,7 +29,7 @@ from agency.api.run_shape import (
     workflow_row_json,
 )
 from agency.api.runs import EventBody, ReasonBody, cancel, send, suspend
-from agency.api.starting import replayed, start
+from agency.api.starting import below_input, replayed, start
 from agency.core.ids import new_id
 from agency.domain.run import ENDED, RunStatus
 from agency.engine.runs import StartRequest
@@ -85,7 +85,8 @@ async def create_workflow(request: web.Request) -> web.Response:
         name=body.workflow_id,
         session_id=body.session_id or (new_id() if is_agent else None),
     )
-    started = await start(request, body, wanted)
+    where_of = below_input if "input" in body.model_fields_set else _where_of_message
+    started = await start(request, body, wanted, where_of=where_of)
     headers = {"Location": workflow_path(body.workflow_id), **replayed(started)}
     return json_answer(started_json(started.run), status=201, headers=headers)
 
@@ -117,6 +118,10 @@ def _input_of(body: CreateBody) -> Any:  # noqa: ANN401  JSON value
         ]
         raise InvalidInput("The body has parts of an input, but no message.", faults=faults)
     return None
+
+
+def _where_of_message(pointer: str) -> str:
+    return "/initial_message" if pointer == "/message" else pointer
 
 
 async def list_workflows(request: web.Request) -> web.Response:

@@ -140,11 +140,12 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
         parameters.extend(_query_parameters(route.query))
     if route.waits:
         parameters.append(
-            _header("Prefer", "Seconds to wait for the result: `wait=30` (RFC 7240).", "wait=0")
+            _header("Prefer", "Seconds to wait for the result: `wait=30` (RFC 7240).")
         )
     if route.is_idempotent:
         text = "The same key with the same request starts one run only."
-        parameters.append(_header("Idempotency-Key", text))
+        pattern = {"minLength": 1, "maxLength": 256, "pattern": "^[!-~]+$"}
+        parameters.append(_header("Idempotency-Key", text, **pattern))
     if route.is_conditional:
         text = "Entity tag that the caller has. With `Prefer: wait=N` changes are waited for."
         parameters.append(_header("If-None-Match", text))
@@ -186,17 +187,14 @@ def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
     return schema
 
 
-def _header(name: str, description: str, example: str | None = None) -> dict[str, Any]:
-    header: dict[str, Any] = {
+def _header(name: str, description: str, **limits: object) -> dict[str, Any]:
+    return {
         "name": name,
         "in": "header",
         "required": False,
         "description": description,
-        "schema": {"type": "string", "minLength": 1, "maxLength": 256, "pattern": "^[!-~]+$"},
+        "schema": {"type": "string", **limits},
     }
-    if example is not None:
-        header["example"] = example
-    return header
 
 
 def _responses(route: Route) -> dict[str, Any]:

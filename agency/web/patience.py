@@ -7,12 +7,13 @@ from collections.abc import Callable
 
 from aiohttp import web
 
+from agency.domain.run import ENDED
 from agency.engine.runs import Runs
 from agency.ports.store import RunDetail
 
-REREAD_FIRST_S = 0.05
-REREAD_LAST_S = 0.5
-"""Pauses between looks at a run whose every change is waited for."""
+REREAD_S = 1.0
+"""A watched run is read again this often: a change between a look at it and the wait for the next
+one is then late, but never lost."""
 
 
 class Patience:
@@ -55,13 +56,11 @@ class Patience:
         self._bounds.add(bound)
         try:
             async with bound:
-                pause_s = REREAD_FIRST_S
                 while True:
                     detail = await runs.get(run_id)
-                    if is_wanted(detail):
+                    if is_wanted(detail) or detail.run.status in ENDED:
                         return detail
-                    await asyncio.sleep(pause_s)
-                    pause_s = min(pause_s * 1.5, REREAD_LAST_S)
+                    await runs.watch(run_id, timeout_s=REREAD_S)
         except TimeoutError:
             return await runs.get(run_id)
         finally:

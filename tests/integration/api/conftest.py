@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -164,7 +163,7 @@ async def serving(server: Server) -> AsyncIterator[Daemon]:
         is_stopping=lambda: state[0].is_stopping,
         load_failures=[LoadFailure("broken.py", "SyntaxError: invalid syntax", "Traceback …")],
     )
-    runner = web.AppRunner(make_application(services), access_log=None)
+    runner = web.AppRunner(make_application(services), access_log=None, lingering_time=0.5)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()

@@ -54,7 +54,7 @@ class MemoryRuns(Runs):
         self.shots: dict[str, Snapshot] = {}
         self.journal: dict[str, list[Entry]] = {}
         self.answers: dict[str, dict[str, Any]] = {}
-        self.changed = asyncio.Condition()
+        self.moved = asyncio.Condition()
         self.is_broken = False
 
     async def start(self, request: StartRequest) -> StartedRun:
@@ -70,6 +70,11 @@ class MemoryRuns(Runs):
                 return StartedRun(run=run, is_new=False)
             if request.name and run.name == request.name and run.status not in ENDED:
                 raise errors.NameTaken(request.name, run.id)
+        if request.workflow == "agent" and not (
+            isinstance(request.input, dict) and isinstance(request.input.get("message"), str)
+        ):
+            fault = errors.Fault("/message", "A message is needed")
+            raise errors.InvalidInput("The value does not fit.", faults=[fault])
         run = self._make(request)
         self.details[run.id] = RunDetail(
             run=run, waits=(), steps_executed=0, snapshot_id=None, behind=None
@@ -113,11 +118,18 @@ class MemoryRuns(Runs):
 
         await self.get(run_id)
         try:
-            async with asyncio.timeout(timeout_s), self.changed:
-                await self.changed.wait_for(is_still)
+            async with asyncio.timeout(timeout_s), self.moved:
+                await self.moved.wait_for(is_still)
         except TimeoutError:
             pass
         return self.details[run_id]
+
+    async def watch(self, run_id: str, *, timeout_s: float) -> None:
+        try:
+            async with asyncio.timeout(timeout_s), self.moved:
+                await self.moved.wait()
+        except TimeoutError:
+            return
 
     async def entries(self, run_id: str, *, after: int, limit: int) -> Sequence[Entry]:
         await self.get(run_id)
@@ -307,7 +319,7 @@ class MemoryRuns(Runs):
         body = json.encode(result)
         journal.append(Entry(f"{name}#1", EntryKind.STEP, body, _now(), None, 1, number))
         detail = self.details[run_id]
-        await self._store(replace(detail, steps_executed=detail.steps_executed + 1))
+        await self._keep(replace(detail, steps_executed=detail.steps_executed + 1))
 
     async def _suspend(self, run_id: str, waits: Sequence[Wait], reason: str) -> None:
         detail = self.details[run_id]
@@ -327,7 +339,7 @@ class MemoryRuns(Runs):
         )
         self.shots[snapshot.id] = snapshot
         run = replace(detail.run, status=RunStatus.SUSPENDED)
-        await self._store(replace(detail, run=run, waits=tuple(waits), snapshot_id=snapshot.id))
+        await self._keep(replace(detail, run=run, waits=tuple(waits), snapshot_id=snapshot.id))
 
     async def _become(
         self, run_id: str, status: RunStatus, *, output: Any = None, error: RunError | None = None
@@ -338,12 +350,12 @@ class MemoryRuns(Runs):
             self.shots[shot.id] = replace(shot, spent=True, run_status=status)
         ended_at = _now() if status in ENDED else None
         run = replace(detail.run, status=status, output=output, error=error, ended_at=ended_at)
-        await self._store(replace(detail, run=run, waits=(), snapshot_id=None))
+        await self._keep(replace(detail, run=run, waits=(), snapshot_id=None))
 
-    async def _store(self, detail: RunDetail) -> None:
-        async with self.changed:
+    async def _keep(self, detail: RunDetail) -> None:
+        async with self.moved:
             self.details[detail.run.id] = detail
-            self.changed.notify_all()
+            self.moved.notify_all()
 
     @staticmethod
     def _live(detail: RunDetail) -> RunDetail:

@@ -91,8 +91,8 @@ async def test_a_failed_run_is_a_problem_with_its_run(
 
 async def test_a_cancelled_run_is_a_conflict(daemon: Daemon) -> None:
     waiting = asyncio.create_task(daemon.ask("POST", PATH, json={"message": "hang"}))
-    async with asyncio.timeout(5), daemon.runs.changed:
-        await daemon.runs.changed.wait_for(
+    async with asyncio.timeout(5), daemon.runs.moved:
+        await daemon.runs.moved.wait_for(
             lambda: any(d.run.status == "running" for d in daemon.runs.details.values())
         )
     run_id = next(iter(daemon.runs.details))
@@ -126,8 +126,8 @@ async def test_a_malformed_key_is_refused(daemon: Daemon) -> None:
 
 async def test_waiting_requests_are_answered_when_the_server_closes(daemon: Daemon) -> None:
     waiting = asyncio.create_task(daemon.ask("POST", PATH, json={"message": "hang"}))
-    async with asyncio.timeout(5), daemon.runs.changed:
-        await daemon.runs.changed.wait_for(
+    async with asyncio.timeout(5), daemon.runs.moved:
+        await daemon.runs.moved.wait_for(
             lambda: any(d.run.status == "running" for d in daemon.runs.details.values())
         )
 

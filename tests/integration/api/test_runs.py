@@ -170,3 +170,12 @@ async def test_heads_have_no_body(daemon: Daemon) -> None:
     for path in ("/health", PATH, "/docs", "/openapi.json"):
         answer = await daemon.ask("HEAD", path)
         assert (answer.status, answer.text) == (200, "")
+
+
+async def test_faults_of_an_input_point_into_the_body(daemon: Daemon) -> None:
+    body = {"workflow": "agent", "input": {"mesage": "Hello"}}
+
+    answer = await daemon.ask("POST", PATH, json=body)
+
+    assert (answer.status, answer.json["code"]) == (422, "invalid_input")
+    assert answer.json["errors"][0]["pointer"] == "/input/message"
