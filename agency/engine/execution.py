@@ -52,7 +52,7 @@ from agency.errors import (
     StepNameTaken,
     StoreFull,
 )
-from agency.ports.store import Claim, Journal, Writes
+from agency.ports.store import Claim, Writes
 
 if TYPE_CHECKING:
     from agency.engine.definition import Definition
@@ -78,15 +78,12 @@ class Left(Enum):
 class Execution:
     """A claimed run with its coroutine."""
 
-    def __init__(
-        self, parts: Parts, run: Run, definition: Definition, journal: Journal | None
-    ) -> None:
+    def __init__(self, parts: Parts, run: Run, definition: Definition | None) -> None:
         self.parts = parts
         self.run = run
-        self.definition = definition
         self.claim = Claim(run.number, run.id, run.epoch)
-        self.journal = JournalView(journal)
-        self.is_lenient = definition.is_interpreter or _is_accepted(self.journal.waits)
+        self.journal = JournalView(None)
+        self.is_lenient = definition is not None and definition.is_interpreter
         self.ending: RunEnding | None = (
             RunEnding(RunStatus(run.ending)) if run.ending is not None else None
         )
@@ -95,6 +92,7 @@ class Execution:
         self.doubts: dict[str, str] = {}
         self.at_end: list[tuple[str, Callable[..., Any], tuple[Any, ...]]] = []
         self.left_reason = ""
+        self._definition = definition
         self._blocked: dict[str, asyncio.Future[Wait]] = {}
         self._gates: list[asyncio.Future[None]] = []
         self._control: Control | None = None
@@ -102,6 +100,7 @@ class Execution:
         self._is_draining = False
         self._is_lost = False
         self._is_abandoned = False
+        self._is_reclaimed = False
         self._refresh_wanted = False
         self._signal = asyncio.Event()
         self._main: asyncio.Task[Any] | None = None
@@ -119,7 +118,13 @@ class Execution:
         After SUSPENDED it may be called again, once `reclaim` has been.
         """
         if self._main is None:
+            await self._load()
             self._begin("", self._author())
+        elif self._is_reclaimed:
+            self._is_reclaimed = False
+            self._open_gates()
+            await self._refresh()
+            self._signal.set()
         while True:
             await self._signal.wait()
             self._signal.clear()
@@ -140,16 +145,15 @@ class Execution:
             if left is not None:
                 return left
 
-    async def reclaim(self, run: Run) -> None:
-        """Go on with a lingering coroutine under a new claim, without replay."""
+    def reclaim(self, run: Run) -> None:
+        """Take a lingering coroutine under a new claim; `work` goes on with it, without replay."""
         self.run = run
         self.claim = Claim(run.number, run.id, run.epoch)
+        self.left_reason = ""
         self._is_held = False
+        self._is_reclaimed = True
         if run.ending is not None:
             self.end(RunStatus(run.ending), run.error)
-        self._open_gates()
-        await self._refresh()
-        self._signal.set()
 
     async def drop(self) -> None:
         """Leave the author's code; its clean-up blocks run, its context calls raise."""
@@ -187,6 +191,11 @@ class Execution:
         self._control = self.ending
         self._interrupt()
         self._signal.set()
+
+    @property
+    def definition(self) -> Definition:
+        assert self._definition is not None, "a run whose workflow is not loaded runs no code"
+        return self._definition
 
     @property
     def can_linger(self) -> bool:
@@ -239,12 +248,14 @@ class Execution:
             self._gates.append(gate)
             await self.inactive(gate)
 
-    async def block(self, branch: Branch, key: str) -> Wait:
-        """Block a branch until the wait of that key has its outcome, and return it."""
+    async def block(self, branch: Branch, key: str, *, is_decision: bool = False) -> Wait:
+        """Block a branch until the wait of that key has its outcome, and return it.
+
+        A decision is waited for even when the run's end was asked for: the end depends on it.
+        """
         wait = self.journal.waits.get(key)
         if wait is not None and wait.outcome is not None:
             return wait
-        is_decision = wait is not None and wait.kind is WaitKind.DECISION
         if self.ending is not None and not branch.is_end and not is_decision:
             raise self.leave_by(self.ending)
         future: asyncio.Future[Wait] = asyncio.get_running_loop().create_future()
@@ -432,9 +443,18 @@ class Execution:
         self.active -= 1
         self._signal.set()
 
+    async def _load(self) -> None:
+        """Read the journal; the first claim finds nothing recorded, and the read is spared."""
+        if self.run.epoch > 1:
+            self.journal = JournalView(await self.parts.store.journal.load(self.run.number))
+            self.is_lenient = self.is_lenient or _is_accepted(self.journal.waits)
+
     async def _author(self) -> foreign.Returned | foreign.Raised:
         from agency.engine.context import Context
 
+        if self._definition is None:
+            missing = Mismatch(branch="", recorded=self.run.workflow, asked="no such workflow")
+            raise self.leave_by(self.ending or missing)
         context = Context(self)
         if not self.definition.takes_input:
             return await foreign.attempt(self.definition.run(context))
@@ -467,14 +487,14 @@ class Execution:
         await self._settle_tasks()
         self.active = 0
         if self._verdict is not None:  # that was the work for the end
-            outcome = _outcome(main)
-            if isinstance(outcome, Dropped):
+            if isinstance(self._control, Dropped):
                 return Left.LOST
             return await self._finish(self._verdict)
-        control = self._control
-        outcome = control if control is not None else _outcome(main)
+        outcome = self._control or _outcome(main)
         if isinstance(outcome, Dropped):
             return Left.LOST
+        if self._definition is None:
+            return await self._conclude_missing(outcome)
         if isinstance(outcome, Mismatch):
             return await self._suspend_for(self._version_wait(outcome))
         if isinstance(outcome, RunEnding):
@@ -502,6 +522,12 @@ class Execution:
             self._begin(END_PATH, self._run_at_end())
             return None
         return await self._finish(decided)
+
+    async def _conclude_missing(self, outcome: object) -> Left:
+        if isinstance(outcome, RunEnding):
+            return await self._finish(Verdict(status=outcome.status, error=self.ending_error))
+        assert isinstance(outcome, Mismatch)
+        return await self._suspend_for(self._version_wait(outcome))
 
     def _unmet(self, outcome: object) -> Mismatch | None:
         if self.is_lenient or not isinstance(outcome, foreign.Returned):
@@ -580,9 +606,7 @@ class Execution:
                 lambda: self.parts.store.runs.release(self.claim, writes, available_at=now, now=now)
             )
         except Fenced:
-            await self.drop()
             return Left.LOST
-        await self.drop()
         return Left.RELEASED
 
     def _reason(self) -> str:
@@ -618,8 +642,6 @@ class Execution:
         self._announce(writes)
         self._remember(writes)
         if suspension.snapshot_id is None:
-            if self._is_held and not suspension.resolved:
-                self._open_gates()
             for wait in suspension.resolved:
                 self._resolve(wait)
             return None
@@ -679,7 +701,7 @@ class Execution:
             show={
                 **mismatch.difference,
                 "version_recorded": self.run.version,
-                "version_now": self.definition.version,
+                "version_now": self._definition.version if self._definition else None,
                 "answer": {"action": "continue | accept"},
             },
         )
@@ -775,7 +797,7 @@ async def _in_branch(branch: Branch, work: Awaitable[Any]) -> Any:  # noqa: ANN4
 
 def _outcome(task: asyncio.Task[Any]) -> foreign.Returned | foreign.Raised | Control:
     if task.cancelled():
-        return Dropped()
+        return foreign.Raised(RuntimeError("The workflow's code has cancelled itself."))
     error = task.exception()
     if error is None:
         result = task.result()

@@ -20,9 +20,12 @@ class Raised:
 async def attempt(work: Awaitable[Any]) -> Returned | Raised:
     """Await an author's work; an ordinary exception becomes a value.
 
-    Control flow (suspension, cancellation, exit) passes through.
+    Control flow (suspension, cancellation) passes through. ``sys.exit`` in an author's code is a
+    failure of the run, not the end of the daemon.
     """
     try:
         return Returned(await work)
+    except SystemExit as error:
+        return Raised(RuntimeError(f"The code called sys.exit({error.code!r})."))
     except Exception as error:  # noqa: BLE001  anything may come out of an author's code
         return Raised(error)

@@ -365,7 +365,8 @@ class _OnceStep(_Step):
         wait = decision_wait(self.key, self.call.name, intent, reason)
         if wait.key not in execution.journal.waits:
             execution.keep(wait=wait)
-        answer = (await execution.block(self.branch, wait.key)).payload
+        decided = await execution.block(self.branch, wait.key, is_decision=True)
+        answer = decided.payload
         decision = answer.get("decision") if isinstance(answer, dict) else None
         if decision == "done":
             body = json.encode(answer.get("result"))

@@ -7,13 +7,11 @@ import logging
 from collections import OrderedDict
 from collections.abc import Sequence
 
-from agency.core import ids
 from agency.domain.run import Run, RunStatus
-from agency.domain.wait import NewWait, WaitKind
 from agency.engine.execution import Execution, Left
 from agency.engine.parts import Parts
 from agency.errors import StoreFull
-from agency.ports.store import Claim, Wake, Writes
+from agency.ports.store import Wake
 
 log = logging.getLogger(__name__)
 
@@ -160,10 +158,26 @@ class Worker:
             self._ready.set()
 
     def _start(self, run: Run) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(self._work(run), name=f"run:{run.id}")
+        # Known from the moment of the claim on: a cancel that follows it must find it.
+        execution = self._execution(run)
+        self._executions[run.id] = execution
+        task = asyncio.get_running_loop().create_task(
+            self._work(run, execution), name=f"run:{run.id}"
+        )
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         return task
+
+    def _execution(self, run: Run) -> Execution:
+        lingering = self._lingering.pop(run.id, None)
+        if lingering is not None:
+            execution, _ = lingering
+            execution.reclaim(run)
+        else:
+            execution = Execution(self._parts, run, self._parts.registry.find(run.workflow))
+        if self._is_draining:
+            execution.drain()
+        return execution
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -173,14 +187,7 @@ class Worker:
             if not self.failed.done():
                 self.failed.set_exception(error)
 
-    async def _work(self, run: Run) -> None:
-        execution = await self._execution(run)
-        if execution is None:
-            return
-        self._executions[run.id] = execution
-        if self._is_draining:
-            execution.drain()
-        left = Left.LOST
+    async def _work(self, run: Run, execution: Execution) -> None:
         try:
             left = await execution.work()
         finally:
@@ -191,47 +198,6 @@ class Worker:
             self._linger(execution)
         if left is Left.RELEASED:
             self._ready.set()
-
-    async def _execution(self, run: Run) -> Execution | None:
-        lingering = self._lingering.pop(run.id, None)
-        if lingering is not None:
-            await lingering[0].reclaim(run)
-            return lingering[0]
-        definition = self._parts.registry.find(run.workflow)
-        if definition is None:
-            await self._suspend_unknown(run)
-            return None
-        # The first claim finds nothing recorded: the read is spared.
-        journal = None
-        if run.epoch > 1:
-            journal = await self._parts.store.journal.load(run.number)
-        return Execution(self._parts, run, definition, journal)
-
-    async def _suspend_unknown(self, run: Run) -> None:
-        """The workflow is not loaded: the run waits until it is, and says so."""
-        log.error("workflow not loaded", extra={"run_id": run.id, "workflow": run.workflow})
-        journal = await self._parts.store.journal.load(run.number)
-        number = sum(1 for wait in journal.waits if wait.kind is WaitKind.VERSION) + 1
-        wait = NewWait(
-            key=f"!version#{number}",
-            kind=WaitKind.VERSION,
-            name=run.workflow,
-            show={
-                "reason": f"No workflow named {run.workflow!r} is loaded.",
-                "version_recorded": run.version,
-                "answer": {"action": "continue"},
-            },
-        )
-
-        await self._parts.store.runs.suspend(
-            Claim(run.number, run.id, run.epoch),
-            Writes(waits=(wait,)),
-            blocked_on=[wait.key],
-            snapshot_id=ids.new_id(),
-            reason=WaitKind.VERSION.value,
-            now=self._parts.clock.now(),
-        )
-        self._parts.changed(run.id)
 
     async def _run_alone(self, run_id: str, stop: asyncio.Event) -> None:
         """Work on a run that may be what crashed the daemon, with nothing else beside it."""
