@@ -10,7 +10,7 @@ from pydantic import Field
 
 from agency import errors
 from agency.core.clock import to_text
-from agency.core.tokens import is_name
+from agency.core.tokens import NAME, is_name
 from agency.domain.principal import Token, make_token
 from agency.errors import TokenNotFound
 from agency.web.answers import SERVICES, json_answer
@@ -24,11 +24,12 @@ PATH = "/api/v1/tokens"
 class NewTokenBody(Body):
     """A token that is to be made."""
 
+    # Checked by make_token, which says in words what a name is; the pattern is for the document.
     name: Annotated[
         str,
         Field(
-            pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$",
             description="What it is called, in lists and logs.",
+            json_schema_extra={"pattern": f"^{NAME.pattern}$"},
         ),
     ]
 

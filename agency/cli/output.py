@@ -159,11 +159,14 @@ class Output:
         """Report why the command fails."""
         from agency.client import problem_of
 
+        faults = error.faults if isinstance(error, errors.InvalidInput) else ()
         lines = [error.message]
-        for fault in error.faults if isinstance(error, errors.InvalidInput) else ():
+        for fault in faults:
             hint = f" {fault.hint}" if fault.hint else ""
-            lines.append(f"  {fault.where or 'request'}: {fault.what}{hint}")
-        self._complain(lines, error.hint)
+            if fault.what not in error.message or hint:
+                lines.append(f"  {fault.where or 'request'}: {fault.what}{hint}")
+        # Faults have their own hints; that of the whole only says where to find them.
+        self._complain(lines, "" if faults else error.hint)
         if self.is_json:
             problem = problem_of(error)
             code = problem.code if problem is not None and problem.code else error.code
