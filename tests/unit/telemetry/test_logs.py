@@ -96,9 +96,9 @@ def test_reader_that_has_stopped_holds_nobody_up_and_lost_lines_are_counted() ->
     while b"lines were lost" not in received:
         received += os.read(reader, 1 << 16)
         sink.put(b"more\n")
+    os.close(reader)
     sink.close(timeout_s=5)
     os.close(writer)
-    os.close(reader)
 
 
 def test_journal_is_recognised_by_its_device_and_inode(tmp_path: Path) -> None:
