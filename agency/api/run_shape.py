@@ -22,16 +22,15 @@ SUCCEEDED = frozenset({RunStatus.COMPLETED, RunStatus.LIMIT_REACHED})
 def run_json(detail: RunDetail) -> dict[str, Any]:
     """Make the JSON of one run with all that belongs to it."""
     run = detail.run
-    return {
-        **_head(run),
-        "input": run.input,
-        "output": run.output,
-        "waits": [wait_json(wait) for wait in detail.waits],
-        "steps_executed": detail.steps_executed,
-        "snapshot_id": detail.snapshot_id,
-        "behind": detail.behind,
-        "links": links_json(run, detail.snapshot_id),
-    }
+    made = _head(run)
+    made["input"] = run.input
+    made["output"] = run.output
+    made["waits"] = [wait_json(wait) for wait in detail.waits]
+    made["steps_executed"] = detail.steps_executed
+    made["snapshot_id"] = detail.snapshot_id
+    made["behind"] = detail.behind
+    made["links"] = links_json(run, detail.snapshot_id)
+    return made
 
 
 def workflow_json(detail: RunDetail) -> dict[str, Any]:

@@ -206,6 +206,21 @@ async def send(request: web.Request, run_id: str) -> web.Response:
 def routes() -> Sequence[Route]:
     """List what is served here."""
     return (
+        # First, because routes are tried in order and this one is asked for most.
+        Route(
+            method="GET",
+            path="/api/v1/runs/{run_id}",
+            answer=show_run,
+            operation="show_run",
+            summary="Read one run, or wait for it",
+            description="With `Prefer: wait=N` it is answered when the run has ended or is "
+            "suspended; with `If-None-Match` as well, when anything of it has changed.",
+            tag=TAG,
+            answers={200: "RunAnswer"},
+            problems=(errors.RunNotFound,),
+            waits=True,
+            is_conditional=True,
+        ),
         Route(
             method="POST",
             path="/api/v1/runs",
@@ -236,20 +251,6 @@ def routes() -> Sequence[Route]:
             tag=TAG,
             query=RunQuery,
             answers={200: "RunPageAnswer"},
-        ),
-        Route(
-            method="GET",
-            path="/api/v1/runs/{run_id}",
-            answer=show_run,
-            operation="show_run",
-            summary="Read one run, or wait for it",
-            description="With `Prefer: wait=N` it is answered when the run has ended or is "
-            "suspended; with `If-None-Match` as well, when anything of it has changed.",
-            tag=TAG,
-            answers={200: "RunAnswer"},
-            problems=(errors.RunNotFound,),
-            waits=True,
-            is_conditional=True,
         ),
         Route(
             method="GET",

@@ -37,7 +37,10 @@ def from_micros(micros: int) -> datetime:
 
 def to_text(moment: datetime) -> str:
     """Write a moment as RFC 3339 with microseconds and ``Z``, the form used in all answers."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    # The offset is cut off: replacing it costs as much as writing the moment does.
+    return moment.isoformat(timespec="microseconds")[:-6] + "Z"
 
 
 def monotonic_s() -> float:

@@ -39,4 +39,5 @@ def set_principal(request: web.Request, principal: Principal) -> None:
 
 def principal_of(request: web.Request) -> Principal:
     """Tell who makes the request."""
-    return request.get(_PRINCIPAL, LOCAL)
+    principal: Principal = request.get(_PRINCIPAL, LOCAL)
+    return principal

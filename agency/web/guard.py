@@ -24,7 +24,7 @@ from agency.errors import (
 )
 from agency.web.access import Access
 from agency.web.answers import set_principal
-from agency.web.correlation import ALTERNATIVE, HEADER, correlation_id_of
+from agency.web.correlation import ALTERNATIVE, HEADER, CorrelationIds
 from agency.web.problems import Problem, problem_answer, problem_of
 
 Answering = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -34,12 +34,13 @@ log = logging.getLogger(__name__)
 
 def make_guard(access: Access, public_paths: frozenset[str]) -> Middleware:
     """Make the middleware. ``public_paths`` are answered without a token."""
+    ids = CorrelationIds()
 
     @web.middleware
     async def guard(request: web.Request, handler: Answering) -> web.StreamResponse:
         started_s = monotonic_s()
         headers = request.headers
-        correlation_id = correlation_id_of(headers)
+        correlation_id = ids.of(headers)
         CORRELATION_ID.set(correlation_id)
         response: web.StreamResponse
         try:

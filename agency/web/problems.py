@@ -42,6 +42,12 @@ STATUSES: Mapping[type[AgencyError], int] = {
     errors.StoreFull: 507,
     errors.ShuttingDown: 503,
     errors.DaemonUnreachable: 503,
+    errors.AnswerLost: 503,
+    errors.AlreadyRunning: 500,
+    errors.PortTaken: 500,
+    errors.AddressUnusable: 500,
+    errors.PlaceNotWritable: 500,
+    errors.BindRefused: 500,
     # access
     errors.TokenMissing: 401,
     errors.TokenRefused: 401,
