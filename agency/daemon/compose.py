@@ -42,11 +42,18 @@ def open_provider(settings: Settings) -> AbstractAsyncContextManager[Provider]:
     return open_selected(settings.llm)
 
 
-def load_workflows(settings: Settings) -> Registry:
+def load_workflows(settings: Settings, *, store: SqliteStore, provider: Provider) -> Registry:
     """Load the built-in workflows and the authors' files."""
     from agency.engine.registry import load_registry
+    from agency.workflows.agent.agent import Agent
 
-    return load_registry(settings.workflows.paths)
+    agent = Agent(
+        providers={provider.name: provider},
+        default=provider.name,
+        settings=settings.llm,
+        sessions=store.sessions,
+    )
+    return load_registry(settings.workflows.paths, built_in=[agent.definition()])
 
 
 def open_engine(

@@ -82,14 +82,18 @@ class Registry:
         return len(self._definitions)
 
 
-def load_registry(paths: Sequence[str | Path]) -> Registry:
+def load_registry(paths: Sequence[str | Path], *, built_in: Sequence[Definition] = ()) -> Registry:
     """Load authors' files and collect the workflows that they mark.
+
+    The names of those that are built in are taken: a file that uses one fails to load.
 
     A path that does not exist and a file that fails to load are recorded in ``failures``; the
     others are loaded all the same. Of a folder all ``*.py`` are taken, but those whose names
     begin with an underscore.
     """
     registry = Registry()
+    for definition in built_in:
+        registry.add(definition)
     for path in paths:
         for file in _files(Path(path), registry):
             _load(file, registry)
