@@ -225,6 +225,18 @@ class MigrationChanged(Corrupt):
         self.number = number
 
 
+class DatabaseForeign(InvalidInput):
+    """The file is another program's, or cannot be used as a database."""
+
+    code = "database_foreign"
+    hint = "Name another file in [store] url, or move this one away."
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"The database {path!r} cannot be used: {reason}.")
+        self.path = path
+        self.reason = reason
+
+
 class StoreBroken(Corrupt):
     """A commit or a sync failed; what the disk holds is unknown, so the process must end."""
 
@@ -595,6 +607,18 @@ class JournalFull(LimitExceeded):
         super().__init__(f"The journal of the run {run_id!r} has its {entries_max} entries.")
         self.run_id = run_id
         self.entries_max = entries_max
+
+
+class JournalKeyTaken(Corrupt):
+    """A run was to record something again that it has recorded: a fault of the engine."""
+
+    code = "journal_key_taken"
+    hint = "Report this with the run's journal; nothing of the second recording was kept."
+
+    def __init__(self, run_id: str, keys: Sequence[str]) -> None:
+        super().__init__(f"The run {run_id!r} has recorded one of these already: {list(keys)}.")
+        self.run_id = run_id
+        self.keys = list(keys)
 
 
 class ValueTooLarge(LimitExceeded):

@@ -98,10 +98,13 @@ class Suspension:
 
     Either ``snapshot_id`` is set and the run is suspended, or ``resolved`` holds those of the
     waits it was blocked on that have their outcome already, and the run stays claimed.
+
+    ``wakes`` is empty unless the run's end was asked for under this very claim: see `suspend`.
     """
 
     snapshot_id: str | None
     resolved: Sequence[Wait]
+    wakes: Sequence[Wake] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,7 +229,10 @@ class RunStore(Protocol):
         ...
 
     async def record(self, claim: Claim, writes: Writes, *, now: datetime) -> Sequence[Wait]:
-        """Record for a claimed run. Returns those of the opened waits that were resolved at once.
+        """Record for a claimed run. Returns the waits that this commit has resolved.
+
+        Those are opened waits that could be answered at once, and waits that have taken an event
+        which a closed wait has given back.
 
         Raises:
             Fenced: the claim is over; nothing was recorded.
@@ -252,6 +258,10 @@ class RunStore(Protocol):
         not suspended, unless one of its open waits is of kind DECISION.
 
         A suspended run has no owner. Its snapshot is stored in the same commit.
+
+        If `end` was called under this very claim, what it does to a suspended run is done in the
+        same commit, because its caller has been told that the run is claimed: the run ends, or
+        becomes pending for its work at the end, or stays suspended until decided.
 
         Raises:
             Fenced: the claim is over; nothing was recorded.
@@ -335,7 +345,8 @@ class RunStore(Protocol):
         """Put every run that another daemon of this store had claimed back to pending.
 
         Called once at start, before any claim. A run with no entry recorded under its last epoch
-        has one crash more, others have none. Two crashes make a suspect; a suspect that was
+        has one crash more, others have none. ``suspects`` includes those of earlier recoveries
+        that nobody has claimed since. Two crashes make a suspect; a suspect that was
         claimed alone (the only claimed run) and crashed again becomes a DEAD_LETTER with the error
         code ``crash``, and answers its parent's wait.
         """
@@ -346,7 +357,7 @@ class RunStore(Protocol):
 
         Timers become FIRED, others TIMED_OUT. Also tells which live runs are past their deadline.
         ``next_at`` is the earliest moment of an open wait, a pending run that is not due yet, or
-        a deadline, that is later than ``now``.
+        a deadline, that is later than ``now``; it is ``now`` itself if ``limit`` was reached.
         """
         ...
 
@@ -443,6 +454,7 @@ class MailStore(Protocol):
             RunNotFound: there is none.
             RunEnded: it has ended.
             SnapshotSpent: the run has gone on since that snapshot.
+            WaitNotFound: the run never had a wait of that key.
             WaitTaken: the wait is not open any more.
         """
         ...

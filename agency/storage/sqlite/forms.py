@@ -1,0 +1,151 @@
+"""Records in their stored form.
+
+Everything is encoded on the caller's side, so that the writer's thread only binds and steps, and so
+that a value that is changed after the call is stored as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from agency.core.clock import to_micros
+from agency.core.json import encode
+from agency.domain.entry import Entry, EntryKind
+from agency.domain.run import NewRun, RunError
+from agency.domain.wait import NewWait
+from agency.ports.store import Claim, Writes
+
+
+@dataclass(frozen=True, slots=True)
+class StartForm:
+    """A run to be started: parameters of ``insert_run`` but for its session, and its input."""
+
+    new: NewRun
+    columns: dict[str, Any]
+    input: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class WaitForm:
+    """A wait to be opened."""
+
+    new: NewWait
+    due_at: int | None
+    show: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class MessageForm:
+    """A message to be appended."""
+
+    session_id: str
+    role: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class WritesForm:
+    """What a claimed run records, encoded."""
+
+    entries: Sequence[Entry]
+    waits: Sequence[WaitForm]
+    closed_waits: Sequence[str]
+    children: Sequence[StartForm]
+    messages: Sequence[MessageForm]
+    superseded: Sequence[str]
+    progress: bytes | None
+    has_progress: bool
+    steps: int
+    has_at_end: bool
+
+
+def start_form(new: NewRun) -> StartForm:
+    """Encode a new run.
+
+    Raises:
+        NotJson: its input is not JSON.
+    """
+    created_at = to_micros(new.created_at)
+    columns = {
+        "id": new.id,
+        "name": new.name,
+        "workflow": new.workflow,
+        "version": new.version,
+        "kind": new.kind.value,
+        "priority": new.priority,
+        "available_at": created_at if new.available_at is None else to_micros(new.available_at),
+        "max_attempts": new.max_attempts,
+        "created_at": created_at,
+        "deadline_at": None if new.deadline_at is None else to_micros(new.deadline_at),
+        "session_id": new.session_id,
+        "session_place": None,
+        "session_blocked": 0,
+        "queue": new.queue,
+        "parent_id": None,
+        "forked_from": new.forked_from,
+        "idempotency_key": new.idempotency_key,
+        "request_hash": new.request_hash,
+        "correlation_id": new.correlation_id,
+        "principal": new.principal,
+        "provider": new.provider,
+        "seed": str(new.seed),
+        "tags": encode(dict(new.tags)) if new.tags else None,
+    }
+    return StartForm(new, columns, encode(new.input))
+
+
+def wait_form(new: NewWait) -> WaitForm:
+    """Encode a wait.
+
+    Raises:
+        NotJson: what it shows is not JSON.
+    """
+    return WaitForm(
+        new,
+        None if new.due_at is None else to_micros(new.due_at),
+        None if new.show is None else encode(new.show),
+    )
+
+
+def writes_form(writes: Writes) -> WritesForm:
+    """Encode what a claimed run records.
+
+    Raises:
+        NotJson: a value is not JSON.
+    """
+    kinds = [entry.kind for entry in writes.entries]
+    return WritesForm(
+        entries=writes.entries,
+        waits=[wait_form(wait) for wait in writes.waits],
+        closed_waits=writes.closed_waits,
+        children=[start_form(child) for child in writes.children],
+        messages=[
+            MessageForm(message.session_id, message.role, encode(message.content))
+            for message in writes.messages
+        ],
+        superseded=writes.superseded,
+        progress=encode(writes.progress) if writes.has_progress else None,
+        has_progress=writes.has_progress,
+        steps=kinds.count(EntryKind.STEP),
+        has_at_end=EntryKind.AT_END in kinds,
+    )
+
+
+def entry_values(claim: Claim, entry: Entry, body: bytes | str) -> tuple[Any, ...]:
+    """Give the parameters of ``insert_entry``, which are those of a row of ``record_entries``."""
+    return (
+        claim.number,
+        claim.epoch,
+        int(entry.kind),
+        to_micros(entry.at),
+        entry.key,
+        entry.meta,
+        body,
+    )
+
+
+def error_form(error: RunError | None) -> bytes | None:
+    """Encode why a run has failed."""
+    return None if error is None else encode(error)

@@ -1,0 +1,130 @@
+-- How runs leave the worker: suspended, released, held, ended.
+
+-- name: suspend_run
+UPDATE runs
+   SET status = 'suspended', owner = NULL, ran_alone = 0, crashes = 0, snapshot_id = :snapshot_id,
+       steps = steps + :steps
+ WHERE number = :number AND epoch = :epoch AND status = 'running';
+
+-- name: release_run
+UPDATE runs
+   SET status = 'pending', owner = NULL, ran_alone = 0, available_at = :available_at,
+       steps = steps + :steps
+ WHERE number = :number AND epoch = :epoch AND status = 'running';
+
+-- name: release_failed_run
+UPDATE runs
+   SET status = 'pending', owner = NULL, ran_alone = 0, available_at = :available_at,
+       steps = steps + :steps, crashes = 0, attempt = attempt + 1, error = :error
+ WHERE number = :number AND epoch = :epoch AND status = 'running';
+
+-- name: finish_run
+UPDATE runs
+   SET status = :status, output = :output, error = :error, ended_at = :now, owner = NULL,
+       ran_alone = 0, crashes = 0, hold = NULL, snapshot_id = NULL, steps = steps + :steps
+ WHERE number = :number AND epoch = :epoch AND status = 'running'
+RETURNING name, session_id, session_place, parent_id;
+
+-- name: wake_run
+-- A suspended run has a reason to go on, unless an operator holds it.
+UPDATE runs
+   SET status = 'pending', snapshot_id = NULL, available_at = :now
+ WHERE number = :number AND status = 'suspended' AND hold IS NULL;
+
+-- name: find_state
+SELECT number, id, status, hold, snapshot_id FROM runs WHERE id = ?;
+
+-- name: get_state
+SELECT number, id, status, hold, snapshot_id FROM runs WHERE number = ?;
+
+-- name: hold_run
+UPDATE runs SET hold = :reason WHERE number = :number AND ended_at IS NULL;
+
+-- name: suspend_held_run
+UPDATE runs
+   SET status = 'suspended', hold = :reason, snapshot_id = :snapshot_id
+ WHERE number = :number AND status = 'pending';
+
+-- name: lift_hold
+UPDATE runs SET hold = NULL WHERE number = ?;
+
+-- name: list_line
+-- A run and its live descendants, parents before children.
+WITH RECURSIVE line (number, id, depth) AS (
+     SELECT number, id, 0 FROM runs WHERE id = ?
+     UNION ALL
+     SELECT runs.number, runs.id, line.depth + 1
+       FROM line CROSS JOIN runs ON runs.parent_id = line.id AND runs.parent_id IS NOT NULL)
+SELECT runs.number, runs.id, runs.status, runs.has_at_end
+  FROM line CROSS JOIN runs ON runs.number = line.number
+ WHERE runs.ended_at IS NULL
+ ORDER BY line.depth, line.number;
+
+-- name: ask_end
+-- The first wish stands. A hold is lifted.
+UPDATE runs
+   SET ending = coalesce(ending, :status), hold = NULL,
+       ending_epoch = CASE WHEN ending IS NULL THEN epoch ELSE ending_epoch END,
+       error = CASE WHEN ending IS NULL THEN :error ELSE error END
+ WHERE number = :number AND ended_at IS NULL;
+
+-- name: requeue_for_end
+UPDATE runs SET status = 'pending', snapshot_id = NULL, hold = NULL, available_at = :now
+ WHERE number = :number AND status IN ('pending', 'suspended');
+
+-- name: end_run
+UPDATE runs
+   SET status = :status, error = :error, ended_at = :now, hold = NULL, snapshot_id = NULL
+ WHERE number = :number AND status IN ('pending', 'suspended')
+RETURNING session_id, session_place;
+
+-- name: load_ending
+-- What a waiting parent is told of a run that has ended.
+SELECT status, output, error FROM runs WHERE id = ? AND ended_at IS NOT NULL;
+
+-- name: mark_at_end
+UPDATE runs SET has_at_end = 1 WHERE number = ?;
+
+-- name: set_progress
+UPDATE runs SET progress = :progress WHERE number = :number;
+
+-- name: list_overdue
+SELECT id FROM runs
+ WHERE deadline_at IS NOT NULL AND ending IS NULL AND ended_at IS NULL AND deadline_at <= :now
+ ORDER BY deadline_at LIMIT :limit;
+
+-- name: next_deadline
+SELECT min(deadline_at) FROM runs
+ WHERE deadline_at IS NOT NULL AND ending IS NULL AND ended_at IS NULL AND deadline_at > ?;
+
+-- name: next_available
+-- The earliest moment at which a pending run comes due, looked up priority by priority.
+WITH RECURSIVE level (blocked, priority) AS (
+     SELECT column1, (SELECT max(priority) FROM runs
+                       WHERE status = 'pending' AND session_blocked = column1)
+       FROM (VALUES (0), (1))
+     UNION ALL
+     SELECT level.blocked, (SELECT max(runs.priority) FROM runs
+                             WHERE runs.status = 'pending' AND runs.session_blocked = level.blocked
+                               AND runs.priority < level.priority)
+       FROM level WHERE level.priority IS NOT NULL)
+SELECT min((SELECT min(runs.available_at) FROM runs
+             WHERE runs.status = 'pending' AND runs.session_blocked = level.blocked
+               AND runs.priority = level.priority AND runs.available_at > :now))
+  FROM level
+ WHERE level.priority IS NOT NULL;
+
+-- name: list_strays
+-- A page of the suspended runs, each with a mark if it has neither an open wait nor a hold.
+SELECT number, id,
+       hold IS NULL
+   AND NOT EXISTS (SELECT 1 FROM waits WHERE waits.run = runs.number AND waits.outcome IS NULL)
+  FROM runs
+ WHERE status = 'suspended' AND number > ?
+ ORDER BY number LIMIT ?;
+
+-- name: list_foreign
+SELECT id FROM runs WHERE status = 'running' AND owner IS NOT ? ORDER BY number;
+
+-- name: load_error
+SELECT error FROM runs WHERE number = ?;

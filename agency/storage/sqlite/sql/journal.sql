@@ -1,0 +1,64 @@
+-- Journals: what runs have recorded.
+
+-- name: record_entries
+-- Fences and inserts in one statement: rows whose claim is over are not inserted. The one row of
+-- parameters is repeated by the loader; rows of NULL fill a statement up and insert nothing.
+INSERT INTO journal (run, epoch, kind, at, key, meta, body)
+  WITH entry (run, epoch, kind, at, key, meta, body) AS (VALUES (?, ?, ?, ?, ?, ?, ?))
+SELECT run, epoch, kind, at, key, meta, body
+  FROM entry
+ WHERE EXISTS (
+       SELECT 1 FROM runs
+        WHERE runs.number = entry.run AND runs.epoch = entry.epoch AND runs.status = 'running');
+
+-- name: insert_entry
+-- For transactions that have passed their fence.
+INSERT INTO journal (run, epoch, kind, at, key, meta, body) VALUES (?, ?, ?, ?, ?, ?, ?);
+
+-- name: fence
+-- One row while the claim holds.
+SELECT hold, ending, ending_epoch, has_at_end FROM runs WHERE number = ? AND epoch = ? AND status = 'running';
+
+-- name: supersede
+-- A failure that a retry has made void stays readable under another key and counts no more.
+UPDATE journal
+   SET key = key || '^' || id, superseded = 1
+ WHERE run = ? AND key = ? AND kind IN (2, 3, 4) AND superseded = 0;
+
+-- name: newest_entry
+SELECT coalesce(max(id), 0) FROM journal WHERE run = ?;
+
+-- name: count_steps
+-- How many steps the run has recorded, and whether anything under its present epoch.
+SELECT coalesce(sum(journal.kind = 1 AND NOT journal.superseded), 0),
+       coalesce(max(journal.epoch = runs.epoch), 0)
+  FROM runs LEFT JOIN journal ON journal.run = runs.number
+ WHERE runs.number = ?;
+
+-- name: load_journal
+-- Entries (0) and waits (1) of a run in one consistent read; unordered.
+SELECT 0, id, key, kind,
+       CASE typeof(body) WHEN 'text' THEN (SELECT data FROM blobs WHERE hash = body) ELSE body END,
+       at, meta, epoch, NULL, NULL, NULL, NULL, NULL
+  FROM journal
+ WHERE run = ?1 AND NOT superseded
+UNION ALL
+SELECT 1, {wait_columns}
+  FROM waits
+ WHERE run = ?1;
+
+-- name: page_entries
+-- One row of NULLs if the run has none; no row if there is no such run.
+SELECT journal.id, journal.key, journal.kind,
+       CASE typeof(journal.body)
+       WHEN 'text' THEN (SELECT data FROM blobs WHERE hash = journal.body)
+       ELSE journal.body END,
+       journal.at, journal.meta, journal.epoch
+  FROM runs
+  LEFT JOIN journal
+    ON journal.id IN (
+       SELECT entry.id FROM journal AS entry INDEXED BY journal_key
+        WHERE entry.run = runs.number AND entry.id > :after
+        ORDER BY entry.id LIMIT :limit)
+ WHERE runs.id = :run_id
+ ORDER BY journal.id;

@@ -1,0 +1,117 @@
+-- Runs: how they start and how they are read.
+
+-- name: insert_run
+-- No row when the id, the idempotency key or the name of a live run is taken.
+INSERT INTO runs (
+       status, epoch, session_blocked, priority, available_at, attempt, max_attempts, crashes,
+       ran_alone, has_at_end, generation, steps, created_at, deadline_at, session_id, session_place,
+       id, name, workflow, version, kind, phase, queue, parent_id, forked_from, idempotency_key,
+       request_hash, correlation_id, principal, provider, seed, tags, input)
+VALUES ('pending', 0, :session_blocked, :priority, :available_at, 1, :max_attempts, 0,
+       0, 0, 0, 0, :created_at, :deadline_at, :session_id, :session_place,
+       :id, :name, :workflow, :version, :kind, 'forward', :queue, :parent_id, :forked_from,
+       :idempotency_key,
+       :request_hash, :correlation_id, :principal, :provider, :seed, :tags, :input)
+    ON CONFLICT DO NOTHING
+RETURNING number;
+
+-- name: find_run_by_key
+SELECT {run_columns}, request_hash FROM runs WHERE idempotency_key = ?;
+
+-- name: find_run_by_id
+SELECT {run_columns} FROM runs WHERE id = ?;
+
+-- name: find_live_name
+SELECT id FROM runs WHERE name = ? AND ended_at IS NULL;
+
+-- name: session_tail
+-- The newest live run of a session.
+SELECT id, status, session_place, number
+  FROM runs
+ WHERE session_id = ? AND session_place IS NOT NULL AND ended_at IS NULL
+ ORDER BY session_place DESC LIMIT 1;
+
+-- name: session_in_line
+-- One row if the run or one of its ancestors has the session.
+WITH RECURSIVE line (id, parent_id, session_id) AS (
+     SELECT id, parent_id, session_id FROM runs WHERE id = :run_id
+     UNION ALL
+     SELECT runs.id, runs.parent_id, runs.session_id
+       FROM line JOIN runs ON runs.id = line.parent_id)
+SELECT 1 FROM line WHERE session_id = :session_id LIMIT 1;
+
+-- name: unblock_session
+-- The oldest live run of the session has it from now on.
+UPDATE runs
+   SET session_blocked = 0
+ WHERE session_blocked = 1
+   AND number = (
+       SELECT head.number FROM runs AS head
+        WHERE head.session_id = ? AND head.session_place IS NOT NULL AND head.ended_at IS NULL
+        ORDER BY head.session_place LIMIT 1)
+RETURNING number, id, status;
+
+-- name: get_run
+SELECT {detail_columns} FROM runs WHERE id = ?;
+
+-- name: find_named
+-- The live run of that name, else the newest ended one.
+SELECT {detail_columns}
+  FROM runs
+ WHERE number = coalesce(
+       (SELECT live.number FROM runs AS live WHERE live.name = ?1 AND live.ended_at IS NULL),
+       (SELECT max(old.number) FROM runs AS old WHERE old.name = ?1 AND old.name IS NOT NULL));
+
+-- fragment: run_filter
+number < :before
+   AND (:workflow IS NULL OR workflow = :workflow)
+   AND (:name IS NULL OR name = :name)
+   AND (:session_id IS NULL OR session_id = :session_id)
+   AND (:parent_id IS NULL OR parent_id = :parent_id)
+   AND (:is_named IS NULL OR (name IS NOT NULL) = :is_named)
+   AND (:statuses IS NULL OR status IN (SELECT value FROM json_each(:statuses)))
+
+-- name: list_runs
+SELECT {run_columns} FROM runs
+ WHERE {run_filter}
+ ORDER BY number DESC LIMIT :limit;
+
+-- name: list_named_runs
+SELECT {run_columns} FROM runs INDEXED BY runs_named
+ WHERE name IS NOT NULL AND {run_filter}
+ ORDER BY number DESC LIMIT :limit;
+
+-- name: list_runs_of_name
+SELECT {run_columns} FROM runs INDEXED BY runs_by_name
+ WHERE name IS NOT NULL AND name = :name AND {run_filter}
+ ORDER BY number DESC LIMIT :limit;
+
+-- name: list_runs_of_session
+SELECT {run_columns} FROM runs INDEXED BY runs_by_session
+ WHERE session_id IS NOT NULL AND session_id = :session_id AND {run_filter}
+ ORDER BY number DESC LIMIT :limit;
+
+-- name: list_runs_of_parent
+SELECT {run_columns} FROM runs INDEXED BY runs_by_parent
+ WHERE parent_id IS NOT NULL AND parent_id = :parent_id AND {run_filter}
+ ORDER BY number DESC LIMIT :limit;
+
+-- name: list_runs_of_statuses
+-- Steps from run to run through the index of each status, so that a rare status is found among
+-- millions of others without a scan and without a sort.
+WITH RECURSIVE page (next) AS (
+     SELECT (SELECT max((SELECT max(run.number) FROM runs AS run
+                          WHERE run.status = wanted.value AND run.number < :before))
+               FROM json_each(:statuses) AS wanted)
+     UNION ALL
+     SELECT (SELECT max((SELECT max(run.number) FROM runs AS run
+                          WHERE run.status = wanted.value AND run.number < page.next))
+               FROM json_each(:statuses) AS wanted)
+       FROM page WHERE page.next IS NOT NULL)
+SELECT {run_columns}
+  FROM page CROSS JOIN runs
+ WHERE number = page.next AND {run_filter}
+ LIMIT :limit;
+
+-- name: count_by_status
+SELECT status, runs FROM run_counts WHERE runs > 0;

@@ -1,0 +1,83 @@
+"""What the body of a write transaction works with, inside the writer's thread."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from agency.core import limits
+from agency.storage.sqlite.statements import load_statements
+from agency.storage.sqlite.steps import StepCounts
+
+Row = tuple[Any, ...]
+Parameters = Sequence[Any] | Mapping[str, Any]
+
+
+class Transaction:
+    """Named statements on the one write connection; the writer begins and ends it.
+
+    Attributes:
+        steps: How many steps the claimed runs have recorded since they were claimed.
+    """
+
+    __slots__ = ("_connection", "_resolutions", "_statements", "steps")
+
+    def __init__(self, connection: sqlite3.Connection, steps: StepCounts) -> None:
+        self._connection = connection
+        self._statements = load_statements()
+        self.steps = steps
+        row = self.one("last_resolution")
+        assert row is not None
+        self._resolutions: int = row[0]
+
+    def one(self, name: str, parameters: Parameters = ()) -> Row | None:
+        """Run a statement that answers with one row at most."""
+        row: Row | None = self._connection.execute(self._statements[name], parameters).fetchone()
+        return row
+
+    def all(self, name: str, parameters: Parameters = ()) -> list[Row]:
+        """Run a statement and take all its rows."""
+        return self._connection.execute(self._statements[name], parameters).fetchall()
+
+    def change(self, name: str, parameters: Parameters = ()) -> int:
+        """Run a statement that writes, and tell how many rows it has changed."""
+        return self._connection.execute(self._statements[name], parameters).rowcount
+
+    def insert(self, name: str, parameters: Parameters = ()) -> int:
+        """Run a statement that inserts one row, and tell its number."""
+        number = self._connection.execute(self._statements[name], parameters).lastrowid
+        assert number is not None
+        return number
+
+    def many(self, name: str, rows: Iterable[Parameters]) -> None:
+        """Run a statement that writes once for each row of parameters."""
+        self._connection.executemany(self._statements[name], rows)
+
+    def keep(self, body: bytes, inline_bytes_max: int = limits.BLOB_BYTES_MIN) -> bytes | str:
+        """Give the stored form of a JSON body: itself, or the key of the blob that holds it.
+
+        Args:
+            body: JSON in UTF-8.
+            inline_bytes_max: Bodies above this go once to the blob table.
+        """
+        if len(body) <= inline_bytes_max:
+            return body
+        key = hashlib.sha256(body).hexdigest()
+        self.change("keep_blob", (key, body))
+        return key
+
+    def load(self, stored: bytes | str | None) -> bytes | None:
+        """Give the JSON body that a stored form stands for; the reverse of `keep`."""
+        if not isinstance(stored, str):
+            return stored
+        row = self.one("load_blob", (stored,))
+        assert row is not None, stored
+        body: bytes = row[0]
+        return body
+
+    def next_resolution(self) -> int:
+        """Give the number of a resolution; it rises always, with gaps after a rollback."""
+        self._resolutions += 1
+        return self._resolutions

@@ -1,0 +1,442 @@
+"""The one writer: a thread that owns the only write connection and commits in groups.
+
+Coroutines hand in whole transactions. The thread takes everything that waits, runs it in one
+``BEGIN IMMEDIATE``, commits once and answers all of it through one wake-up of the loop. There is no
+artificial delay: while the disk syncs one group, the next one gathers.
+
+**Fast lane.** By far the most writes are a claimed run's new journal entries and nothing else. All
+of these in a group go into one statement that fences and inserts at once; a group of nothing else
+needs no BEGIN and COMMIT either. Each statement gives up and takes back the interpreter, and that,
+not SQLite, is what a busy loop makes expensive. For the same reason the process must call
+``sys.setswitchinterval(1e-4)``: with the default of 5 ms a coroutine that computes between its
+awaits starves this thread.
+
+**Faults.** A member that raises is rolled back to its savepoint and its neighbours are not touched.
+When an error has ended the whole transaction (a full disk), nothing of the group is answered and
+its members run again one by one. A commit or a sync that fails for another reason is final: what
+the disk holds is unknown, so everything that waits and everything that comes is refused with
+`StoreBroken` and ``on_broken`` is called.
+
+The order of the members of a group is free, because nobody can have awaited one of them before
+handing in another; the fast lane goes first.
+
+Source: the batch limit and the effect of each measure are in the notes on group commit; that
+SQLITE_FULL and SQLITE_IOERR may end a transaction is in https://sqlite.org/lang_transaction.html,
+section 3.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import sqlite3
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+from agency.core import limits
+from agency.errors import Fenced, JournalKeyTaken, ShuttingDown, StoreBroken, StoreFull
+from agency.ports.store import Claim
+from agency.storage.sqlite import faults, upkeep
+from agency.storage.sqlite.statements import ENTRY_VALUES, RECORD_SIZES, load_record_statements
+from agency.storage.sqlite.steps import StepCounts
+from agency.storage.sqlite.transaction import Transaction
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Future = asyncio.Future[Any]
+
+_IDLE_S = 1.0
+"""Quiet seconds after which the write-ahead log is copied into the database."""
+
+_ROWS_MAX = RECORD_SIZES[-1]
+_SIZES = {
+    rows: next(size for size in RECORD_SIZES if size >= rows) for rows in range(1, _ROWS_MAX + 1)
+}
+_NULLS = (None,) * (_ROWS_MAX * ENTRY_VALUES)
+
+_BEGIN = "BEGIN IMMEDIATE"
+_COMMIT = "COMMIT"
+_ROLLBACK = "ROLLBACK"
+_SAVEPOINT = "SAVEPOINT member"
+_BACK = "ROLLBACK TO member"
+_RELEASE = "RELEASE member"
+
+
+class Operation:
+    """A transaction that waits for the writer: any work on any tables."""
+
+    __slots__ = ("error", "future", "result", "work")
+
+    def __init__(self, work: Callable[[Transaction], Any], future: Future) -> None:
+        self.work = work
+        self.future = future
+        self.result: Any = None
+        self.error: Exception | None = None
+
+
+class Recording:
+    """A transaction of the fast lane: journal entries of one claim and nothing else.
+
+    Attributes:
+        values: Parameters of ``record_entries``, `ENTRY_VALUES` for each entry, in one flat list.
+        rows: How many entries, 1 or more.
+        steps: How many of them are of kind STEP.
+    """
+
+    __slots__ = ("claim", "error", "future", "result", "rows", "steps", "values")
+
+    def __init__(
+        self, claim: Claim, values: Sequence[Any], rows: int, steps: int, future: Future
+    ) -> None:
+        self.claim = claim
+        self.values = values
+        self.rows = rows
+        self.steps = steps
+        self.future = future
+        self.result: Any = ()
+        self.error: Exception | None = None
+
+
+Member = Operation | Recording
+
+
+class _Undone(Exception):
+    """The group was rolled back as a whole; its members are to be run one by one."""
+
+
+class Writer:
+    """Takes transactions from the loop and carries them out in its thread.
+
+    A transaction that was handed in is carried out, also when whoever waits for it is cancelled.
+
+    Attributes:
+        steps: Steps that the claimed runs have recorded since they were claimed.
+    """
+
+    def __init__(
+        self, connect: Callable[[], sqlite3.Connection], *, on_broken: Callable[[], None]
+    ) -> None:
+        self.steps = StepCounts()
+        self._loop = asyncio.get_running_loop()
+        self._connect = connect
+        self._on_broken = on_broken
+        self._queue: queue.SimpleQueue[Member | None] = queue.SimpleQueue()
+        self._is_closing = False
+        self._broken: StoreBroken | None = None
+        self._opened = self._loop.create_future()
+        self._closed = self._loop.create_future()
+        self._thread = threading.Thread(target=self._serve, name="store-writer", daemon=True)
+        self._connection: sqlite3.Connection
+        self._transaction: Transaction
+        self._record_statements = load_record_statements()
+        self._is_dirty = True
+
+    async def submit(self, work: Callable[[Transaction], T]) -> T:
+        """Carry out a transaction, and give what it returns once that is durable.
+
+        Raises:
+            ShuttingDown: the store is closing.
+            StoreFull: there is no room; nothing was kept.
+            StoreBroken: what the disk holds is unknown.
+        """
+        future = self._loop.create_future()
+        self._put(Operation(work, future))
+        result: T = await future
+        return result
+
+    def record(self, claim: Claim, values: Sequence[Any], rows: int, steps: int) -> Future:
+        """Hand in a transaction of the fast lane; the future ends when it is durable.
+
+        Args:
+            claim: Whose entries they are.
+            values: As in `Recording`.
+            rows: Number of entries, 1 or more.
+            steps: How many of them are of kind STEP.
+
+        Raises:
+            ShuttingDown, StoreBroken: as `submit`.
+        """
+        future = self._loop.create_future()
+        self._put(Recording(claim, values, rows, steps, future))
+        return future
+
+    def _put(self, member: Member) -> None:
+        if self._broken is not None:
+            raise self._broken
+        if self._is_closing:
+            raise ShuttingDown
+        self._queue.put(member)
+
+    async def open(self) -> None:
+        """Start the thread and wait until the connection is open.
+
+        Raises:
+            AgencyError, sqlite3.Error, OSError: as ``connect``.
+        """
+        self._thread.start()
+        await self._opened
+
+    async def close(self) -> None:
+        """Refuse what comes from now on, and wait until all that was handed in is answered."""
+        if not self._is_closing:
+            self._is_closing = True
+            self._queue.put(None)
+        # Also when the caller is cancelled the thread goes on to the end by itself.
+        await asyncio.shield(self._closed)
+
+    # All that follows runs in the thread.
+
+    def _serve(self) -> None:
+        try:
+            self._connection = self._connect()
+            self._transaction = Transaction(self._connection, self.steps)
+        except BaseException as error:  # noqa: BLE001  it is raised where the store is opened
+            self._call(_end, self._opened, error)
+            return
+        self._call(_end, self._opened, None)
+        try:
+            is_last = False
+            while not is_last:
+                batch, is_last = self._take()
+                self._carry_out(batch)
+                self._call(_answer, batch)
+        finally:
+            upkeep.close(self._connection)
+            self._call(_end, self._closed, None)
+
+    def _call(self, callback: Callable[..., None], *arguments: Any) -> None:  # noqa: ANN401
+        try:
+            self._loop.call_soon_threadsafe(callback, *arguments)
+        except RuntimeError:
+            log.debug("nobody waits for the store any more: the loop is closed")
+
+    def _take(self) -> tuple[list[Member], bool]:
+        """Wait for work, and take all there is, up to the limit; also tell whether it is over."""
+        waiting = self._queue
+        while self._is_dirty and waiting.empty():
+            try:
+                first = waiting.get(timeout=_IDLE_S)
+                break
+            except queue.Empty:
+                self._tidy()
+        else:
+            first = waiting.get()
+        if first is None:
+            return [], True
+        batch = [first]
+        for _ in range(min(waiting.qsize(), limits.BATCH_TRANSACTIONS_MAX - 1)):
+            member = waiting.get_nowait()
+            if member is None:
+                return batch, True
+            batch.append(member)
+        return batch, False
+
+    def _carry_out(self, batch: list[Member]) -> None:
+        self._is_dirty = True
+        try:
+            if len(batch) == 1 and type(batch[0]) is Operation:
+                self._alone(batch[0])
+                return
+            try:
+                self._together(batch)
+            except _Undone:
+                for member in batch:
+                    self._alone(member)
+        except Exception as error:  # noqa: BLE001  whatever it is, nobody may wait for ever
+            self._break(error)
+            for member in batch:
+                member.error = member.error or self._broken
+
+    def _together(self, batch: list[Member]) -> None:
+        """Carry out all members in one commit.
+
+        Raises:
+            _Undone: nothing of it was kept.
+        """
+        if self._broken is not None:
+            raise _Undone
+        recordings = [member for member in batch if type(member) is Recording]
+        rows = sum([recording.rows for recording in recordings])
+        # One statement is a transaction of its own.
+        is_bare = len(recordings) == len(batch) and rows <= _ROWS_MAX
+        is_committing = is_bare
+        try:
+            if not is_bare:
+                self._connection.execute(_BEGIN)
+            if recordings:
+                self._record(recordings, rows)
+            if not is_bare:
+                for member in batch:
+                    if type(member) is Operation:
+                        self._protected(member)
+                is_committing = True
+                self._connection.execute(_COMMIT)
+        except Exception as error:
+            self._roll_back()
+            for member in batch:
+                member.error = None
+            if is_committing and faults.is_fatal(error):
+                # A sync that failed must not be tried again: the second one may succeed although
+                # the pages of the first are lost.
+                self._break(error)
+            raise _Undone from error
+        self.steps.commit()
+
+    def _protected(self, operation: Operation) -> None:
+        """Carry out one of several members; what it raises is undone and touches no other."""
+        connection = self._connection
+        mark = self.steps.mark()
+        connection.execute(_SAVEPOINT)
+        try:
+            operation.result = operation.work(self._transaction)
+        except Exception as error:
+            has_ended = not connection.in_transaction
+            if has_ended or faults.is_full(error) or faults.is_fatal(error):
+                raise
+            connection.execute(_BACK)
+            self.steps.undo(mark)
+            operation.error = error
+        connection.execute(_RELEASE)
+
+    def _alone(self, member: Member) -> None:
+        """Carry out one member in a commit of its own."""
+        if self._broken is not None:
+            member.error = self._broken
+            return
+        try:
+            self._begin()
+            if type(member) is Operation:
+                member.result = member.work(self._transaction)
+            else:
+                assert type(member) is Recording
+                self._record([member], member.rows)
+            self._connection.execute(_COMMIT)
+        except Exception as error:  # noqa: BLE001  it is raised where the member is awaited
+            self._roll_back()
+            member.error = self._explain(error, member)
+        else:
+            self.steps.commit()
+
+    def _begin(self) -> None:
+        while True:
+            try:
+                self._connection.execute(_BEGIN)
+                return
+            except sqlite3.OperationalError as error:
+                if not faults.is_busy(error):
+                    raise
+                if self._is_closing:
+                    raise ShuttingDown from error
+                log.warning("another process holds the database; waiting for it")
+
+    def _roll_back(self) -> None:
+        self.steps.undo()
+        if self._connection.in_transaction:
+            self._connection.execute(_ROLLBACK)
+
+    def _record(self, recordings: Sequence[Recording], rows: int) -> None:
+        """Fence and insert the entries of all recordings, in as few statements as possible."""
+        if len(recordings) == 1:
+            values = recordings[0].values
+        else:
+            values = []
+            for recording in recordings:
+                values += recording.values
+        inserted = 0
+        for start in range(0, rows, _ROWS_MAX):
+            count = min(rows - start, _ROWS_MAX)
+            size = _SIZES[count]
+            part = values
+            if count < rows:
+                part = values[start * ENTRY_VALUES : (start + count) * ENTRY_VALUES]
+            if count < size:
+                part = [*part, *_NULLS[: (size - count) * ENTRY_VALUES]]
+            inserted += self._connection.execute(self._record_statements[size], part).rowcount
+        note = self.steps.note
+        if inserted != rows:
+            recordings = self._list_unfenced(recordings)
+        for recording in recordings:
+            if recording.steps:
+                note(recording.claim.run_id, recording.claim.epoch, recording.steps)
+
+    def _list_unfenced(self, recordings: Sequence[Recording]) -> Sequence[Recording]:
+        """Tell whose entries were inserted; the others get their error."""
+        unfenced = []
+        for recording in recordings:
+            claim = recording.claim
+            if self._transaction.one("fence", (claim.number, claim.epoch)) is None:
+                recording.error = Fenced(claim.run_id, claim.epoch)
+            else:
+                unfenced.append(recording)
+        return unfenced
+
+    def _explain(self, error: Exception, member: Member) -> Exception:
+        if faults.is_full(error):
+            return StoreFull("The disk of the data directory is full.")
+        if faults.is_fatal(error):
+            return self._break(error)
+        if isinstance(error, sqlite3.IntegrityError) and type(member) is Recording:
+            return JournalKeyTaken(member.claim.run_id, member.values[4::ENTRY_VALUES])
+        return error
+
+    def _break(self, error: Exception) -> StoreBroken:
+        if self._broken is None:
+            self._broken = StoreBroken(f"The database could not be written: {error}.")
+            log.critical("the store is broken", extra={"reason": str(error)})
+            self._call(self._on_broken)
+        return self._broken
+
+    def _tidy(self) -> None:
+        try:
+            self._is_dirty = not upkeep.tidy(self._connection)
+        except sqlite3.Error as error:
+            if faults.is_fatal(error):
+                self._break(error)
+                self._is_dirty = False
+            elif not faults.is_busy(error) and not faults.is_full(error):
+                raise
+
+
+def _answer(batch: list[Member]) -> None:
+    for member in batch:
+        future = member.future
+        if future.done():
+            continue
+        if member.error is None:
+            future.set_result(member.result)
+        else:
+            future.set_exception(member.error)
+
+
+def _end(future: Future, error: BaseException | None) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(None)
+    else:
+        future.set_exception(error)
+
+
+@asynccontextmanager
+async def open_writer(
+    connect: Callable[[], sqlite3.Connection], *, on_broken: Callable[[], None]
+) -> AsyncIterator[Writer]:
+    """Open the writer; at the end all that was handed in is carried out, and the rest refused.
+
+    Args:
+        connect: Opens the write connection; called in the thread.
+        on_broken: Called once, on the loop, when the store is broken.
+
+    Raises:
+        AgencyError, sqlite3.Error, OSError: as ``connect``.
+    """
+    writer = Writer(connect, on_broken=on_broken)
+    await writer.open()
+    try:
+        yield writer
+    finally:
+        await writer.close()
