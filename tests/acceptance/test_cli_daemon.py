@@ -34,6 +34,11 @@ async def deliver(ctx: Context) -> dict[str, object]:
     return {"address": address, "paid": paid}
 
 
+@workflow("add", version="1")
+async def add(ctx: Context, input: list[int]) -> int:
+    return sum(input)
+
+
 @workflow("break", version="1")
 async def break_(ctx: Context) -> None:
     await ctx.step("open", open_box)
@@ -165,7 +170,9 @@ def test_failures_have_their_codes(agency: Agency) -> None:
     assert cancelled.code == 0
     assert agency("runs", "cancel", waiting.out.strip()).code == 8
     assert agency("run", "delivr").code == 3
-    assert agency("run", "greet", "--input", "3").code == 2
+    refused = agency("run", "add", "--input", '[1, "two"]')
+    assert refused.code == 2
+    assert "/input/1" in refused.err
     assert agency("runs", "show", "0190c5b2-7c1e-7a52-b8f4-5d2c1f0e9a11").code == 3
 
 
