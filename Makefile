@@ -3,6 +3,7 @@
 
 PYTHON ?= python3.11
 VENV := .venv
+BENCH_VENV := .venv-bench
 BIN := $(VENV)/bin
 # Long lists (crash points, random kills) are sampled by this seed. The same seed, the same sample.
 SEED ?= $(shell od -An -N3 -tu4 /dev/urandom | tr -d ' ')
@@ -49,7 +50,14 @@ soak: $(VENV)/.stamp-test
 	@echo "seed: $(SEED)"
 	SOAK=1 SEED=$(SEED) $(BIN)/python -m pytest -m soak -rs $(ARGS)
 
-bench: $(VENV)/.stamp-bench
+# Peers have an environment of their own, so that theirs and ours do not choose each other's versions.
+$(BENCH_VENV)/.stamp: pyproject.toml | $(BIN)/python
+	$(PYTHON) -m venv $(BENCH_VENV)
+	$(BENCH_VENV)/bin/python -m pip --disable-pip-version-check --quiet install \
+		$$($(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["bench"])')
+	@touch $@
+
+bench: $(VENV)/.stamp-run $(BENCH_VENV)/.stamp
 	$(BIN)/python -m bench $(ARGS)
 
 docs: $(VENV)/.stamp-run
@@ -60,4 +68,4 @@ run: $(VENV)/.stamp-run
 	$(BIN)/agency-daemon --config config.toml $(ARGS)
 
 clean:
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(BENCH_VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

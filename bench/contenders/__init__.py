@@ -1,0 +1,1 @@
+"""Those who do the workloads: ours, hand-written floors, and peers."""

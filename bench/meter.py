@@ -1,0 +1,40 @@
+"""Measuring a stretch of work from inside the process that does it."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from bench.counts import Counted
+
+
+class Meter:
+    """Time, processor time, syncs and written bytes between two moments of this process."""
+
+    def __init__(self) -> None:
+        self._counted = Counted()
+        self.start()
+
+    def start(self) -> None:
+        self._counts = self._counted.read()
+        self._processor_s = time.process_time()
+        self._started_s = time.perf_counter()
+
+    def stop(self) -> dict[str, Any]:
+        """Tell what has passed since `start`: seconds, and counts where they are counted.
+
+        Returns:
+            ``elapsed_s``, ``processor_s`` (all threads), ``syncs`` and ``written_bytes``; the last
+            two are None when nothing counts them.
+        """
+        elapsed_s = time.perf_counter() - self._started_s
+        processor_s = time.process_time() - self._processor_s
+        counts, before = self._counted.read(), self._counts
+        return {
+            "elapsed_s": elapsed_s,
+            "processor_s": processor_s,
+            "syncs": counts.syncs - before.syncs if counts and before else None,
+            "written_bytes": (
+                counts.written_bytes - before.written_bytes if counts and before else None
+            ),
+        }
