@@ -51,12 +51,12 @@ class _Story:
             self._output.note(f"{sign} {step['key']}{_result(step)}")
 
     def run(self, run: RunDocument) -> None:
-        if run["status"] != self._status:
-            self._status = run["status"]
-            self._output.note(f"  {self._status}")
         if run["progress"] is not None and run["progress"] != self._progress:
             self._progress = run["progress"]
             self._output.note(f"  {_progress(self._progress)}")
+        if run["status"] != self._status:
+            self._status = run["status"]
+            self._output.note(f"  {self._status}")
         self._follower.tell(run)
 
 

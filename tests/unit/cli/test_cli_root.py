@@ -289,6 +289,19 @@ def test_control_characters_of_strangers_do_nothing_to_a_terminal(
     assert shown == "fine\\x1b[2J\\x9b31m\nnext\n"
 
 
+def test_people_see_that_something_is_waited_for(daemon: PlayedDaemon, tmp_path: Path) -> None:
+    running, done = run_document(status="running"), run_document(output="done")
+    daemon.on("POST", "/api/v1/runs", Reply(running, 202))
+    daemon.on("GET", f"/api/v1/runs/{RUN_ID}", Reply(running), Reply(running), Reply(done))
+
+    shown = on_terminal(["run", "order"], tmp_path, {"AGENCY_URL": daemon.url})
+    quiet = on_terminal(["run", "order", "-q"], tmp_path, {"AGENCY_URL": daemon.url})
+
+    assert shown.count(f"run {RUN_ID}") >= 2
+    assert shown.endswith('"done"\n')
+    assert quiet == '"done"\n'
+
+
 # --- agency config -------------------------------------------------------------------------
 
 

@@ -198,8 +198,8 @@ def test_watching_tells_each_step_once_and_follows_to_the_end(
         f"The run {RUN_ID} is suspended: it waits for the event 'paid'.",
         f"  agency runs send {RUN_ID} paid --payload JSON",
         f"+ ship#1 = {'x' * 100}…",
-        "  running",
         "  1/2",
+        "  running",
         "x mail#1: No such box.",
         "  completed",
     ]
