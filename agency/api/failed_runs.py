@@ -25,7 +25,7 @@ def problem_of_run(run: Run) -> Problem:
     if error is not None and error.step:
         data["step"] = error.step
     return Problem(
-        status=_status(run.status, code),
+        status=status_of_failure(run.status, code),
         code=code,
         detail=error.message if error is not None else f"The run {run.id!r} is {run.status}.",
         hint=error.hint if error is not None else "",
@@ -33,7 +33,8 @@ def problem_of_run(run: Run) -> Problem:
     )
 
 
-def _status(status: RunStatus, code: str) -> int:
+def status_of_failure(status: RunStatus, code: str) -> int:
+    """Decide the HTTP status for a run that ended as ``status`` with the error ``code``."""
     if status is RunStatus.TIMED_OUT or code == "timed_out":
         return _GATEWAY_TIMEOUT
     if status is RunStatus.CANCELLED:

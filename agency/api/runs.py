@@ -14,7 +14,7 @@ from agency.api.run_answers import answer_with_run
 from agency.api.run_shape import entry_json, location, run_json, run_row_json
 from agency.api.starting import below_input, idempotency_key_of, replayed, start
 from agency.core.ids import derive_id
-from agency.core.limits import SUSPEND_WAIT_S
+from agency.core.limits import CANCEL_WAIT_S, SUSPEND_WAIT_S
 from agency.domain.run import ENDED, RunStatus
 from agency.engine.runs import StartRequest
 from agency.ports.store import RunFilter
@@ -157,9 +157,14 @@ async def send_event(request: web.Request) -> web.Response:
 async def cancel(request: web.Request, run_id: str) -> web.Response:
     """Cancel the run; 200 when it has ended, 202 while it is being ended."""
     body = await read_body(request, ReasonBody, may_be_empty=True)
-    detail = await request.app[SERVICES].runs.cancel(run_id, reason=body.reason)
+    preference = preference_of(request, default_s=CANCEL_WAIT_S)
+    runs = request.app[SERVICES].runs
+    detail = await runs.cancel(run_id, reason=body.reason)
+    if detail.run.status not in ENDED:
+        detail = await request.app[PATIENCE].wait_for(runs, run_id, timeout_s=preference.wait_s)
     status = 200 if detail.run.status in ENDED else 202
-    return json_answer(run_json(detail), status=status, headers=location(detail.run))
+    headers = {**location(detail.run), **preference.applied}
+    return json_answer(run_json(detail), status=status, headers=headers)
 
 
 async def suspend(request: web.Request, run_id: str) -> web.Response:
@@ -274,6 +279,7 @@ def routes() -> Sequence[Route]:
             body_may_be_empty=True,
             answers={200: "RunAnswer", 202: "RunAnswer"},
             problems=(errors.RunNotFound, errors.RunEnded),
+            waits=True,
         ),
         Route(
             method="POST",

@@ -301,6 +301,7 @@ def routes() -> Sequence[Route]:
             body_may_be_empty=True,
             answers={200: "RunAnswer", 202: "RunAnswer"},
             problems=(errors.RunNotFound, errors.RunEnded),
+            waits=True,
         ),
         Route(
             method="POST",

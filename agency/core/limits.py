@@ -35,3 +35,6 @@ SLOW_REQUEST_S = 5.0
 
 SUSPEND_WAIT_S = 5.0
 """A request to suspend a run waits this long for its safe point, if it says nothing else."""
+
+CANCEL_WAIT_S = 1.0
+"""A request to cancel a run waits this long for its end, which mostly comes at once."""

@@ -48,6 +48,8 @@ STATUSES: Mapping[type[AgencyError], int] = {
     errors.AddressUnusable: 500,
     errors.PlaceNotWritable: 500,
     errors.BindRefused: 500,
+    errors.DatabaseForeign: 500,
+    errors.JournalKeyTaken: 500,
     # access
     errors.TokenMissing: 401,
     errors.TokenRefused: 401,

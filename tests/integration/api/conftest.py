@@ -1,12 +1,14 @@
-"""A real server on a real socket over the verbs."""
+"""A real server on a real socket, over a real engine and a database file."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -14,68 +16,39 @@ import pytest
 from aiohttp import web
 
 from agency.api.application import make_application
+from agency.config.schema import Engine as EngineSettings
 from agency.config.schema import Server, Settings
+from agency.config.schema import Store as StoreSettings
 from agency.core.clock import SystemClock
-from agency.domain.message import Message
+from agency.core.ids import new_id
 from agency.domain.principal import Token
-from agency.domain.run import RunStatus
-from agency.engine.registry import LoadFailure
-from agency.errors import TokenNotFound
-from agency.ports.model import ChatReply, Health, ModelInfo
+from agency.domain.run import Run
+from agency.engine.engine import Engine
+from agency.engine.registry import LoadFailure, load_registry
+from agency.engine.runs import Runs
+from agency.ports.store import RunFilter, TokenStore
+from agency.storage.sqlite.store import open_store
 from agency.web.services import Services
-from tests.integration.api.memory_runs import MemoryRuns
+from agency.workflows.agent.agent import Agent
+from tests.integration.api.played import WORKFLOWS, PlayedProvider
 
 
-class MemoryTokens:
-    """Tokens in a list; counts how often it is read."""
+class CountedTokens:
+    """A token store around a token store that counts how often the list is read."""
 
-    def __init__(self) -> None:
-        self.tokens: list[Token] = []
+    def __init__(self, inner: TokenStore) -> None:
+        self._inner = inner
         self.reads = 0
 
     async def add(self, token: Token) -> None:
-        self.tokens.append(token)
+        await self._inner.add(token)
 
     async def list(self) -> Sequence[Token]:
         self.reads += 1
-        return list(self.tokens)
+        return await self._inner.list()
 
     async def revoke(self, name: str, *, now: datetime) -> None:
-        if not any(token.name == name for token in self.tokens):
-            raise TokenNotFound(name)
-        self.tokens = [token for token in self.tokens if token.name != name]
-
-
-class NoSessions:
-    async def messages(self, session_id: str, *, limit: int) -> Sequence[Message]:
-        return []
-
-
-@dataclass
-class PlayedProvider:
-    """A provider whose health is what the test says."""
-
-    health_now: Health = field(default_factory=lambda: Health(reachable=True))
-    hangs: bool = False
-    looks: int = 0
-    name: str = "rehearsal"
-    resource: str = "model:rehearsal"
-    is_rehearsal: bool = True
-
-    async def chat(self, *args: Any, **more: Any) -> ChatReply:
-        raise NotImplementedError
-
-    async def embed(self, model: str, texts: Sequence[str]) -> Sequence[Sequence[float]]:
-        raise NotImplementedError
-
-    async def models(self) -> Sequence[ModelInfo]:
-        return []
-
-    async def health(self) -> Health:
-        self.looks += 1
-        if self.hangs:
-            await asyncio.Event().wait()
-        return self.health_now
+        await self._inner.revoke(name, now=now)
 
 
 @dataclass
@@ -93,17 +66,21 @@ class Daemon:
     """A running server, and what it stands on."""
 
     url: str
-    runs: MemoryRuns
-    tokens: MemoryTokens
+    runs: Runs
+    tokens: CountedTokens
     provider: PlayedProvider
     session: aiohttp.ClientSession
     runner: web.AppRunner
     store_works: bool = True
+    has_bug: bool = False
     is_stopping: bool = False
 
     @property
     def port(self) -> int:
         return int(self.url.rsplit(":", 1)[1])
+
+    async def all_runs(self) -> Sequence[Run]:
+        return await self.runs.list(RunFilter(), before=None, limit=500)
 
     async def ask(self, method: str, path: str, **more: Any) -> Answer:
         """Make one request, under a guard of 10 seconds."""
@@ -113,9 +90,8 @@ class Daemon:
             self.session.request(method, self.url + path, **more) as response,
         ):
             text = await response.text()
-            value = (
-                await response.json(content_type=None) if "json" in response.content_type else None
-            )
+            is_json = "json" in response.content_type and text != ""
+            value = json.loads(text) if is_json else None
             return Answer(response.status, response.headers, text, value)
 
     async def raw(self, data: bytes, *, until: bytes | None = None) -> bytes:
@@ -134,65 +110,93 @@ Serve = Callable[..., Awaitable[Daemon]]
 
 
 @asynccontextmanager
-async def serving(server: Server) -> AsyncIterator[Daemon]:
-    runs = MemoryRuns()
-    tokens = MemoryTokens()
-    provider = PlayedProvider()
-    state: list[Daemon] = []
-
-    async def check_store() -> bool:
-        return state[0].store_works
-
-    async def count_by_status() -> Mapping[RunStatus, int]:
-        counts: dict[RunStatus, int] = {}
-        for detail in runs.details.values():
-            counts[detail.run.status] = counts.get(detail.run.status, 0) + 1
-        return counts
-
-    services = Services(
-        runs=runs,
-        tokens=tokens,
-        sessions=NoSessions(),
-        provider=provider,
-        settings=replace(Settings(), server=server),
-        clock=SystemClock(),
-        version="0.0.test",
-        started_at=datetime.now(UTC),
-        check_store=check_store,
-        count_by_status=count_by_status,
-        is_stopping=lambda: state[0].is_stopping,
-        load_failures=[LoadFailure("broken.py", "SyntaxError: invalid syntax", "Traceback …")],
+async def serving(folder: Path, server: Server) -> AsyncIterator[Daemon]:
+    """Serve from a database in ``folder`` until the end of the block."""
+    settings = replace(
+        Settings(),
+        server=server,
+        store=StoreSettings(free_bytes_min=0),
+        engine=EngineSettings(memory_delay_s=0.05, resource_poll_s=0.1),
     )
-    runner = web.AppRunner(make_application(services), access_log=None, lingering_time=0.5)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    port = runner.addresses[0][1]
-    # Tests may send addresses as they are, percent signs included.
-    async with aiohttp.ClientSession(requote_redirect_url=False) as session:
-        daemon = Daemon(
-            url=f"http://127.0.0.1:{port}",
-            runs=runs,
-            tokens=tokens,
-            provider=provider,
-            session=session,
-            runner=runner,
+    clock = SystemClock()
+    provider = PlayedProvider()
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(
+            open_store(folder / "agency.db", settings=settings.store, clock=clock)
         )
-        state.append(daemon)
-        try:
-            yield daemon
-        finally:
-            await runner.cleanup()
+        agent = Agent(
+            providers={provider.name: provider},
+            default=provider.name,
+            settings=settings.llm,
+            sessions=store.sessions,
+        )
+        registry = load_registry([], built_in=[agent.definition()])
+        for function in WORKFLOWS:
+            registry.add_function(function)
+        engine = await stack.enter_async_context(
+            Engine(
+                store=store,
+                registry=registry,
+                clock=clock,
+                settings=settings.engine,
+                boot_id=new_id(),
+            )
+        )
+        tokens = CountedTokens(store.tokens)
+        state: list[Daemon] = []
+
+        async def check_store() -> bool:
+            if state[0].has_bug:
+                raise ZeroDivisionError("a bug")
+            return state[0].store_works and await store.check(timeout_s=2.0)
+
+        application = make_application(
+            Services(
+                runs=engine.runs,
+                tokens=tokens,
+                sessions=store.sessions,
+                provider=provider,
+                settings=settings,
+                clock=clock,
+                version="0.0.test",
+                started_at=clock.now(),
+                check_store=check_store,
+                count_by_status=store.runs.count_by_status,
+                is_stopping=lambda: state[0].is_stopping,
+                load_failures=[LoadFailure("broken.py", "SyntaxError: invalid syntax", "…")],
+            )
+        )
+        runner = web.AppRunner(application, access_log=None, lingering_time=0.5)
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        state.append(
+            Daemon(
+                url=f"http://127.0.0.1:{runner.addresses[0][1]}",
+                runs=engine.runs,
+                tokens=tokens,
+                provider=provider,
+                session=session,
+                runner=runner,
+            )
+        )
+        yield state[0]
 
 
 @pytest.fixture
-async def serve() -> AsyncIterator[Serve]:
+async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
     """Start servers with the settings of the test's choice."""
     async with AsyncExitStack() as stack:
+        count = 0
 
         async def start(**settings: Any) -> Daemon:
+            nonlocal count
+            count += 1
+            folder = tmp_path / str(count)
+            folder.mkdir()
             settings.setdefault("sync_wait_s", 5.0)
-            return await stack.enter_async_context(serving(Server(**settings)))
+            return await stack.enter_async_context(serving(folder, Server(**settings)))
 
         yield start
 

@@ -13,9 +13,9 @@ from tests.integration.api.conftest import Daemon, Serve
 PATH = "/api/v1/runs"
 
 
-def add_token(daemon: Daemon, name: str = "laptop") -> dict[str, str]:
+async def add_token(daemon: Daemon, name: str = "laptop") -> dict[str, str]:
     secret = make_token()
-    daemon.tokens.tokens.append(
+    await daemon.tokens.add(
         Token(
             name=name,
             prefix=shown_prefix(secret),
@@ -70,7 +70,7 @@ async def test_pages_of_other_sites_change_nothing(daemon: Daemon, headers: dict
     for method in ("POST", "DELETE", "PUT"):
         answer = await daemon.ask(method, PATH, json={"workflow": "echo"}, headers=headers)
         assert (answer.status, answer.json["code"]) == (403, "origin_refused")
-    assert daemon.runs.details == {}
+    assert await daemon.all_runs() == []
 
 
 async def test_pages_of_this_machine_may(daemon: Daemon) -> None:
@@ -88,7 +88,7 @@ async def test_no_page_is_told_that_it_may_read(daemon: Daemon) -> None:
 
 
 async def test_loopback_needs_no_token_but_refuses_a_wrong_one(daemon: Daemon) -> None:
-    right = add_token(daemon)
+    right = await add_token(daemon)
     secret = make_token()
 
     assert (await daemon.ask("GET", PATH)).status == 200
@@ -104,7 +104,7 @@ async def test_loopback_needs_no_token_but_refuses_a_wrong_one(daemon: Daemon) -
 )
 async def test_an_open_daemon_wants_a_token(serve: Serve, settings: dict[str, object]) -> None:
     daemon = await serve(**settings)
-    right = add_token(daemon)
+    right = await add_token(daemon)
 
     without = await daemon.ask("GET", PATH)
     unknown = await daemon.ask("GET", "/nothing")
@@ -121,7 +121,7 @@ async def test_an_open_daemon_wants_a_token(serve: Serve, settings: dict[str, ob
 
 async def test_allowed_hosts_are_answered(serve: Serve) -> None:
     daemon = await serve(allowed_hosts=["box.example"])
-    right = add_token(daemon)
+    right = await add_token(daemon)
 
     named = await daemon.ask("GET", PATH, headers={**right, "Host": "Box.example:8080"})
     other = await daemon.ask("GET", PATH, headers={**right, "Host": "other.example"})
@@ -130,7 +130,7 @@ async def test_allowed_hosts_are_answered(serve: Serve) -> None:
 
 
 async def test_the_owner_of_the_token_is_on_the_run(daemon: Daemon) -> None:
-    headers = add_token(daemon, "ci")
+    headers = await add_token(daemon, "ci")
 
     answer = await daemon.ask("POST", PATH, json={"workflow": "echo"}, headers=headers)
     local = await daemon.ask("POST", PATH, json={"workflow": "echo"})
@@ -140,7 +140,7 @@ async def test_the_owner_of_the_token_is_on_the_run(daemon: Daemon) -> None:
 
 async def test_tokens_are_made_listed_and_revoked_at_once(serve: Serve) -> None:
     daemon = await serve(allowed_hosts=["box.example"])
-    right = add_token(daemon)
+    right = await add_token(daemon)
     made = await daemon.ask("POST", "/api/v1/tokens", json={"name": "ci"}, headers=right)
     new = {"Authorization": f"Bearer {made.json['token']}"}
 
@@ -155,7 +155,7 @@ async def test_tokens_are_made_listed_and_revoked_at_once(serve: Serve) -> None:
 
 
 async def test_the_database_is_not_read_for_each_token(daemon: Daemon) -> None:
-    headers = add_token(daemon)
+    headers = await add_token(daemon)
 
     for _ in range(20):
         await daemon.ask("GET", PATH, headers=headers)

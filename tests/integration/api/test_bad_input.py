@@ -204,6 +204,7 @@ async def test_an_event_to_a_finished_run(daemon: Daemon) -> None:
     started = await daemon.ask("POST", "/api/v1/runs", json={"workflow": "echo", "input": 1})
 
     path = f"/api/v1/runs/{started.json['run_id']}/events"
+    await daemon.ask("GET", f"/api/v1/runs/{started.json['run_id']}", headers={"Prefer": "wait=5"})
     answer = await daemon.ask("POST", path, json={"name": "paid"})
 
     check_problem(answer, 409, "run_ended")
@@ -285,10 +286,11 @@ async def test_names_that_cannot_be_addressed_are_refused(daemon: Daemon, name: 
 
 
 async def test_a_bug_is_told_without_its_inside(daemon: Daemon) -> None:
-    daemon.runs.is_broken = True
+    daemon.has_bug = True
 
-    answer = await daemon.ask("POST", PATH, json={"message": "Hello"})
+    answer = await daemon.ask("GET", "/health")
 
+    daemon.has_bug = False
     check_problem(answer, 500, "internal_error")
     assert "ZeroDivisionError" not in answer.text
 

@@ -1,0 +1,115 @@
+"""What the tests' daemon works on: a played model server and small workflows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from agency import Context, workflow
+from agency.errors import (
+    AgencyError,
+    ContextTooLong,
+    Failed,
+    ModelCrashed,
+    ModelNotFound,
+    ModelRefused,
+    ModelTimedOut,
+    Permanent,
+)
+from agency.ports.model import ChatReply, ChatRequest, Health, ModelInfo
+
+
+class SomethingNew(Failed):
+    """An error that the doors have never heard of."""
+
+    code = "something_new"
+
+
+FAILURES: dict[str, Callable[[], AgencyError]] = {
+    "model_crashed": lambda: ModelCrashed("It crashed.", hint="Look."),
+    "model_refused": lambda: ModelRefused("It refused.", hint="Look."),
+    "something_new": lambda: SomethingNew("It failed.", hint="Look."),
+    "permanent": lambda: Permanent("It failed.", hint="Look."),
+    "model_timed_out": lambda: ModelTimedOut("total", 1.0, "Look."),
+    "context_too_long": lambda: ContextTooLong("It is too long.", hint="Look."),
+    "model_not_found": lambda: ModelNotFound("m"),
+}
+
+
+class PlayedProvider:
+    """A provider that does what the message says, and whose health is what the test says.
+
+    ``fail CODE`` raises that error, ``limit`` never comes to an end of its reply, ``hang`` never
+    replies and sets ``is_asked``; everything else is echoed.
+    """
+
+    name = "rehearsal"
+    resource = "model:rehearsal"
+    is_rehearsal = True
+
+    def __init__(self) -> None:
+        self.health_now = Health(reachable=True)
+        self.is_hanging = False
+        self.looks = 0
+        self.is_asked = asyncio.Event()
+
+    async def chat(
+        self, request: ChatRequest, *, on_token: Callable[[str], None] | None = None
+    ) -> ChatReply:
+        said = [message.content for message in request.messages if message.role == "user"][-1]
+        if said.startswith("fail "):
+            raise FAILURES[said.removeprefix("fail ")]()
+        if said == "hang":
+            self.is_asked.set()
+            await asyncio.Event().wait()
+        return ChatReply(
+            content=f"You said: {said}",
+            model="played",
+            provider=self.name,
+            ended_by="length" if said == "limit" else "stop",
+        )
+
+    async def embed(self, model: str, texts: Sequence[str]) -> Sequence[Sequence[float]]:
+        return [[1.0] for _ in texts]
+
+    async def models(self) -> Sequence[ModelInfo]:
+        return [ModelInfo(name="played")]
+
+    async def health(self) -> Health:
+        self.looks += 1
+        if self.is_hanging:
+            await asyncio.Event().wait()
+        return self.health_now
+
+
+@workflow("echo")
+async def echo(ctx: Context, input: Any) -> Any:
+    return input
+
+
+@workflow("asks")
+async def asks(ctx: Context, input: Any) -> Any:
+    return {"name": await ctx.input("Your name?")}
+
+
+@workflow("listens")
+async def listens(ctx: Context) -> Any:
+    return {"paid": await ctx.wait_event("paid")}
+
+
+@workflow("both")
+async def both(ctx: Context) -> Any:
+    return await ctx.gather(name=ctx.input("Your name?"), paid=ctx.wait_event("paid"))
+
+
+async def never() -> None:
+    await asyncio.Event().wait()
+
+
+@workflow("hangs")
+async def hangs(ctx: Context) -> None:
+    await ctx.step("forever", never)
+
+
+WORKFLOWS = (echo, asks, listens, both, hangs)
