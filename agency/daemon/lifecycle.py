@@ -29,6 +29,7 @@ from agency.daemon.phases import phase
 from agency.daemon.place import make_data_directory
 from agency.daemon.reload import reload
 from agency.daemon.signals import Signals
+from agency.daemon.startup import collector_paused, preload_http
 from agency.daemon.systemd import Notifier
 from agency.errors import BindRefused, StoreBroken
 from agency.telemetry.logs import Logs
@@ -79,7 +80,8 @@ async def serve(boot: Boot) -> None:
     signals = Signals()
     with signals.caught():
         async with AsyncExitStack() as stack:
-            opened = await _open(boot, stack, signals)
+            with collector_paused():
+                opened = await _open(boot, stack, signals)
             if opened is None:
                 log.info("asked to stop before it was ready")
                 return
@@ -98,8 +100,11 @@ async def _open(boot: Boot, stack: AsyncExitStack, signals: Signals) -> _Opened 
     """Open everything; None when the daemon was asked to stop meanwhile."""
     settings, clock = boot.loaded.settings, SystemClock()
     data_dir = Path(settings.server.data_dir)
+    http = preload_http()
+    stack.callback(http.join)
     make_data_directory(data_dir)
     store = await stack.enter_async_context(phase("store", compose.open_store(settings, clock)))
+    http.join()
     await _refuse_open_door(settings, store.tokens)
     sockets = await bind(settings.server.host, settings.server.port)
     for bound in sockets:
