@@ -22,14 +22,16 @@ class Branch:
         path: Prefix of the keys of everything in it, ending in ``/``; empty for the root.
         task: The only task that may call the context for it.
         in_flight: Name of the operation that it awaits, or None.
+        last_key: Key of the last operation that it has begun.
     """
 
-    __slots__ = ("_counters", "in_flight", "is_end", "path", "task")
+    __slots__ = ("_counters", "in_flight", "is_end", "last_key", "path", "task")
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.task: asyncio.Task[Any] | None = None
         self.in_flight: str | None = None
+        self.last_key = ""
         self.is_end = path.startswith(END_PATH)
         self._counters: dict[str, int] = {}
 
@@ -39,7 +41,8 @@ class Branch:
         if number == 1:
             check_name(name)
         self._counters[name] = number
-        return f"{self.path}{name}#{number}"
+        self.last_key = f"{self.path}{name}#{number}"
+        return self.last_key
 
 
 CURRENT_BRANCH: ContextVar[Branch | None] = ContextVar("agency_branch", default=None)
@@ -73,6 +76,7 @@ class Join:
     def __init__(self, is_satisfied: Callable[[Join], bool]) -> None:
         self._is_satisfied = is_satisfied
         self._ready: asyncio.Future[None] | None = None
+        self.branches: dict[str, Branch] = {}
         self.running: dict[str, asyncio.Task[Any]] = {}
         self.done: dict[str, asyncio.Task[Any]] = {}
 

@@ -83,6 +83,7 @@ class Engine:
                 wake=lambda wakes: self._worker.wake(wakes),  # noqa: PLW0108  not there yet
                 cancel=lambda run_id: self.runs.cancel_if_live(run_id),  # noqa: PLW0108
                 changed=lambda run_id: self.runs.changed(run_id),  # noqa: PLW0108
+                recorded=lambda run_id: self.runs.recorded(run_id),  # noqa: PLW0108
             ),
             owner=boot_id,
         )

@@ -62,6 +62,10 @@ T = TypeVar("T")
 
 STORE_FULL_PAUSE_S = 1.0
 """Pause before a commit is tried again that found no room on the disk."""
+PROGRESS_FLUSH_S = 0.5
+"""Progress is committed by itself after this, if it cannot ride with another commit."""
+WAIT_FLUSH_S = 0.02
+"""The same for a wait that was reached while another branch is busy."""
 STUBBORN_S = 5.0
 """How long dropped code may take to leave before it is reported."""
 
@@ -107,7 +111,7 @@ class Execution:
         self._tasks: dict[asyncio.Task[Any], str] = {}
         self._verdict: Verdict | None = None
         self._warned = False
-        self._progress_flush: asyncio.TimerHandle | None = None
+        self._flush: asyncio.TimerHandle | None = None
         self._ledger = Ledger()
 
     # --- the life of an execution ---------------------------------------------------------
@@ -260,6 +264,9 @@ class Execution:
             raise self.leave_by(self.ending)
         future: asyncio.Future[Wait] = asyncio.get_running_loop().create_future()
         self._blocked[key] = future
+        if self.active > 1 and self._ledger.waits:
+            # Another branch is busy, perhaps for long: what this one waits for must be findable.
+            self._flush_within(WAIT_FLUSH_S)
         try:
             return await self.inactive(future)
         finally:
@@ -335,10 +342,7 @@ class Execution:
     def set_progress(self, progress: Any) -> None:  # noqa: ANN401  JSON value
         """Keep progress for the next commit; if none comes soon, commit it by itself."""
         self._ledger.set_progress(progress)
-        if self._progress_flush is None:
-            self._progress_flush = asyncio.get_running_loop().call_later(
-                0.5, self._start_progress_flush
-            )
+        self._flush_within(PROGRESS_FLUSH_S)
 
     def cut_off(self, path: str) -> tuple[set[asyncio.Task[Any]], list[str]]:
         """Cancel everything below a branch that has lost.
@@ -389,7 +393,7 @@ class Execution:
             self._remember(writes)
         for wait in resolved:
             self._resolve(wait)
-        self.parts.changed(self.run.id)
+        self.parts.recorded(self.run.id)
 
     def _take(
         self,
@@ -397,9 +401,9 @@ class Execution:
         messages: Sequence[NewMessage] = (),
         closed_waits: Sequence[str] = (),
     ) -> Writes:
-        if self._progress_flush is not None:
-            self._progress_flush.cancel()
-            self._progress_flush = None
+        if self._flush is not None:
+            self._flush.cancel()
+            self._flush = None
         return self._ledger.take(entries, messages=messages, closed_waits=closed_waits)
 
     def _count(self, added: int) -> None:
@@ -421,17 +425,28 @@ class Execution:
             if wait.kind is WaitKind.RESOURCE:
                 self.parts.expect_resource(wait.target)
 
-    def _start_progress_flush(self) -> None:
-        self._progress_flush = None
-        if self._ledger.has_progress and self._control is None and self._verdict is None:
-            task = asyncio.get_running_loop().create_task(self._flush_progress())
-            self._track(task, "")
+    def _flush_within(self, delay_s: float) -> None:
+        """Commit what is kept by itself, if nothing else of the run is committed before."""
+        loop = asyncio.get_running_loop()
+        if self._flush is not None:
+            if self._flush.when() <= loop.time() + delay_s:
+                return
+            self._flush.cancel()
+        self._flush = loop.call_later(delay_s, self._start_flush)
 
-    async def _flush_progress(self) -> None:
+    def _start_flush(self) -> None:
+        self._flush = None
+        is_idle = self.active == 0  # then a suspension is under way, and takes it along
+        if is_idle or self._control is not None or self._verdict is not None:
+            return
+        task = asyncio.get_running_loop().create_task(self._flush_ledger())
+        self._track(task, "")
+
+    async def _flush_ledger(self) -> None:
         try:
             await self.commit()
         except Dropped:
-            log.debug("progress of a lost claim", extra={"run_id": self.run.id})
+            log.debug("the claim is over", extra={"run_id": self.run.id})
 
     # --- inside ---------------------------------------------------------------------------
 
@@ -439,7 +454,11 @@ class Execution:
         self._main = self.spawn(Branch(path), work)
         self._main.add_done_callback(self._main_done)
 
-    def _main_done(self, _: asyncio.Task[Any]) -> None:
+    def _main_done(self, task: asyncio.Task[Any]) -> None:
+        if not task.cancelled():
+            task.exception()  # looked at here; what it means is decided in `_conclude`
+        if task is not self._main:
+            return  # already concluded: the work for the end has begun
         self.active -= 1
         self._signal.set()
 
@@ -480,7 +499,7 @@ class Execution:
                     extra={"run_id": self.run.id, "key": key, "error": str(outcome.error)},
                 )
 
-    async def _conclude(self) -> Left | None:  # noqa: PLR0911  one way out for each end
+    async def _conclude(self) -> Left | None:
         """The main task is done: decide how the run ends, or that it does not."""
         main = self._main
         assert main is not None
@@ -495,15 +514,9 @@ class Execution:
             return Left.LOST
         if self._definition is None:
             return await self._conclude_missing(outcome)
-        if isinstance(outcome, Mismatch):
-            return await self._suspend_for(self._version_wait(outcome))
-        if isinstance(outcome, RunEnding):
-            doubtful = await self._doubtful()
-            if doubtful:
-                return await self._suspend_for(*doubtful)
-        unmet = self._unmet(outcome)
-        if unmet is not None:
-            return await self._suspend_for(self._version_wait(unmet))
+        unanswered = await self._unanswered(outcome)
+        if unanswered:
+            return await self._suspend_for(*unanswered)
         assert isinstance(
             outcome, foreign.Returned | foreign.Raised | RunEnding | LimitReached | ContinuedAs
         )
@@ -529,13 +542,18 @@ class Execution:
         assert isinstance(outcome, Mismatch)
         return await self._suspend_for(self._version_wait(outcome))
 
-    def _unmet(self, outcome: object) -> Mismatch | None:
-        if self.is_lenient or not isinstance(outcome, foreign.Returned):
-            return None
-        recorded = self.journal.unmet()
-        if recorded is None:
-            return None
-        return Mismatch(branch="", recorded=recorded, asked="the end")
+    async def _unanswered(self, outcome: object) -> list[NewWait]:
+        """What somebody has to decide before the run may end."""
+        if isinstance(outcome, Mismatch):
+            return [self._version_wait(outcome)]
+        if isinstance(outcome, RunEnding):
+            return await self._doubtful()
+        if isinstance(outcome, foreign.Returned) and not self.is_lenient:
+            recorded = self.journal.unmet()
+            if recorded is not None:
+                unmet = Mismatch(branch="", recorded=recorded, asked="the end")
+                return [self._version_wait(unmet)]
+        return []
 
     async def _retry_run(self, error: Exception) -> Left:
         policy = self.definition.retry

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from agency.core import json
 from agency.domain.entry import Entry, EntryKind
-from agency.domain.wait import WaitKind
+from agency.domain.wait import WaitKind, WaitOutcome
 from agency.engine.branch import Branch, Join, check_name
 from agency.engine.execution import Execution
 from agency.errors import InvalidInput
@@ -93,6 +93,7 @@ async def run_first(execution: Execution, parent: Branch, works: Mapping[str, Wo
 
 def _launch(execution: Execution, group: str, join: Join, name: str, work: Work) -> None:
     branch = Branch(f"{group}.{name}/")
+    join.branches[name] = branch
 
     async def run() -> Any:  # noqa: ANN401  author's value
         return await work()
@@ -119,13 +120,15 @@ async def _joined(execution: Execution, join: Join) -> None:
 async def _record_winner(
     execution: Execution, parent: Branch, group: str, winner: str, join: Join
 ) -> None:
-    losers = [f"{group}.{name}/" for name in join.running]
+    losers = [branch.path for name, branch in join.branches.items() if name != winner]
     tasks: set[asyncio.Task[Any]] = set()
     closed: list[str] = []
-    for path in losers:
-        below, keys = execution.cut_off(path)
-        tasks |= below
-        closed.extend(keys)
+    for name, branch in join.branches.items():
+        if name != winner:
+            below, keys = execution.cut_off(branch.path)
+            tasks |= below
+            closed.extend(keys)
+            closed.extend(_unused_event(execution, branch))
     if tasks:
         await asyncio.wait(tasks)
     parent.in_flight = None
@@ -134,6 +137,15 @@ async def _record_winner(
     entry = Entry(group, EntryKind.WINNER, json.encode({"name": winner}), execution.now())
     await execution.commit(entry, closed_waits=closed)
     await _cancel_children(execution, losers)
+
+
+def _unused_event(execution: Execution, branch: Branch) -> list[str]:
+    """Key of the wait whose event a losing branch was handed and did nothing with."""
+    wait = execution.journal.waits.get(branch.last_key)
+    is_unused = (
+        wait is not None and wait.kind is WaitKind.EVENT and wait.outcome is WaitOutcome.ANSWERED
+    )
+    return [branch.last_key] if is_unused else []
 
 
 async def _cancel_children(execution: Execution, losers: Sequence[str]) -> None:

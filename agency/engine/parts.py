@@ -27,7 +27,8 @@ class Parts:
         expect_resource: Tells the watcher of resources that a run waits for one.
         wake: Hands on what a transaction has woken.
         cancel: Cancels a run, and does nothing when it has ended.
-        changed: Tells whoever watches a run that something of it was committed.
+        changed: Tells whoever watches or waits for a run that its status may be another.
+        recorded: Tells whoever watches a run that it has recorded something and goes on.
     """
 
     store: Store
@@ -43,6 +44,7 @@ class Parts:
     wake: Callable[[Sequence[Wake]], None]
     cancel: Callable[[str], Awaitable[None]]
     changed: Callable[[str], None]
+    recorded: Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,6 +102,7 @@ class Runs:
         self._worker = worker
         self._timer = timer
         self._watched: dict[str, set[asyncio.Event]] = {}
+        self._awaited: dict[str, set[asyncio.Event]] = {}
         self.is_closed = False
 
     async def start(self, request: StartRequest) -> StartedRun:
@@ -211,7 +212,7 @@ class Runs:
         """
         loop = asyncio.get_running_loop()
         until = loop.time() + timeout_s
-        with self._watching(run_id) as changed:
+        with _watching(self._awaited, run_id) as changed:
             while True:
                 changed.clear()
                 detail = await self._store.runs.get(run_id)
@@ -225,27 +226,20 @@ class Runs:
 
         For watchers that have read the run before: read, compare, watch, read again.
         """
-        with self._watching(run_id) as changed:
+        with _watching(self._watched, run_id) as changed:
             await _until(changed, timeout_s)
 
-    @contextmanager
-    def _watching(self, run_id: str) -> Iterator[asyncio.Event]:
-        changed = asyncio.Event()
-        watchers = self._watched.setdefault(run_id, set())
-        watchers.add(changed)
-        try:
-            yield changed
-        finally:
-            watchers.discard(changed)
-            if not watchers:
-                self._watched.pop(run_id, None)
-
     def changed(self, run_id: str) -> None:
-        """Tell whoever watches a run that something of it was committed."""
-        watchers = self._watched.get(run_id)
-        if watchers:
-            for watcher in watchers:
-                watcher.set()
+        """Tell whoever watches or waits for a run that its status may be another."""
+        _tell(self._awaited, run_id)
+        _tell(self._watched, run_id)
+
+    def recorded(self, run_id: str) -> None:
+        """Tell whoever watches a run that it has recorded something and goes on.
+
+        Whoever waits for its end is not woken: each would read the run again for every step.
+        """
+        _tell(self._watched, run_id)
 
     async def entries(self, run_id: str, *, after: int, limit: int) -> Sequence[Entry]:
         """Read a page of the run's journal, oldest first. Raises: RunNotFound."""
@@ -304,7 +298,7 @@ class Runs:
         Raises:
             RunNotFound, RunEnded.
         """
-        with self._watching(run_id) as changed:
+        with _watching(self._watched, run_id) as changed:
             snapshot, _ = await self._store.runs.hold(
                 run_id, reason=reason, snapshot_id=ids.new_id(), now=self._clock.now()
             )
@@ -429,6 +423,26 @@ class Runs:
             )
             for definition in self._registry
         ]
+
+
+@contextmanager
+def _watching(watched: dict[str, set[asyncio.Event]], run_id: str) -> Iterator[asyncio.Event]:
+    changed = asyncio.Event()
+    watchers = watched.setdefault(run_id, set())
+    watchers.add(changed)
+    try:
+        yield changed
+    finally:
+        watchers.discard(changed)
+        if not watchers:
+            watched.pop(run_id, None)
+
+
+def _tell(watched: Mapping[str, set[asyncio.Event]], run_id: str) -> None:
+    watchers = watched.get(run_id)
+    if watchers:
+        for watcher in watchers:
+            watcher.set()
 
 
 def _own_session(definition: Definition) -> str | None:

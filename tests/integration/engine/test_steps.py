@@ -165,9 +165,7 @@ async def test_long_retry_delay_is_a_timer_that_survives_a_restart(tmp_path: Pat
 
     @workflow("w")
     async def w(ctx: Context) -> str:
-        return await ctx.step(
-            "flaky", flaky, retry=Retry(attempts=2, base_s=0.3, jitter=False)
-        )
+        return await ctx.step("flaky", flaky, retry=Retry(attempts=2, base_s=0.3, jitter=False))
 
     async with open_house(tmp_path, w) as house:
         run_id = await house.start("w")
@@ -203,7 +201,7 @@ async def test_async_step_is_cancelled_at_its_time_limit(tmp_path: Path) -> None
 
 
 async def test_late_plain_function_returns_before_the_next_try(tmp_path: Path) -> None:
-    running = []
+    running: list[int] = []
     overlapped = []
 
     def slow() -> str:

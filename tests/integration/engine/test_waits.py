@@ -242,9 +242,7 @@ async def test_child_cannot_be_resumed_through_its_parent(tmp_path: Path) -> Non
 async def test_cancelling_a_parent_cancels_its_children(tmp_path: Path) -> None:
     async with open_house(tmp_path, parent, child) as house:
         run_id = await house.start("parent", "wait")
-        detail = await house.until(
-            run_id, lambda d: bool(d.waits) and d.run.status == "suspended"
-        )
+        detail = await house.until(run_id, lambda d: bool(d.waits) and d.run.status == "suspended")
         child_id = detail.waits[0].target
         await house.suspended(child_id)
         await house.runs.cancel(run_id)
