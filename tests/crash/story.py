@@ -1,0 +1,106 @@
+"""One run that is killed and goes on: what the tests of kills have in common."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.crash.daemons import Daemon, Died, Place
+from tests.crash.driver import RESULT, Driver
+from tests.crash.witness import (
+    Left,
+    check_effects,
+    count_begun,
+    read_effects,
+    read_left,
+)
+
+AT_ONCE = 2
+"""Stories at once: they wait more than they compute."""
+
+
+@dataclass
+class Story:
+    """A run of ``crash-whole`` over the deaths of its daemons.
+
+    Attributes:
+        source: Decides what is answered where nobody knows whether a step has happened.
+        lefts: The databases that killed daemons have left, the oldest first.
+    """
+
+    place: Place
+    source: random.Random
+    lefts: list[Left] = field(default_factory=list)
+    driver: Driver = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.driver = Driver(self.place, self.decide)
+
+    def decide(self, step: str) -> str:
+        """Say truly that a step has happened or not, or let it be done again on purpose."""
+        happened = any(
+            effect.what == "end" and effect.step[1] == step
+            for effect in read_effects(self.place.effects)
+        )
+        return "done" if happened and self.source.random() < 0.7 else "again"
+
+    async def live(self, daemon: Daemon) -> dict[str, Any] | None:
+        """Go on until the run has ended; None if the daemon died before."""
+        try:
+            return await self.driver.drive(daemon)
+        except Died:
+            await self.bury(daemon)
+            return None
+
+    async def bury(self, daemon: Daemon) -> None:
+        """Look at what a killed daemon has left, and that it is what was promised."""
+        assert await daemon.wait_ended() == -9, daemon.log.read_text()
+        self.look()
+
+    def look(self) -> None:
+        """Look at the database, and that all that was acknowledged is in it."""
+        left = read_left(self.place.database, boot=self.place.boots)
+        self.lefts.append(left)
+        assert left.integrity == "ok"
+        run_id = self.driver.run_id
+        if run_id is not None:
+            assert left.names.get(self.driver.key) == run_id, "an acknowledged run is gone"
+            assert self.driver.events <= set(left.events.get(run_id, ()))
+
+    def check_end(self, run: dict[str, Any]) -> None:
+        """Check that the run has ended as if nothing had been, and how often it has acted."""
+        assert run["status"] == "completed", run
+        assert run["output"] == RESULT
+        effects = read_effects(self.place.effects)
+        check_effects(effects, self.lefts)
+        answers = [each for given in self.driver.decisions.values() for each in given]
+        charged = sum(count_begun(effects, name="charge").values())
+        assert charged <= 1 + answers.count("again"), "a once-step was repeated unasked"
+        assert charged >= 1, "a once-step has never run"
+        ended = sum(effect.what == "end" and effect.step[1] == "charge#1" for effect in effects)
+        assert ended >= 1, "a once-step counts as done and has not happened"
+
+
+async def all_of(tell: Callable[[Any], Awaitable[bool]], points: Sequence[Any]) -> int:
+    """Tell a story for each point, a few at once; return how many came to their point.
+
+    Raises:
+        AssertionError: some stories ended badly; the text says which and why.
+    """
+    places = asyncio.Semaphore(AT_ONCE)
+    failures: list[str] = []
+
+    async def one(point: Any) -> bool:
+        async with places:
+            try:
+                return await tell(point)
+            except (AssertionError, TimeoutError, Died) as error:
+                failures.append(f"{point}: {type(error).__name__}: {error}")
+                return True
+
+    reached = await asyncio.gather(*(one(point) for point in points))
+    assert failures == [], "\n\n".join(failures)
+    return sum(reached)
