@@ -664,6 +664,7 @@ class Execution:
                 self._resolve(wait)
             return None
         self.left_reason = reason
+        self.parts.wake(suspension.wakes)
         self.parts.changed(self.run.id)
         return Left.SUSPENDED
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from agency.config.schema import Engine as EngineSettings
+from agency.core import ids
 from agency.core.clock import Clock
 from agency.engine.isolated import ProcessPool
 from agency.engine.pool import ThreadPool
@@ -54,14 +55,19 @@ class StepInfo:
     Attributes:
         key: Key of the step in the run's journal.
         attempt: From 1.
-        idempotency_key: The same for every try of this step, also after a crash: hand it to the
-            system outside, so that a repeated request is recognised.
     """
 
     run_id: str
     key: str
     attempt: int
-    idempotency_key: str
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same for every try of this step, also after a crash.
+
+        Hand it to the system outside, so that a repeated request is recognised there.
+        """
+        return ids.derive_id(self.run_id, "0", self.key)
 
 
 CURRENT_STEP: ContextVar[StepInfo | None] = ContextVar("agency_current_step", default=None)

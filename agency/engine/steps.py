@@ -143,7 +143,7 @@ class _Step:
     async def attempt_once(self) -> foreign.Returned | foreign.Raised:
         """Try once, with the time limit. Control flow passes through."""
         run = self.execution.run
-        info = StepInfo(run.id, self.key, self.attempt, ids.derive_id(run.id, "0", self.key))
+        info = StepInfo(run.id, self.key, self.attempt)
         token = CURRENT_STEP.set(info)
         try:
             return await _call(self.execution, self.call)

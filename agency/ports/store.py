@@ -254,8 +254,7 @@ class RunStore(Protocol):
         The run goes on when one of the waits named in ``blocked_on`` is resolved: a delivery that
         came before or between is never lost, in whichever order the two transactions run. A run
         with an operator's hold is suspended all the same, with a wait of kind OPERATOR opened
-        beside the others under the key ``!operator#N``. A run whose end is wanted (see `end`) is
-        not suspended, unless one of its open waits is of kind DECISION.
+        beside the others under the key ``!operator#N``.
 
         A suspended run has no owner. Its snapshot is stored in the same commit.
 
