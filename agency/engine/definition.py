@@ -13,7 +13,7 @@ from typing import Any, TypeVar, get_type_hints
 
 from agency.core.limits import NAME_CHARACTERS_MAX
 from agency.domain.run import RunKind
-from agency.engine.codec import Codec, codec_for
+from agency.engine.codec import Codec, checking_codec, codec_for
 from agency.engine.retry import NO_RETRY, Retry
 from agency.errors import InvalidInput
 
@@ -115,7 +115,7 @@ def make_definition(function: Callable[..., Awaitable[Any]]) -> Definition:
         description=inspect.getdoc(function) or "",
         run=function,
         takes_input=takes_input,
-        input_codec=codec_for(hints.get(positional[1].name, Any) if takes_input else Any),
+        input_codec=checking_codec(hints.get(positional[1].name, Any) if takes_input else Any),
         output_codec=codec_for(hints.get("return", Any)),
         retry=mark.retry,
         timeout_s=mark.timeout_s,

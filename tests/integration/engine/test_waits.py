@@ -531,3 +531,16 @@ async def test_step_failure_in_a_handler_is_ordinary(tmp_path: Path) -> None:
 
     async with open_house(tmp_path, w) as house:
         assert "undone" == (await house.run("w")).run.output
+
+
+async def test_input_of_a_plain_type_is_checked_at_the_start(tmp_path: Path) -> None:
+    @workflow("w")
+    async def w(ctx: Context, value: str) -> str:
+        return value
+
+    async with open_house(tmp_path, w) as house:
+        with pytest.raises(InvalidInput):
+            await house.start("w", 3)
+        with pytest.raises(InvalidInput):
+            await house.start("w", None)
+        assert "x" == (await house.run("w", "x")).run.output
