@@ -2,68 +2,98 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any
+from dataclasses import dataclass
 
 from aiohttp import web
 
+from agency.api.run_shape import run_json, workflow_json
 from agency.core import json
+from agency.engine.runs import Runs
 from agency.ports.store import RunDetail
 from agency.web.answers import SERVICES
 from agency.web.etags import etag_of, is_match
 from agency.web.patience import PATIENCE
 from agency.web.preferences import preference_of
+from agency.web.shared_looks import SharedLooks
 
-_Shape = Callable[[RunDetail], dict[str, Any]]
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A run as it was at one moment, and its representation."""
+
+    detail: RunDetail
+    body: bytes
+    etag: str
 
 
-async def answer_with_run(
-    request: web.Request, load: Callable[[], Awaitable[RunDetail]], shape: _Shape
-) -> web.Response:
-    """Answer a reading request for a run.
+class RunLooks:
+    """Looks at runs by id and by name, shared by those who ask at the same time."""
+
+    def __init__(self, runs: Runs) -> None:
+        self._runs = runs
+        self._by_id = SharedLooks(self._look_by_id)
+        self._by_name = SharedLooks(self._look_by_name)
+
+    async def by_id(self, run_id: str) -> Look:
+        """Read a run. Raises: RunNotFound."""
+        return await self._by_id.get(run_id)
+
+    async def by_name(self, name: str) -> Look:
+        """Read the run of a name. Raises: RunNotFound."""
+        return await self._by_name.get(name)
+
+    async def _look_by_id(self, run_id: str) -> Look:
+        return look_at(await self._runs.get(run_id), is_named=False)
+
+    async def _look_by_name(self, name: str) -> Look:
+        return look_at(await self._runs.get_named(name), is_named=True)
+
+
+RUN_LOOKS = web.AppKey("run_looks", RunLooks)
+
+
+def look_at(detail: RunDetail, *, is_named: bool) -> Look:
+    """Represent a run, on the guide's paths when ``is_named``."""
+    body = json.encode(workflow_json(detail) if is_named else run_json(detail))
+    return Look(detail, body, etag_of(body))
+
+
+async def answer_with_run(request: web.Request, look: Look, *, is_named: bool) -> web.Response:
+    """Answer a reading request for a run that was just looked at.
 
     With ``Prefer: wait=N`` the answer is held until the run has ended or is suspended. With
     ``If-None-Match`` as well it is held until anything of the run differs from what the caller
     has; 304 says that nothing did for N seconds.
     """
-    detail = await load()
-    body, etag = _represent(detail, shape)
-    headers: dict[str, str] = {}
-    condition = request.headers.get("If-None-Match")
-    is_known = condition is not None and is_match(condition, etag)
-    if "Prefer" in request.headers:
+    request_headers = request.headers
+    condition = request_headers.get("If-None-Match")
+    headers = {"Content-Type": "application/json", "Cache-Control": "no-cache"}
+    if "Prefer" in request_headers:
         preference = preference_of(request)
         headers.update(preference.applied)
-        if condition is None or is_known:
-            detail = await _held(request, detail, shape, preference.wait_s, seen=condition)
-            body, etag = _represent(detail, shape)
-            is_known = condition is not None and is_match(condition, etag)
-    headers["ETag"] = etag
-    headers["Cache-Control"] = "no-cache"
-    if is_known:
+        is_news = condition is not None and not is_match(condition, look.etag)
+        if preference.wait_s > 0 and not is_news:
+            look = await _held(request, look, preference.wait_s, condition, is_named=is_named)
+    headers["ETag"] = look.etag
+    if condition is not None and is_match(condition, look.etag):
+        del headers["Content-Type"]
         return web.Response(status=304, headers=headers)
-    headers["Content-Type"] = "application/json"
-    return web.Response(body=body, headers=headers)
+    return web.Response(body=look.body, headers=headers)
 
 
 async def _held(
-    request: web.Request, detail: RunDetail, shape: _Shape, wait_s: float, *, seen: str | None
-) -> RunDetail:
+    request: web.Request, look: Look, wait_s: float, condition: str | None, *, is_named: bool
+) -> Look:
+    """Look again when the run is settled, or differs from what ``condition`` names."""
     runs = request.app[SERVICES].runs
     patience = request.app[PATIENCE]
-    run_id = detail.run.id
-    if wait_s <= 0:
-        return detail
-    if seen is None:
-        return await patience.wait_for(runs, run_id, timeout_s=wait_s)
-    condition = seen
+    run_id = look.detail.run.id
+    if condition is None:
+        detail = await patience.wait_for(runs, run_id, timeout_s=wait_s)
+        return look_at(detail, is_named=is_named)
 
     def is_other(found: RunDetail) -> bool:
-        return not is_match(condition, _represent(found, shape)[1])
+        return not is_match(condition, look_at(found, is_named=is_named).etag)
 
-    return await patience.wait_until(runs, run_id, is_other, timeout_s=wait_s)
-
-
-def _represent(detail: RunDetail, shape: _Shape) -> tuple[bytes, str]:
-    body = json.encode(shape(detail))
-    return body, etag_of(body)
+    detail = await patience.wait_until(runs, run_id, is_other, timeout_s=wait_s)
+    return look_at(detail, is_named=is_named)

@@ -19,13 +19,12 @@ from agency.api.fields import (
     name_of,
     snapshot_id_of,
 )
-from agency.api.run_answers import answer_with_run
+from agency.api.run_answers import RUN_LOOKS, answer_with_run
 from agency.api.run_shape import (
     accepted_json,
     error_json,
     location,
     started_json,
-    workflow_json,
     workflow_row_json,
 )
 from agency.api.runs import EventBody, ReasonBody, cancel, send, suspend
@@ -142,9 +141,8 @@ async def list_workflows(request: web.Request) -> web.Response:
 
 async def show_workflow(request: web.Request) -> web.Response:
     """Read the live run of that name, else the newest that has ended."""
-    runs = request.app[SERVICES].runs
-    name = name_of(request.match_info["workflow_id"])
-    return await answer_with_run(request, lambda: runs.get_named(name), workflow_json)
+    look = await request.app[RUN_LOOKS].by_name(name_of(request.match_info["workflow_id"]))
+    return await answer_with_run(request, look, is_named=True)
 
 
 async def suspend_workflow(request: web.Request) -> web.Response:
