@@ -26,12 +26,9 @@ def why_not() -> str | None:
 def build(folder: Path) -> Path:
     """Compile the library into ``folder``."""
     library = folder / "shim.so"
-    subprocess.run(
-        ["gcc", "-Wall", "-Wextra", "-Werror", "-O1", "-shared", "-fPIC", "-o", library, SOURCE]
-        + ["-ldl", "-lpthread"],
-        check=True,
-        timeout=BUILD_S,
-    )
+    flags = ["-Wall", "-Wextra", "-Werror", "-O1", "-shared", "-fPIC", "-o", str(library)]
+    command = ["gcc", *flags, str(SOURCE), "-ldl", "-lpthread"]
+    subprocess.run(command, check=True, timeout=BUILD_S)
     return library
 
 

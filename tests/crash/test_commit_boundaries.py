@@ -86,7 +86,11 @@ async def _kill_once(place: Place, shim: Shim, source: random.Random) -> bool:
     """Live once with the kill and once without; False if the kill never came."""
     story = Story(place, source)
     daemon = await place.spawn(shim)
-    run = await story.live(daemon) if daemon.url else await story.bury(daemon)
+    run = None
+    if daemon.url:
+        run = await story.live(daemon)
+    else:
+        await story.bury(daemon)
     if run is not None:
         daemon.stop()
         if await daemon.wait_ended() == 0:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from datetime import datetime
 from typing import Any
 
 from agency import Context, Retry, StepFailed, current_step, workflow
@@ -112,7 +111,8 @@ async def child(ctx: Context, input: int) -> dict[str, int]:
 @workflow("crash-whole", version="1")
 async def whole(ctx: Context, input: int) -> dict[str, Any]:
     """Meet everything that a run can meet."""
-    drawn = [ctx.random(), ctx.uuid(), ctx.now().isoformat()]
+    began = ctx.now()
+    drawn = [ctx.random(), ctx.uuid(), began.isoformat()]
     kept = await ctx.step("echo", echo, drawn)
     quote = await ctx.step("double", double, input)
     plain = await ctx.step("plainly", plainly, quote)
@@ -130,7 +130,6 @@ async def whole(ctx: Context, input: int) -> dict[str, Any]:
     paid = await ctx.wait_event("paid")
     address = await ctx.input("Where to?", schema=str)
     last = await ctx.step("slowly", slowly, 41)
-    later = datetime.fromisoformat(drawn[2])
     return {
         "quote": quote,
         "plain": plain,
@@ -143,7 +142,7 @@ async def whole(ctx: Context, input: int) -> dict[str, Any]:
         "paid": paid,
         "address": address,
         "last": last,
-        "same": kept == drawn and ctx.now() >= later,
+        "same": kept == drawn and ctx.now() >= began,
     }
 
 
