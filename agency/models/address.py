@@ -35,7 +35,7 @@ def parse_address(text: str) -> ServerAddress:
     Raises:
         ConfigurationInvalid: it is not the address of an HTTP server.
     """
-    spelled = text.strip().rstrip("/")
+    spelled = text.strip()
     has_scheme = "://" in spelled
     try:
         parts = urlsplit(spelled if has_scheme else f"http://{spelled}")
@@ -55,7 +55,7 @@ def parse_address(text: str) -> ServerAddress:
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  compared, not bound
     shown = f"[{host}]" if ":" in host else host
     return ServerAddress(
-        url=f"{parts.scheme}://{shown}:{port}{parts.path}",
+        url=f"{parts.scheme}://{shown}:{port}{parts.path.rstrip('/')}",
         is_loopback=_is_loopback(host),
         is_tls=parts.scheme == "https",
     )

@@ -65,7 +65,6 @@ async def check_answer(reply: ChatReply, schema: Mapping[str, Any]) -> None:
         ModelReplyBroken: it is not.
         ModelRefused: the schema is none.
     """
-    answer_schema = await aside(lambda: AnswerSchema(schema))
     try:
         value = json.decode(reply.content)
     except json.NotJson as error:
@@ -73,7 +72,7 @@ async def check_answer(reply: ChatReply, schema: Mapping[str, Any]) -> None:
         raise ModelReplyBroken(
             f"The reply of the model {reply.model!r} is broken: it is no JSON{cut} ({error})."
         ) from error
-    fault = answer_schema.fault(value)
+    fault = await aside(lambda: AnswerSchema(schema).fault(value))
     if fault is not None:
         raise ModelReplyBroken(
             f"The reply of the model {reply.model!r} does not obey the schema: {fault}."

@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 from urllib.parse import unquote
 
@@ -221,7 +221,14 @@ class _Candidates:
         least = int(schema.get("minProperties", 0))
         if len(made) >= least:
             return
-        for name in islice(self.first(_name_schema(schema), depth - 1), SERIES_MAX):
+        names = _name_schema(schema)
+        series = islice(self.first(names, depth - 1), SERIES_MAX)
+        longer = (
+            name
+            for length in range(SERIES_MAX)
+            for name in islice(self.first(merge(names, {"minLength": length}), depth - 1), 1)
+        )
+        for name in chain(series, longer):
             if len(made) >= least:
                 return
             value = next(self.first(_property_schema(schema, name), depth - 1), _NOTHING)
@@ -253,7 +260,7 @@ def _types_of(schema: Mapping[str, Any]) -> Sequence[str]:
     if isinstance(kinds, list):
         return kinds
     likely = [kind for kind, words in _TYPE_KEYWORDS.items() if words & schema.keys()]
-    return [*likely, *(kind for kind in _ANY_TYPE if kind not in likely)]
+    return likely or _ANY_TYPE
 
 
 def _texts(schema: Mapping[str, Any]) -> Iterator[str]:
@@ -262,7 +269,7 @@ def _texts(schema: Mapping[str, Any]) -> Iterator[str]:
     if least > TEXT_CHARACTERS_MAX:
         return
     if "pattern" in schema:
-        for text in matching_texts(str(schema["pattern"])):
+        for text in matching_texts(str(schema["pattern"]), least=least):
             yield text
             yield text + "a" * (least - len(text))
             yield "a" * (least - len(text)) + text

@@ -11,12 +11,18 @@ PARTS_MAX = 20_000
 """Parts written for one text, repeats counted: nested repeats grow without bound otherwise."""
 
 GROWTHS = (0, 1, 2, 3, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+"""Repeats beyond the least. The first two are always tried, more only for a longer text: the
+caller matches each text, and nested repeats make that slower with each sign."""
 
 
-def matching_texts(pattern: str) -> Iterator[str]:
+def matching_texts(pattern: str, *, least: int = 0) -> Iterator[str]:
     """Yield texts that most likely match, the shortest first; none if the pattern is beyond us.
 
     Look-around, word boundaries and back references are not solved, so the caller checks.
+
+    Args:
+        pattern: Regular expression as Python reads it.
+        least: Signs wanted; texts grow until they have them.
     """
     # The standard library's parser is private, but has kept its form since 1997; writing another
     # for a stand-in would be worse. If it should vanish, patterns are simply not solved.
@@ -34,6 +40,8 @@ def matching_texts(pattern: str) -> Iterator[str]:
             return
         if text != found:
             yield text
+        if growth >= 1 and len(text) >= least:
+            return
         found = text
 
 
