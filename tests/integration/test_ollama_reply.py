@@ -263,6 +263,17 @@ async def test_answer_that_does_not_obey_the_schema_is_broken() -> None:
     assert "cut off at its limit of tokens" in second.message
 
 
+async def test_endless_reply_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    turn = Turn(content=["x" * 1000] * 20)
+    async with FakeOllama([turn, turn]) as fake, opened(fake) as provider:
+        await provider.chat(request())
+        monkeypatch.setattr("agency.models.ollama.wire.REPLY_BYTES_MAX", 10_000)
+        error = await failure_of(provider)
+
+    assert isinstance(error, ModelReplyBroken)
+    assert "more than 10000 bytes" in error.message
+
+
 async def test_load_and_unload_are_no_answers() -> None:
     line = json.dumps({"message": {"content": ""}, "done": True, "done_reason": "load"})
     async with FakeOllama([Turn(lines=[line])]) as fake, opened(fake) as provider:

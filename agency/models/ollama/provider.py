@@ -191,7 +191,7 @@ class OllamaProvider:
 
     def _line(self, text: bytes, model: str) -> dict[str, Any]:
         line = parse_line(text, model)
-        if "error" in line:
+        if line.get("error"):
             raise error_of(self._refusal(200, text, model))
         return line
 

@@ -29,11 +29,6 @@ class ReplyBuilder:
         self._last: Mapping[str, Any] = {}
         self.is_done = False
 
-    @property
-    def is_empty(self) -> bool:
-        """Nothing has come yet, not even a thought."""
-        return not (self._content or self._thinking or self._tool_calls)
-
     def add(self, line: Mapping[str, Any]) -> tuple[str, bool]:
         """Take in one line.
 
