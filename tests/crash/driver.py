@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.crash.daemons import GUARD_S, Daemon, Place, Refused
+from tests.crash.witness import Step
 
 RUNS = "/api/v1/runs"
 ENDED = {"completed", "limit_reached", "failed", "dead_letter", "cancelled", "timed_out"}
+OUTCOMES = {"step", "failure"}
 INPUT = 21
 PAID = {"amount": 42}
 ADDRESS = "Lindenweg 7"
@@ -45,6 +47,7 @@ class Driver:
         seen: Every kind of wait that was met.
         run_id: The run, once it was acknowledged.
         events: Ids of the events that were acknowledged.
+        steps: Steps of the run that were reported as done.
     """
 
     place: Place
@@ -54,6 +57,7 @@ class Driver:
     seen: set[str] = field(default_factory=set)
     run_id: str | None = None
     events: set[str] = field(default_factory=set)
+    steps: set[Step] = field(default_factory=set)
 
     async def drive(self, daemon: Daemon) -> dict[str, Any]:
         """Bring the run to its end.
@@ -66,6 +70,7 @@ class Driver:
             etag = ""
             while run["status"] not in ENDED:
                 await self._answer(daemon, run)
+                await self._read_steps(daemon, run["id"])
                 found = await daemon.ask(
                     "GET",
                     f"{RUNS}/{run['id']}",
@@ -84,6 +89,12 @@ class Driver:
         assert self.run_id in {None, run["id"]}, "an acknowledged run is gone"
         self.run_id = run["id"]
         return run
+
+    async def _read_steps(self, daemon: Daemon, run_id: str) -> None:
+        page = await daemon.get(f"{RUNS}/{run_id}/steps?limit=500")
+        self.steps.update(
+            (run_id, entry["key"]) for entry in page["steps"] if entry["kind"] in OUTCOMES
+        )
 
     async def _answer(self, daemon: Daemon, run: dict[str, Any]) -> None:
         """Answer what is asked; another may have been faster, or the run not be suspended yet."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from tests.crash.daemons import Daemon, Died, Place
 from tests.crash.driver import RESULT, Driver
+from tests.crash.shim import Shim
 from tests.crash.witness import (
     Left,
     check_effects,
@@ -28,11 +29,13 @@ class Story:
 
     Attributes:
         source: Decides what is answered where nobody knows whether a step has happened.
+        at_death: What happens to the disk when a daemon was killed.
         lefts: The databases that killed daemons have left, the oldest first.
     """
 
     place: Place
     source: random.Random
+    at_death: Callable[[], object] = lambda: None
     lefts: list[Left] = field(default_factory=list)
     driver: Driver = field(init=False)
 
@@ -62,6 +65,7 @@ class Story:
 
     def look(self) -> None:
         """Look at the database, and that all that was acknowledged is in it."""
+        self.at_death()
         left = read_left(self.place.database, boot=self.place.boots)
         self.lefts.append(left)
         assert left.integrity == "ok"
@@ -69,6 +73,26 @@ class Story:
         if run_id is not None:
             assert left.names.get(self.driver.key) == run_id, "an acknowledged run is gone"
             assert self.driver.events <= set(left.events.get(run_id, ()))
+        assert self.driver.steps <= left.recorded, "a step that was reported is gone"
+
+    async def live_killed(self, shim: Shim) -> bool:
+        """Live once with the kill that is in ``shim`` and once without; False if it never came."""
+        daemon = await self.place.spawn(shim)
+        run = None
+        if daemon.url:
+            run = await self.live(daemon)
+        else:
+            await self.bury(daemon)
+        if run is not None:
+            daemon.stop()
+            if await daemon.wait_ended() == 0:
+                self.check_end(run)
+                return False
+            self.look()
+        again = await self.live(await self.place.start())
+        assert again is not None
+        self.check_end(again)
+        return True
 
     def check_end(self, run: dict[str, Any]) -> None:
         """Check that the run has ended as if nothing had been, and how often it has acted."""

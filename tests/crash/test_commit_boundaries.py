@@ -8,7 +8,7 @@ from typing import Literal
 
 import pytest
 
-from tests.crash.daemons import Place, place_in
+from tests.crash.daemons import place_in
 from tests.crash.driver import RESULT, Driver
 from tests.crash.shim import Shim, read_count
 from tests.crash.story import Story, all_of
@@ -77,27 +77,6 @@ async def _kill_at(tmp_path: Path, library: Path, points: list[Point], seed: int
         folder = tmp_path / f"{number}-{when}"
         async with place_in(folder, AGENCY_ENGINE__LINGER_S=linger_s) as place:
             shim = Shim(library=library, database=place.database, kill_sync=number, kill_when=when)
-            return await _kill_once(place, shim, random.Random(f"{seed} {point}"))
+            return await Story(place, random.Random(f"{seed} {point}")).live_killed(shim)
 
     return await all_of(tell, points)
-
-
-async def _kill_once(place: Place, shim: Shim, source: random.Random) -> bool:
-    """Live once with the kill and once without; False if the kill never came."""
-    story = Story(place, source)
-    daemon = await place.spawn(shim)
-    run = None
-    if daemon.url:
-        run = await story.live(daemon)
-    else:
-        await story.bury(daemon)
-    if run is not None:
-        daemon.stop()
-        if await daemon.wait_ended() == 0:
-            story.check_end(run)
-            return False
-        story.look()
-    again = await story.live(await place.start())
-    assert again is not None
-    story.check_end(again)
-    return True
