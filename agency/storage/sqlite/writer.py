@@ -4,6 +4,11 @@ Coroutines hand in whole transactions. The thread takes everything that waits, r
 ``BEGIN IMMEDIATE``, commits once and answers all of it through one wake-up of the loop. There is no
 artificial delay: while the disk syncs one group, the next one gathers.
 
+**Waves.** When a group is answered, the coroutines that awaited it go on, one after another in the
+same turn of the loop, and most of them hand in their next transaction at once. These are gathered
+and handed over together when the last of them has had its turn. Handed over one by one they would
+wake the thread at the first, which then fights the loop for the interpreter and commits a handful.
+
 **Fast lane.** By far the most writes are a claimed run's new journal entries and nothing else. All
 of these in a group go into one statement that fences and inserts at once; a group of nothing else
 needs no BEGIN and COMMIT either. Each statement gives up and takes back the interpreter, and that,
@@ -124,8 +129,11 @@ class Writer:
         self._loop = asyncio.get_running_loop()
         self._connect = connect
         self._on_broken = on_broken
-        self._queue: queue.SimpleQueue[Member | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[list[Member] | None] = queue.SimpleQueue()
         self._is_closing = False
+        self._gathered: list[Member] = []
+        self._is_gathering = False
+        self._left: list[Member] = []
         self._broken: StoreBroken | None = None
         self._opened = self._loop.create_future()
         self._closed = self._loop.create_future()
@@ -169,7 +177,25 @@ class Writer:
             raise self._broken
         if self._is_closing:
             raise ShuttingDown
-        self._queue.put(member)
+        if self._is_gathering:
+            self._gathered.append(member)
+        else:
+            self._queue.put([member])
+
+    def _hand_over(self) -> None:
+        """Give the thread what the last wave has handed in."""
+        self._is_gathering = False
+        if self._gathered:
+            gathered, self._gathered = self._gathered, []
+            self._queue.put(gathered)
+
+    def _answered(self, batch: list[Member]) -> None:
+        """Answer a group, and gather what comes back from those who awaited it."""
+        _answer(batch)
+        if not self._is_gathering:
+            self._is_gathering = True
+            # The loop calls in the order of asking: those just answered have their turn before.
+            self._loop.call_soon(self._hand_over)
 
     async def open(self) -> None:
         """Start the thread and wait until the connection is open.
@@ -184,6 +210,7 @@ class Writer:
         """Refuse what comes from now on, and wait until all that was handed in is answered."""
         if not self._is_closing:
             self._is_closing = True
+            self._hand_over()
             self._queue.put(None)
         # Also when the caller is cancelled the thread goes on to the end by itself.
         await asyncio.shield(self._closed)
@@ -203,7 +230,7 @@ class Writer:
             while not is_last:
                 batch, is_last = self._take()
                 self._carry_out(batch)
-                self._call(_answer, batch)
+                self._call(self._answered, batch)
         finally:
             upkeep.close(self._connection)
             self._call(_end, self._closed, None)
@@ -216,7 +243,10 @@ class Writer:
 
     def _take(self) -> tuple[list[Member], bool]:
         """Wait for work, and take all there is, up to the limit; also tell whether it is over."""
-        waiting = self._queue
+        waiting, batch_max = self._queue, limits.BATCH_TRANSACTIONS_MAX
+        if self._left:
+            batch, self._left = self._left[:batch_max], self._left[batch_max:]
+            return batch, False
         while self._is_dirty and waiting.empty():
             try:
                 first = waiting.get(timeout=_IDLE_S)
@@ -227,13 +257,17 @@ class Writer:
             first = waiting.get()
         if first is None:
             return [], True
-        batch = [first]
-        for _ in range(min(waiting.qsize(), limits.BATCH_TRANSACTIONS_MAX - 1)):
-            member = waiting.get_nowait()
-            if member is None:
+        batch = first
+        while len(batch) < batch_max:
+            try:
+                members = waiting.get_nowait()
+            except queue.Empty:
+                break
+            if members is None:
                 return batch, True
-            batch.append(member)
-        return batch, False
+            batch += members
+        self._left = batch[batch_max:]
+        return batch[:batch_max], False
 
     def _carry_out(self, batch: list[Member]) -> None:
         self._is_dirty = True
