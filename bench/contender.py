@@ -176,7 +176,7 @@ class Laboratory:
                 check=False,
             )
             if done.returncode != 0:
-                self._failed(contender, f"exit code {done.returncode}\n{done.stderr[-2000:]}")
+                self._failed(contender, f"exit code {done.returncode}: {done.stderr[-500:]}")
                 return None
             answer: Mapping[str, Any] = json.loads(result.read_text())
             return answer
@@ -189,8 +189,9 @@ class Laboratory:
             counts_file.unlink(missing_ok=True)
 
     def _failed(self, contender: Contender, reason: str) -> None:
+        if contender.name not in self.skipped:
+            self.say(f"{contender.name} failed: {reason}")
         self.skipped[contender.name] = f"failed: {reason}"
-        self.say(f"{contender.name} failed: {reason}")
 
 
 def of(samples: Sequence[Sample], name: str) -> list[Sample]:

@@ -1,0 +1,59 @@
+"""The workflows of the benchmark; the daemon loads this file as an author's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agency import Context, workflow
+
+
+@dataclass(frozen=True)
+class Work:
+    """How many steps a run has, and how many characters each hands back."""
+
+    steps: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Fan:
+    """How many runs are done at once, and what each does."""
+
+    runs: int
+    work: Work
+
+
+async def work(number: int, size: int) -> str:
+    """Do nothing, and hand back so much text."""
+    return "x" * size
+
+
+@workflow("bench-steps", version="1")
+async def steps(ctx: Context, input: Work) -> int:
+    """Do steps one after another."""
+    for number in range(input.steps):
+        await ctx.step("work", work, number, input.size)
+    return input.steps
+
+
+@workflow("bench-fan", version="1")
+async def fan(ctx: Context, input: Fan) -> int:
+    """Do many runs at once."""
+    done = await ctx.gather(*(ctx.call("bench-steps", input.work) for _ in range(input.runs)))
+    return sum(done)
+
+
+@workflow("bench-wait", version="1")
+async def wait(ctx: Context) -> str:
+    """Wait for one event, and end with what it says."""
+    said: str = await ctx.wait_event("go")
+    return said
+
+
+@workflow("bench-grow", version="1")
+async def grow(ctx: Context, input: Work) -> int:
+    """Keep a state that begins with 100 KB and grows with each step; only the growth is recorded."""
+    state = await ctx.step("begin", work, 0, 100 * 1024)
+    for number in range(input.steps):
+        state += await ctx.step("grow", work, number, input.size)
+    return len(state)
