@@ -63,6 +63,7 @@ bench: $(VENV)/.stamp-run $(BENCH_VENV)/.stamp
 docs: $(VENV)/.stamp-run
 	$(BIN)/python -m agency.daemon.local.reference
 	$(BIN)/python -m agency.cli.reference
+	$(BIN)/python -m agency.api.reference
 
 run: $(VENV)/.stamp-run
 	$(BIN)/agency-daemon --config config.toml $(ARGS)

@@ -33,10 +33,12 @@ Steps = Annotated[int, Field(ge=1, le=10_000, description="Model turns at most."
 class ProcessBody(Body):
     """A message for the agent. Without ``session_id`` a new conversation begins."""
 
-    message: Annotated[str, Field(min_length=1)]
+    message: Annotated[str, Field(min_length=1, description="What the agent is told.")]
     max_steps: Steps | None = None
-    session_id: Name | None = None
-    model: Name | None = None
+    session_id: Name | None = Field(
+        default=None, description="Conversation to go on with; a new one without it."
+    )
+    model: Name | None = Field(default=None, description="Model to ask, if not the default.")
 
 
 def agent_input(

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from agency.core.clock import monotonic_s, to_text
 from agency.domain.run import RunStatus
-from agency.errors import AgencyError, ShuttingDown
+from agency.errors import AgencyError, ShuttingDown, Unavailable
 from agency.ports.model import Health, Provider
 from agency.web.answers import SERVICES, json_answer
 from agency.web.routes import Route
@@ -104,7 +104,7 @@ async def show_ready(request: web.Request) -> web.Response:
     if services.is_stopping():
         raise ShuttingDown
     if not await _works(services):
-        return json_answer({"status": "unready"}, status=503)
+        raise Unavailable("The database does not answer.")
     return json_answer({"status": "ready"})
 
 
@@ -163,7 +163,8 @@ def routes() -> Sequence[Route]:
             answer=show_ready,
             operation="show_ready",
             summary="Whether new work is taken",
-            answers={200: "SignAnswer", 503: None},
+            answers={200: "SignAnswer"},
+            problems=(ShuttingDown, Unavailable),
             is_public=True,
         ),
     )

@@ -39,27 +39,37 @@ class StartBody(Body):
     """A request for work."""
 
     workflow: Name
-    input: Any = None
-    name: WorkflowId | None = None
-    session_id: Name | None = None
-    tags: _Tags = Field(default_factory=dict)
-    priority: Annotated[int, Field(ge=-1000, le=1000)] = 0
-    available_at: Moment | None = None
-    timeout_s: Annotated[float, Field(gt=0, le=10 * 365 * 86_400)] | None = None
+    input: Any = Field(default=None, description="Input of the workflow, as its schema says.")
+    name: WorkflowId | None = Field(
+        default=None, description="The caller's own name for the run, unique among live runs."
+    )
+    session_id: Name | None = Field(
+        default=None, description="Conversation that it belongs to; it has one live run at most."
+    )
+    tags: _Tags = Field(default_factory=dict, description="Up to 32 labels.")
+    priority: Annotated[int, Field(ge=-1000, le=1000)] = Field(
+        default=0, description="Higher ones are worked off first."
+    )
+    available_at: Moment | None = Field(default=None, description="Not begun before.")
+    timeout_s: Annotated[float, Field(gt=0, le=10 * 365 * 86_400)] | None = Field(
+        default=None, description="Seconds from now until it is timed out, queueing included."
+    )
 
 
 class ReasonBody(Body):
     """Why something is asked for."""
 
-    reason: Annotated[str, Field(max_length=1024)] = ""
+    reason: Annotated[str, Field(max_length=1024)] = Field(
+        default="", description="It is recorded and shown."
+    )
 
 
 class EventBody(Body):
     """An event for a run. The same ``event_id`` twice counts once."""
 
-    name: Name
-    payload: Any = None
-    event_id: Name | None = None
+    name: Name = Field(description="What the run waits for.")
+    payload: Any = Field(default=None, description="What the run is told.")
+    event_id: Name | None = Field(default=None, description="Made when it is not given.")
 
 
 class RunQuery(Query):

@@ -50,20 +50,22 @@ class CreateBody(Body):
     """A named run. The agent's takes ``initial_message``; others take ``input``."""
 
     workflow_id: WorkflowId
-    initial_message: Annotated[str, Field(min_length=1)] | None = None
+    initial_message: Annotated[str, Field(min_length=1)] | None = Field(
+        default=None, description="The agent's message, instead of `input`."
+    )
     max_steps: Steps | None = None
-    workflow: Name = WORKFLOW
-    input: Any = None
-    session_id: Name | None = None
-    model: Name | None = None
+    workflow: Name = Field(default=WORKFLOW, description="What is to be run.")
+    input: Any = Field(default=None, description="Input of the workflow, as its schema says.")
+    session_id: Name | None = Field(default=None, description="Conversation to go on with.")
+    model: Name | None = Field(default=None, description="Model to ask, if not the default.")
 
 
 class ResumeBody(Body):
     """An answer to what a suspended run waits for; ``wait`` names it when there are several."""
 
     snapshot_id: Annotated[str, Field(min_length=1, max_length=256)]
-    wait: Name | None = None
-    input: Any = None
+    wait: Name | None = Field(default=None, description="Key of the wait that is answered.")
+    input: Any = Field(default=None, description="The answer; null is one, too.")
 
 
 class WorkflowQuery(Query):

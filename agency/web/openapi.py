@@ -95,12 +95,17 @@ def _all_problems() -> list[dict[str, Any]]:
         kind.code: {
             "code": kind.code,
             "status": status_of(kind),
-            "description": (kind.__doc__ or f"{title_of(kind.code)}.").partition("\n\n")[0],
+            "description": _description(kind),
             "hint": kind.hint,
         }
         for kind in STATUSES
     }
     return [found[code] for code in sorted(found)]
+
+
+def _description(kind: type[AgencyError]) -> str:
+    text = kind.__doc__ or f"{title_of(kind.code)}."
+    return " ".join(text.partition("\n\n")[0].replace("``", "`").split())
 
 
 def _operation(route: Route) -> dict[str, Any]:
@@ -237,6 +242,8 @@ def _answer_headers(route: Route, status: int) -> dict[str, Any]:
 
 def _problems(route: Route) -> list[type[AgencyError]]:
     kinds = [*_ALWAYS, *route.problems]
+    if route.is_public:
+        kinds.remove(errors.TokenMissing)
     if route.method != "GET":
         kinds.extend(_WRITING)
     if route.body is not None:
