@@ -6,9 +6,10 @@ that nothing is loaded for `--version`, `--check` or a start that is refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agency.config.places import database_path
@@ -28,11 +29,28 @@ STORE_CHECK_S = 2.0
 """Longest wait for the database in a health check; a slower one counts as failed."""
 
 
-def open_store(settings: Settings, clock: Clock) -> AbstractAsyncContextManager[SqliteStore]:
-    """Open the database, which also locks its folder."""
+@asynccontextmanager
+async def open_store(settings: Settings, clock: Clock) -> AsyncIterator[SqliteStore]:
+    """Open the database; its folder and the data directory are locked for this process.
+
+    Raises:
+        DataDirectoryLocked: another process has one of them.
+        AgencyError: as `agency.storage.sqlite.store.open_store`.
+    """
+    from agency.storage.sqlite.place import locked
     from agency.storage.sqlite.store import open_store as open_sqlite
 
-    return open_sqlite(database_path(settings.store.url), settings=settings.store, clock=clock)
+    data_dir, database = Path(settings.server.data_dir), database_path(settings.store.url)
+    with ExitStack() as stack:
+        # Usually one and the same, and then the store locks it.
+        if not _is_same(database.parent, data_dir):
+            stack.enter_context(locked(data_dir))
+        async with open_sqlite(database, settings=settings.store, clock=clock) as store:
+            yield store
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    return one.resolve() == other.resolve()
 
 
 def open_provider(settings: Settings) -> AbstractAsyncContextManager[Provider]:

@@ -26,7 +26,7 @@ from agency.daemon.banner import Serving, log_serving, write_banner
 from agency.daemon.detach import Report
 from agency.daemon.listener import address_of, bind, serving
 from agency.daemon.phases import phase
-from agency.daemon.place import make_data_directory
+from agency.daemon.place import make_data_directory, make_folder
 from agency.daemon.reload import reload
 from agency.daemon.signals import Signals
 from agency.daemon.startup import collector_paused, preload_http
@@ -103,6 +103,7 @@ async def _open(boot: Boot, stack: AsyncExitStack, signals: Signals) -> _Opened 
     http = preload_http()
     stack.callback(http.join)
     make_data_directory(data_dir)
+    make_folder(database_path(settings.store.url).parent)
     store = await stack.enter_async_context(phase("store", compose.open_store(settings, clock)))
     http.join()
     await _refuse_open_door(settings, store.tokens)

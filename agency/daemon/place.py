@@ -1,4 +1,4 @@
-"""The data directory: there, a directory, and the owner's alone."""
+"""The folders of the daemon: there, writable, and the data directory the owner's alone."""
 
 from __future__ import annotations
 
@@ -18,6 +18,21 @@ def make_data_directory(path: Path) -> None:
     Raises:
         PlaceNotWritable: it cannot be made or written, or is no directory.
     """
+    make_folder(path)
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o077:
+        log.warning(
+            "data directory is open to others",
+            extra={"path": str(path), "mode": f"{mode:o}", "hint": f"chmod 700 {path}"},
+        )
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, for the owner only, if it is not there.
+
+    Raises:
+        PlaceNotWritable: it cannot be made or written, or is no directory.
+    """
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except FileExistsError:
@@ -26,9 +41,3 @@ def make_data_directory(path: Path) -> None:
         raise PlaceNotWritable(str(path), error.strerror or str(error)) from error
     if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
         raise PlaceNotWritable(str(path), "this user may not write there")
-    mode = stat.S_IMODE(path.stat().st_mode)
-    if mode & 0o077:
-        log.warning(
-            "data directory is open to others",
-            extra={"path": str(path), "mode": f"{mode:o}", "hint": f"chmod 700 {path}"},
-        )
