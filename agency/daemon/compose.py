@@ -131,6 +131,7 @@ def make_application(
             check_store=check_store,
             count_by_status=store.runs.count_by_status,
             is_stopping=is_stopping,
+            has_room=store.has_room,
             load_failures=registry.failures,
         )
     )

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 from agency.config.load import Loaded
 from agency.config.places import database_path
-from agency.config.schema import Settings
 from agency.core.clock import SystemClock, monotonic_s
 from agency.core.ids import new_id
 from agency.daemon import compose
@@ -106,7 +105,7 @@ async def _open(boot: Boot, stack: AsyncExitStack, signals: Signals) -> _Opened 
     make_folder(database_path(settings.store.url).parent)
     store = await stack.enter_async_context(phase("store", compose.open_store(settings, clock)))
     http.join()
-    await _refuse_open_door(settings, store.tokens)
+    await _refuse_open_door(boot.loaded, store.tokens)
     sockets = await bind(settings.server.host, settings.server.port)
     for bound in sockets:
         stack.enter_context(closing(bound))
@@ -152,7 +151,7 @@ async def _open(boot: Boot, stack: AsyncExitStack, signals: Signals) -> _Opened 
     )
 
 
-async def _refuse_open_door(settings: Settings, tokens: TokenStore) -> None:
+async def _refuse_open_door(loaded: Loaded, tokens: TokenStore) -> None:
     """Refuse to be reachable for others while nothing tells them from the owner.
 
     Raises:
@@ -160,12 +159,13 @@ async def _refuse_open_door(settings: Settings, tokens: TokenStore) -> None:
     """
     from agency.web.access import Access
 
-    server = settings.server
+    server = loaded.settings.server
     if not Access(server, tokens).needs_token or await tokens.list():
         return
-    if server.allowed_hosts:
-        raise BindRefused(f"[server] allowed_hosts = {server.allowed_hosts!r}")
-    raise BindRefused(f"[server] host = {server.host!r}")
+    # The origin is told because HOST is a variable that some shells set by themselves.
+    key = "allowed_hosts" if server.allowed_hosts else "host"
+    origin = loaded.origins[f"server.{key}"]
+    raise BindRefused(f"[server] {key} = {getattr(server, key)!r} ({origin})")
 
 
 def _raise_open_files(connections_max: int) -> None:

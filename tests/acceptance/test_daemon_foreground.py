@@ -244,6 +244,7 @@ def test_open_door_without_a_token_is_refused_with_the_command_that_makes_one(
 
     assert 2 == refused.returncode
     assert "agency token new NAME" in refused.stderr
+    assert f"(env {next(iter(environ))})" in refused.stderr
 
 
 def test_open_door_with_a_token_serves_those_who_show_it(daemons: Daemons) -> None:
