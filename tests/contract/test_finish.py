@@ -1,0 +1,194 @@
+"""`RunStore.finish`: parents, sessions, successors."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from agency.domain.run import ENDED, LIVE, RunStatus
+from agency.domain.wait import WaitKind, WaitOutcome
+from agency.errors import Fenced
+from agency.ports.store import NOTHING, Claim, Store, Writes
+from tests.contract.making import (
+    BOOT,
+    BROKE,
+    T0,
+    at,
+    claim,
+    deliver,
+    finish,
+    ids,
+    make_run,
+    make_step,
+    record,
+    start,
+    start_claimed,
+    start_suspended,
+    status_of,
+    suspend,
+    wait_for,
+    wait_for_event,
+    waits_of,
+)
+
+
+@pytest.mark.parametrize("status", sorted(ENDED))
+async def test_run_ends_with_what_it_has(store: Store, status: RunStatus) -> None:
+    claimed = await start_claimed(store)
+
+    wakes = await store.runs.finish(
+        claimed,
+        Writes(entries=[make_step("last")], waits=[wait_for_event("open")]),
+        status=status,
+        output={"n": 1},
+        error=BROKE,
+        now=at(9),
+    )
+
+    detail = await store.runs.get(claimed.run_id)
+    assert [] == list(wakes)
+    assert (status, {"n": 1}, BROKE, at(9), None) == (
+        detail.run.status,
+        detail.run.output,
+        detail.run.error,
+        detail.run.ended_at,
+        detail.run.owner,
+    )
+    assert (1, []) == (detail.steps_executed, list(detail.waits))
+    assert WaitOutcome.CANCELLED is (await waits_of(store, claimed))["open"].outcome
+    assert {status: 1} == await store.runs.count_by_status()
+
+
+@pytest.mark.parametrize("status", sorted(LIVE))
+async def test_run_cannot_end_alive(store: Store, status: RunStatus) -> None:
+    claimed = await start_claimed(store)
+
+    with pytest.raises(ValueError, match="cannot end"):
+        await finish(store, claimed, status)
+
+    assert RunStatus.RUNNING == await status_of(store, claimed.run_id)
+
+
+async def test_old_claim_cannot_finish(store: Store) -> None:
+    old = await start_claimed(store)
+    await store.runs.recover(owner="boot-2", now=T0)
+    new = await claim(store, old.run_id, owner="boot-2")
+
+    with pytest.raises(Fenced):
+        await finish(store, old, output="old")
+    await finish(store, new, output="new")
+    with pytest.raises(Fenced):
+        await finish(store, new, output="again")
+
+    assert "new" == (await store.runs.get(old.run_id)).run.output
+
+
+async def start_family(store: Store) -> tuple[Claim, Claim]:
+    """A claimed parent with a claimed child that it does not wait for yet."""
+    parent = await start_claimed(store)
+    child = make_run()
+    await record(store, parent, children=[child])
+    return parent, await claim(store, child.id)
+
+
+async def test_end_of_a_child_wakes_its_suspended_parent(store: Store) -> None:
+    parent, child = await start_family(store)
+    await suspend(store, parent, wait_for("c", WaitKind.CHILD, target=child.run_id))
+
+    wakes = await finish(store, child, RunStatus.FAILED, {"partly": True})
+
+    assert [(parent.run_id, RunStatus.PENDING)] == [(w.run_id, w.status) for w in wakes]
+    payload = (await waits_of(store, parent))["c"].payload
+    assert ("failed", {"partly": True}) == (payload["status"], payload["output"])
+    assert (BROKE.code, BROKE.message, BROKE.details) == (
+        payload["error"]["code"],
+        payload["error"]["message"],
+        payload["error"]["details"],
+    )
+
+
+async def test_end_of_a_child_before_the_wait_lets_the_parent_go_on(store: Store) -> None:
+    parent, child = await start_family(store)
+    early = await finish(store, child, output="x" * 100_000)
+
+    snapshot_id = await suspend(store, parent, wait_for("c", WaitKind.CHILD, target=child.run_id))
+
+    assert ([], None) == (early, snapshot_id)
+    assert "x" * 100_000 == (await waits_of(store, parent))["c"].payload["output"]
+
+
+async def test_end_of_a_child_tells_its_claimed_parent(store: Store) -> None:
+    parent, child = await start_family(store)
+    await record(store, parent, waits=[wait_for("c", WaitKind.CHILD, target=child.run_id)])
+
+    wakes = await finish(store, child)
+
+    assert [(parent.run_id, RunStatus.RUNNING)] == [(w.run_id, w.status) for w in wakes]
+
+
+async def test_end_of_a_child_at_the_same_time_is_never_lost(store: Store) -> None:
+    families = [await start_family(store) for _ in range(20)]
+
+    calls = []
+    for i, (parent, child) in enumerate(families):
+        pair = [
+            suspend(store, parent, wait_for("c", WaitKind.CHILD, target=child.run_id)),
+            finish(store, child, output=i),
+        ]
+        calls += pair if i % 2 else pair[::-1]
+    await asyncio.gather(*calls)
+
+    for i, (parent, _) in enumerate(families):
+        assert i == (await waits_of(store, parent))["c"].payload["output"]
+        assert await status_of(store, parent.run_id) in {RunStatus.RUNNING, RunStatus.PENDING}
+
+
+async def test_successor_takes_over_name_session_parent_and_wait(store: Store) -> None:
+    parent = await start_claimed(store)
+    first = make_run(name="loop", session_id="s")
+    await record(store, parent, children=[first])
+    queued = await start(store, session_id="s")
+    await suspend(store, parent, wait_for("c", WaitKind.CHILD, target=first.id))
+    second = make_run(input={"n": 2})
+
+    wakes = await finish(store, await claim(store, first.id), successor=second)
+
+    run = (await store.runs.get(second.id)).run
+    assert ("loop", "s", parent.run_id, {"n": 2}) == (
+        run.name,
+        run.session_id,
+        run.parent_id,
+        run.input,
+    )
+    assert [second.id] == ids(wakes)
+    assert RunStatus.SUSPENDED == await status_of(store, parent.run_id)
+    assert second.id == (await store.runs.get(queued.id)).behind
+
+    last = await finish(store, await claim(store, second.id), output="end")
+
+    assert sorted([parent.run_id, queued.id]) == sorted(ids(last))
+    assert "end" == (await waits_of(store, parent))["c"].payload["output"]
+
+
+async def test_successor_of_a_fenced_run_is_not_started(store: Store) -> None:
+    old = await start_claimed(store)
+    await finish(store, old)
+    successor = make_run()
+
+    with pytest.raises(Fenced):
+        await finish(store, old, successor=successor)
+
+    assert {RunStatus.COMPLETED: 1} == await store.runs.count_by_status()
+
+
+async def test_ended_run_gives_back_no_events_and_answers_nobody_else(store: Store) -> None:
+    other, _ = await start_suspended(store, wait_for_event("a"))
+    claimed = await start_claimed(store)
+    await deliver(store, claimed.run_id, "a")
+
+    assert [] == await finish(store, claimed)
+    assert RunStatus.SUSPENDED == await status_of(store, other.run_id)
+    assert [] == list(await store.runs.claim(limit=9, owner=BOOT, now=T0))
+    with pytest.raises(Fenced):
+        await store.runs.release(claimed, NOTHING, available_at=T0, now=T0)
