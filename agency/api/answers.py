@@ -319,6 +319,8 @@ class HealthAnswer(Answer):
     uptime_seconds: float
     timestamp: str
     database: Literal["connected", "disconnected"]
+    intake: Literal["open", "full"]
+    """``full`` while there is no room on the disk; work that was taken is kept and waits."""
     llm: ModelAnswer
     runs: dict[str, int]
     workflows: dict[str, Any]

@@ -63,7 +63,9 @@ async def show_health(request: web.Request) -> web.Response:
     services = request.app[SERVICES]
     counts = await _counts(services)
     model = await request.app[MODEL_HEALTH].get()
-    status = "unhealthy" if counts is None else "healthy" if model.reachable else "degraded"
+    has_room = services.has_room()
+    is_whole = model.reachable and has_room
+    status = "unhealthy" if counts is None else "healthy" if is_whole else "degraded"
     now = services.clock.now()
     uptime_s = max(0.0, (now - services.started_at).total_seconds())
     answer = {
@@ -74,6 +76,7 @@ async def show_health(request: web.Request) -> web.Response:
         "uptime_seconds": round(uptime_s, 3),
         "timestamp": to_text(now),
         "database": "disconnected" if counts is None else "connected",
+        "intake": "open" if has_room else "full",
         "llm": {
             "provider": services.provider.name,
             "model": services.settings.llm.model,
@@ -105,6 +108,8 @@ async def show_ready(request: web.Request) -> web.Response:
         raise ShuttingDown
     if not await _works(services):
         raise Unavailable("The database does not answer.")
+    if not services.has_room():
+        raise Unavailable("The disk is too full for new work.")
     return json_answer({"status": "ready"})
 
 
@@ -145,7 +150,7 @@ def routes() -> Sequence[Route]:
             operation="show_health",
             summary="How the daemon is",
             description="503 when the database does not work; `degraded` when the model server "
-            "does not answer.",
+            "does not answer, or the disk is too full for new work (`intake`).",
             answers={200: "HealthAnswer", 503: "HealthAnswer"},
         ),
         Route(

@@ -83,8 +83,8 @@ A request that does not succeed is answered with `application/problem+json`:
 Members such as `run_id` belong to the code; `links` has the addresses of what is named.
 
 A failed run of the agent is told by the same codes to whoever waits for its answer.
-The status is 422 when another request could have succeeded, 504 when a time limit was reached, 409 \
-when it was cancelled, else 502.
+The status is 422 when another request could have succeeded, 504 when a time limit was reached, \
+409 when it was cancelled, else 502.
 
 | code | status | what | hint |
 | --- | --- | --- | --- |

@@ -68,6 +68,8 @@ def make_guard(access: Access, public_paths: frozenset[str]) -> Middleware:
         if ALTERNATIVE in headers:
             answer_headers[ALTERNATIVE] = correlation_id
         answer_headers["X-Content-Type-Options"] = "nosniff"
+        # Instead of the versions of Python and aiohttp, which only help who looks for holes.
+        answer_headers["Server"] = "agency"
         _log(request, response.status, monotonic_s() - started_s)
         return response
 

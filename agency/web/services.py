@@ -25,6 +25,7 @@ class Services:
             does not work.
         count_by_status: How many runs have each status; absent means 0.
         is_stopping: True from the moment that the daemon is asked to stop.
+        has_room: False while the disk is too full for new work.
         load_failures: Modules of workflows that are missing from the registry, and why.
     """
 
@@ -39,4 +40,5 @@ class Services:
     check_store: Callable[[], Awaitable[bool]]
     count_by_status: Callable[[], Awaitable[Mapping[RunStatus, int]]]
     is_stopping: Callable[[], bool]
+    has_room: Callable[[], bool] = field(default=lambda: True)
     load_failures: Sequence[LoadFailure] = field(default=())

@@ -110,12 +110,14 @@ Serve = Callable[..., Awaitable[Daemon]]
 
 
 @asynccontextmanager
-async def serving(folder: Path, server: Server) -> AsyncIterator[Daemon]:
+async def serving(
+    folder: Path, server: Server, *, free_bytes_min: int = 0
+) -> AsyncIterator[Daemon]:
     """Serve from a database in ``folder`` until the end of the block."""
     settings = replace(
         Settings(),
         server=server,
-        store=StoreSettings(free_bytes_min=0),
+        store=StoreSettings(free_bytes_min=free_bytes_min),
         engine=EngineSettings(memory_delay_s=0.05, resource_poll_s=0.1),
     )
     clock = SystemClock()
@@ -190,13 +192,15 @@ async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
     async with AsyncExitStack() as stack:
         count = 0
 
-        async def start(**settings: Any) -> Daemon:
+        async def start(*, free_bytes_min: int = 0, **settings: Any) -> Daemon:
             nonlocal count
             count += 1
             folder = tmp_path / str(count)
             folder.mkdir()
             settings.setdefault("sync_wait_s", 5.0)
-            return await stack.enter_async_context(serving(folder, Server(**settings)))
+            return await stack.enter_async_context(
+                serving(folder, Server(**settings), free_bytes_min=free_bytes_min)
+            )
 
         yield start
 

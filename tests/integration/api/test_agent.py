@@ -140,3 +140,27 @@ async def test_no_new_work_is_taken_while_stopping(daemon: Daemon) -> None:
     assert (answer.status, answer.json["code"]) == (503, "shutting_down")
     assert answer.headers["Retry-After"] == "5"
     assert await daemon.all_runs() == []
+
+
+async def test_a_full_disk_stops_intake_with_a_clear_problem(serve: Serve) -> None:
+    daemon = await serve(free_bytes_min=1 << 60)
+
+    answer = await daemon.ask("POST", PATH, json={"message": "Hello"})
+
+    assert (answer.status, answer.json["code"]) == (507, "store_full")
+    assert "Free space" in answer.json["hint"]
+    assert (await daemon.ask("GET", "/api/v1/runs")).json["runs"] == []
+    assert (await daemon.ask("GET", "/health")).status == 200
+
+
+async def test_a_caller_who_hangs_up_does_not_end_the_run(daemon: Daemon) -> None:
+    waiting = asyncio.create_task(daemon.ask("POST", PATH, json={"message": "hang"}))
+    async with asyncio.timeout(5):
+        await daemon.provider.is_asked.wait()
+
+    waiting.cancel()
+    await asyncio.wait([waiting])
+
+    (run,) = await daemon.all_runs()
+    answer = await daemon.ask("GET", f"/api/v1/runs/{run.id}")
+    assert answer.json["status"] == "running"
