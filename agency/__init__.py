@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from agency.version import VERSION as __version__
+from agency.version import VERSION
 
 if TYPE_CHECKING:
     from agency.engine.context import Context
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from agency.engine.parts import StepInfo, current_step
     from agency.engine.retry import Retry
     from agency.errors import NotDone, Permanent, StepFailed, WaitTimedOut
+
+__version__ = VERSION
 
 _HOMES = {
     "Context": "agency.engine.context",
