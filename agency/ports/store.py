@@ -553,3 +553,7 @@ class Store(Protocol):
     async def check(self, *, timeout_s: float) -> bool:
         """Tell whether a read and an empty write both get through in time."""
         ...
+
+    def has_room(self) -> bool:
+        """Tell whether new work would be taken, or the disk is too full for it."""
+        ...

@@ -26,15 +26,19 @@ class Space:
         Raises:
             StoreFull: the disk has too little free.
         """
+        if not self.has_enough():
+            raise StoreFull(
+                f"The disk of the data directory has {self._free_bytes} bytes free; "
+                f"{self._free_bytes_min} are kept for the work that is running."
+            )
+
+    def has_enough(self) -> bool:
+        """Tell whether intake is open as far as the free space is concerned."""
         if self._free_bytes_min <= 0:
-            return
+            return True
         now = monotonic_s()
         if now - self._looked_at >= _LOOK_S:
             disk = os.statvfs(self._folder)
             self._free_bytes = disk.f_bavail * disk.f_frsize
             self._looked_at = now
-        if self._free_bytes < self._free_bytes_min:
-            raise StoreFull(
-                f"The disk of the data directory has {self._free_bytes} bytes free; "
-                f"{self._free_bytes_min} are kept for the work that is running."
-            )
+        return self._free_bytes >= self._free_bytes_min

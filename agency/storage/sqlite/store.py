@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from agency.config.schema import Store as StoreSettings
-from agency.core.clock import Clock
+from agency.core.clock import Clock, monotonic_s
 from agency.errors import ShuttingDown, StoreBroken, StoreFull
 from agency.storage.sqlite import place, upkeep
 from agency.storage.sqlite.journal import SqliteJournal
@@ -22,6 +22,9 @@ from agency.storage.sqlite.space import Space
 from agency.storage.sqlite.tokens import SqliteTokens
 from agency.storage.sqlite.transaction import Transaction
 from agency.storage.sqlite.writer import Writer, open_writer
+
+FULL_KNOWN_S = 2.0
+"""A write that found no room counts this long: there may be room again, and nobody has tried."""
 
 
 class SqliteStore:
@@ -43,6 +46,7 @@ class SqliteStore:
         self.broken = broken
         self._writer = writer
         self._readers = readers
+        self._space = space
 
     async def check(self, *, timeout_s: float) -> bool:
         """Tell whether a read and an empty write both get through in time."""
@@ -56,6 +60,11 @@ class SqliteStore:
         except (TimeoutError, StoreBroken, ShuttingDown):
             return False
         return True
+
+    def has_room(self) -> bool:
+        """Tell whether new work would be taken, as far as anybody knows."""
+        since_full_s = monotonic_s() - self._writer.full_at_s
+        return since_full_s >= FULL_KNOWN_S and self._space.has_enough()
 
 
 def _nothing(_: Transaction) -> None:

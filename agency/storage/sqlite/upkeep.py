@@ -9,7 +9,7 @@ from pathlib import Path
 
 from agency.config.schema import Store
 from agency.core.clock import Clock
-from agency.errors import DatabaseForeign
+from agency.errors import DatabaseForeign, StoreBroken, StoreFull
 from agency.storage.sqlite import faults, migrations
 from agency.storage.sqlite.statements import load_statements
 
@@ -27,6 +27,8 @@ def connect(path: Path, *, settings: Store, clock: Clock) -> sqlite3.Connection:
     Raises:
         SchemaNewer, MigrationChanged: as `migrations.apply`.
         DatabaseForeign: the file is another program's, or no database.
+        StoreFull: there is no room to open it.
+        StoreBroken: the disk or the file is damaged.
     """
     # SQLite gives the log and its index the permissions of the database itself.
     os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
@@ -40,6 +42,11 @@ def connect(path: Path, *, settings: Store, clock: Clock) -> sqlite3.Connection:
         connection.close()
         if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_NOTADB:
             raise DatabaseForeign(str(path), "it is no SQLite database") from error
+        if faults.is_full(error):
+            what = f"There is no room on the disk to open {str(path)!r}."
+            raise StoreFull(what, hint="Free space on it, then start the daemon again.") from error
+        if faults.is_fatal(error):
+            raise StoreBroken(f"The database {str(path)!r} cannot be opened: {error}.") from error
         raise
     except BaseException:
         connection.close()

@@ -42,6 +42,7 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from agency.core import limits
+from agency.core.clock import monotonic_s
 from agency.errors import Fenced, JournalKeyTaken, ShuttingDown, StoreBroken, StoreFull
 from agency.ports.store import Claim
 from agency.storage.sqlite import faults, upkeep
@@ -120,12 +121,14 @@ class Writer:
 
     Attributes:
         steps: Steps that the claimed runs have recorded since they were claimed.
+        full_at_s: When a write last found no room, on the monotonic clock.
     """
 
     def __init__(
         self, connect: Callable[[], sqlite3.Connection], *, on_broken: Callable[[], None]
     ) -> None:
         self.steps = StepCounts()
+        self.full_at_s = float("-inf")
         self._loop = asyncio.get_running_loop()
         self._connect = connect
         self._on_broken = on_broken
@@ -410,6 +413,7 @@ class Writer:
 
     def _explain(self, error: Exception, member: Member) -> Exception:
         if faults.is_full(error):
+            self.full_at_s = monotonic_s()
             return StoreFull("The disk of the data directory is full.")
         if faults.is_fatal(error):
             return self._break(error)
