@@ -85,7 +85,7 @@ class Daemon:
             ) as response:
                 text = await response.read()
                 found = json.loads(text) if text else None
-                return Answer(response.status, found, dict(response.headers))
+                return Answer(response.status, found, response.headers)
         except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as error:
             raise Died(repr(error)) from error
 
