@@ -48,12 +48,3 @@ async def wait(ctx: Context) -> str:
     """Wait for one event, and end with what it says."""
     said: str = await ctx.wait_event("go")
     return said
-
-
-@workflow("bench-grow", version="1")
-async def grow(ctx: Context, input: Work) -> int:
-    """Keep a state that begins with 100 KB and grows with each step; only the growth is recorded."""
-    state = await ctx.step("begin", work, 0, 100 * 1024)
-    for number in range(input.steps):
-        state += await ctx.step("grow", work, number, input.size)
-    return len(state)

@@ -6,12 +6,13 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from agency import Context, workflow
 from agency.config.schema import Engine as EngineSettings
 from agency.config.schema import Store as StoreSettings
 from agency.core.clock import SystemClock
@@ -31,16 +32,17 @@ DATABASE = "agency.db"
 
 
 @asynccontextmanager
-async def open_runs(folder: str, **settings: Any) -> AsyncIterator[Runs]:
+async def open_runs(
+    folder: str, *functions: Callable[..., Any], **settings: Any
+) -> AsyncIterator[Runs]:
     """Open the engine over a database in ``folder``, with the daemon's own settings."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     registry = Registry()
-    for function in (flows.steps, flows.wait, flows.grow, flows.fan):
+    known: tuple[Callable[..., Any], ...] = (flows.steps, flows.wait, *functions)
+    for function in known:
         registry.add_function(function)
     async with (
-        open_store(
-            Path(folder) / DATABASE, settings=StoreSettings(), clock=SystemClock()
-        ) as store,
+        open_store(Path(folder) / DATABASE, settings=StoreSettings(), clock=SystemClock()) as store,
         Engine(
             store=store,
             registry=registry,
@@ -52,8 +54,8 @@ async def open_runs(folder: str, **settings: Any) -> AsyncIterator[Runs]:
         yield engine.runs
 
 
-async def _start(runs: Runs, workflow: str, value: Mapping[str, Any] | None) -> str:
-    return (await runs.start(StartRequest(workflow=workflow, input=value))).run.id
+async def _start(runs: Runs, name: str, value: Mapping[str, Any] | None) -> str:
+    return (await runs.start(StartRequest(workflow=name, input=value))).run.id
 
 
 async def _completed(runs: Runs, run_id: str) -> RunDetail:
@@ -62,8 +64,8 @@ async def _completed(runs: Runs, run_id: str) -> RunDetail:
     return detail
 
 
-async def _do(runs: Runs, workflow: str, value: Mapping[str, Any]) -> RunDetail:
-    return await _completed(runs, await _start(runs, workflow, value))
+async def _do(runs: Runs, name: str, value: Mapping[str, Any] | None) -> RunDetail:
+    return await _completed(runs, await _start(runs, name, value))
 
 
 async def work(
@@ -119,25 +121,43 @@ async def wake(folder: str, runs: int) -> dict[str, Any]:
         return {"elapsed_s": sum(taken_s), "taken_s": taken_s}
 
 
-async def grow(folder: str, steps: int, size: int) -> dict[str, Any]:
-    """Let a state of 100 KB grow, and measure what that writes at the start and at the end."""
-    async with open_runs(folder) as verbs:
+async def grow(folder: str, steps: int, size: int, begin: int, window: int) -> dict[str, Any]:
+    """Let a state grow, and measure what that writes at the start and at the end.
+
+    Args:
+        folder: Where the database is made.
+        steps: How often the state grows.
+        size: Characters that it grows by.
+        begin: Characters that it begins with.
+        window: How many steps are the start, and how many the end.
+    """
+    written: list[int] = []
+
+    @workflow("bench-grow", version="1")
+    async def growing(ctx: Context) -> int:
+        state = await ctx.step("begin", flows.work, 0, begin)
+        # Each step has been committed when it hands back its result.
+        written.append(meter.stop()["written_bytes"] or 0)
+        for number in range(steps):
+            state += await ctx.step("grow", flows.work, number, size)
+            written.append(meter.stop()["written_bytes"] or 0)
+        return len(state)
+
+    async with open_runs(folder, growing) as verbs:
         await _do(verbs, "bench-steps", {"steps": 20, "size": size})
-        started = _size(folder)
+    before = _size(folder)
+    async with open_runs(folder, growing) as verbs:
         meter = Meter()
-        readings: dict[int, int] = {}
-        run_id = await _start(verbs, "bench-grow", {"steps": steps, "size": size})
-        watched = asyncio.ensure_future(_completed(verbs, run_id))
-        marks = {1, 21, steps - 19, steps + 1}
-        while not watched.done():
-            await verbs.watch(run_id, timeout_s=GUARD_S)
-            recorded = (await verbs.get(run_id)).steps_executed
-            for mark in [mark for mark in marks if mark <= recorded]:
-                marks.discard(mark)
-                readings[recorded] = meter.stop()["written_bytes"] or 0
-        await watched
+        detail = await _do(verbs, "bench-grow", None)
         answer = meter.stop()
-    return {**answer, "grown_bytes": _size(folder) - started, "readings": readings}
+    assert detail.run.output == begin + steps * size
+    is_counted = answer["written_bytes"] is not None
+    return {
+        **answer,
+        "grown_bytes": _size(folder) - before,
+        "first_bytes": written[window] - written[0] if is_counted else None,
+        "last_bytes": written[-1] - written[-1 - window] if is_counted else None,
+    }
 
 
 def _size(folder: str) -> int:

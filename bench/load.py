@@ -1,0 +1,53 @@
+"""HTTP load from another process: wrk if it is installed, else a client of our own."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from bench.contender import ROOT
+
+CONNECTIONS = 64
+_RATE = re.compile(r"Requests/sec:\s+([\d.]+)")
+_BAD = re.compile(r"Non-2xx or 3xx responses: (\d+)")
+
+
+def _command(url: str, seconds: float) -> list[str]:
+    wrk = shutil.which("wrk")
+    if wrk is not None:
+        return [wrk, "-t1", f"-c{CONNECTIONS}", f"-d{max(1, round(seconds))}s", url]
+    return [sys.executable, "-m", "bench.http_client", url, str(CONNECTIONS), str(seconds)]
+
+
+def generator() -> str:
+    """Name the program that makes the load."""
+    return "wrk, 1 thread" if shutil.which("wrk") else "own asyncio client"
+
+
+def requests_per_s(url: str, *, seconds: float) -> float:
+    """Read ``url`` over 64 connections as fast as they go; all answers must be successes."""
+    done = subprocess.run(
+        _command(url, seconds), cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert not _BAD.search(done.stdout), done.stdout
+    found = _RATE.search(done.stdout)
+    assert found is not None, done.stdout
+    return float(found[1])
+
+
+@contextmanager
+def flood(url: str, *, seconds: float) -> Iterator[None]:
+    """Read ``url`` over 64 connections while the body runs, ``seconds`` at most."""
+    with subprocess.Popen(
+        _command(url, seconds), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as child:
+        try:
+            yield
+        finally:
+            child.send_signal(signal.SIGINT)
+            child.wait(timeout=10)

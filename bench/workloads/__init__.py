@@ -1,0 +1,17 @@
+"""The workloads, each in a file of its own, by the name that ``--only`` takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from bench.contender import Laboratory
+from bench.report import Outcome
+from bench.workloads import growing_state, http, many_runs, one_run, suspended
+
+WORKLOADS: Mapping[str, Callable[[Laboratory], Outcome]] = {
+    "one-run": one_run.measure,
+    "many-runs": many_runs.measure,
+    "suspended": suspended.measure,
+    "growing-state": growing_state.measure,
+    "http": http.measure,
+}
