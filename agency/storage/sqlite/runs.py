@@ -28,6 +28,7 @@ from agency.ports.store import (
     Writes,
 )
 from agency.storage.sqlite import claims, dues, endings, forms, rows, starts, suspensions, writes
+from agency.storage.sqlite.point_reads import PointReads
 from agency.storage.sqlite.readers import Readers
 from agency.storage.sqlite.space import Space
 from agency.storage.sqlite.transaction import Row, Transaction
@@ -46,6 +47,7 @@ class SqliteRuns:
         self._writer = writer
         self._readers = readers
         self._space = space
+        self._details = PointReads(self._load_details)
 
     async def start(self, new: NewRun) -> Started:
         """Store a run as pending; see `RunStore.start`."""
@@ -220,12 +222,17 @@ class SqliteRuns:
 
     async def get(self, run_id: str) -> RunDetail:
         """Read one run; see `RunStore.get`."""
-        # Before the row: see `rows.detail_of`.
-        claimed_steps = self._writer.steps.committed(run_id)
-        row = await self._readers.one("get_run", (run_id,))
-        if row is None:
+        detail = await self._details.find(run_id)
+        if detail is None:
             raise RunNotFound(run_id)
-        return rows.detail_of(row, claimed_steps=claimed_steps)
+        return detail
+
+    async def _load_details(self, run_ids: Sequence[str]) -> dict[str, RunDetail]:
+        # Before the rows: see `rows.detail_of`.
+        steps = {run_id: self._writer.steps.committed(run_id) for run_id in run_ids}
+        found = await self._readers.all("get_runs", (encode(run_ids).decode(),))
+        details = (rows.detail_of(row, claimed_steps=steps[row[1]]) for row in found)
+        return {detail.run.id: detail for detail in details}
 
     async def find_named(self, name: str) -> RunDetail | None:
         """Read the live run of that name, else the newest ended one; see `RunStore.find_named`."""

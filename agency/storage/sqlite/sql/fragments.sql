@@ -1,9 +1,12 @@
 -- Lists of columns that several statements share, in the order that rows.py reads them.
 
 -- fragment: run_columns
+-- Without the casts a RETURNING clause would walk the blobs: there a column has no affinity.
 number, id, name, workflow, version, kind, status, phase,
-CASE typeof(input) WHEN 'text' THEN (SELECT data FROM blobs WHERE hash = input) ELSE input END,
-CASE typeof(output) WHEN 'text' THEN (SELECT data FROM blobs WHERE hash = output) ELSE output END,
+CASE typeof(input)
+WHEN 'text' THEN (SELECT data FROM blobs WHERE hash = CAST(input AS TEXT)) ELSE input END,
+CASE typeof(output)
+WHEN 'text' THEN (SELECT data FROM blobs WHERE hash = CAST(output AS TEXT)) ELSE output END,
 error, session_id, parent_id, forked_from, queue, priority, attempt, max_attempts, epoch, owner,
 available_at, deadline_at, seed, idempotency_key, correlation_id, principal, tags, created_at,
 started_at, ended_at, ending, hold, crashes, provider, progress

@@ -51,8 +51,9 @@ UPDATE runs
         ORDER BY head.session_place LIMIT 1)
 RETURNING number, id, status;
 
--- name: get_run
-SELECT {detail_columns} FROM runs WHERE id = ?;
+-- name: get_runs
+-- Those of the given ids that there are, in no order.
+SELECT {detail_columns} FROM runs WHERE id IN (SELECT value FROM json_each(?));
 
 -- name: find_named
 -- The live run of that name, else the newest ended one.

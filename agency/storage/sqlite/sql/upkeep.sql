@@ -79,6 +79,3 @@ INSERT INTO migrations (number, name, hash, applied_at) VALUES (?, ?, ?, ?);
 
 -- name: show_journal_mode
 PRAGMA journal_mode;
-
--- name: show_application
-PRAGMA application_id;

@@ -1,0 +1,104 @@
+"""Nothing that is asked often walks a table."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import pytest
+
+from agency.storage.sqlite.statements import load_statements
+from agency.storage.sqlite.store import SqliteStore
+from tests.contract.making import start, start_suspended, wait_for_event, wait_until
+
+WALKS_ON_PURPOSE = {
+    "list_runs": "newest first, by number, until the page is full",
+    "list_named_runs": "the same over the runs that have a name",
+    "list_snapshots": "newest first, by number, until the page is full",
+    "list_tokens": "all of the few tokens",
+    "list_migrations": "all of the few migrations",
+    "count_by_status": "one row per status",
+    "check_read": "one row per status",
+    "list_tables": "the schema",
+    "list_suspects": "only runs that have crashed twice, by their own index",
+    "not_alone_any_more": "only runs that have crashed twice, by their own index",
+    "last_resolution": "the end of an index",
+}
+TABLES = ("runs", "journal", "waits", "events", "snapshots", "messages", "blobs")
+ALIASES = ("run", "ready", "live", "old", "head", "newest", "entry", "newer", "wanted", "later")
+
+
+def plan_of(database: sqlite3.Connection, name: str) -> list[str]:
+    sql = load_statements()[name]
+    named = {place: None for place in _places(sql)}
+    count = sql.count("?")
+    parameters: object = named if named else (None,) * (1 if "?1" in sql else count)
+    rows = database.execute(f"EXPLAIN QUERY PLAN {sql}", parameters).fetchall()  # type: ignore[arg-type]
+    return [detail for *_, detail in rows]
+
+
+def _places(sql: str) -> set[str]:
+    import re
+
+    return set(re.findall(r"(?<!:):([a-z_]+)", sql))
+
+
+def walked(plan: list[str]) -> list[str]:
+    """Steps that look through a table or an index from end to end."""
+    return [
+        step
+        for step in plan
+        if any(step.startswith(f"SCAN {name}") for name in (*TABLES, *ALIASES))
+        and not step.startswith("SCAN entry")
+    ]
+
+
+def is_planned(sql: str) -> bool:
+    return sql.startswith(("SELECT", "INSERT", "UPDATE", "DELETE", "WITH"))
+
+
+NAMES = sorted(name for name, sql in load_statements().items() if is_planned(sql))
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_statement_walks_no_table(database: sqlite3.Connection, name: str) -> None:
+    plan = plan_of(database, name)
+
+    if name not in WALKS_ON_PURPOSE:
+        assert [] == walked(plan), plan
+
+
+async def test_plans_stay_when_statistics_are_there(
+    store: SqliteStore, database: sqlite3.Connection
+) -> None:
+    for i in range(60):
+        await start(store, name=f"n{i}", session_id=f"s{i}", deadline_at=None)
+        await start_suspended(store, wait_for_event("a"), wait_until("b", i + 1))
+    database.execute("ANALYZE")
+
+    walks = {name: walked(plan_of(database, name)) for name in NAMES}
+
+    assert {} == {
+        name: steps for name, steps in walks.items() if steps and name not in WALKS_ON_PURPOSE
+    }
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "claim_priority",
+        "list_due",
+        "find_open_event",
+        "find_untaken_event",
+        "list_waiting_for_resource",
+        "list_overdue",
+        "list_runs",
+        "list_runs_of_session",
+        "list_runs_of_parent",
+        "list_named_runs",
+        "list_snapshots",
+        "session_tail",
+        "unblock_session",
+    ],
+)
+async def test_order_comes_from_an_index(database: sqlite3.Connection, name: str) -> None:
+    assert [] == [step for step in plan_of(database, name) if "TEMP B-TREE" in step]
