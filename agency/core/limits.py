@@ -19,7 +19,7 @@ PAGE_ROWS_MAX = 500
 """Rows of one page of a list: an answer stays well under a megabyte."""
 
 BATCH_TRANSACTIONS_MAX = 128
-"""Transactions in one commit: more raises the median wait, measured in notes on group commit."""
+"""Transactions in one commit: more raises everybody's median wait, as measured."""
 
 TIMER_REREAD_S = 30.0
 """The timer looks at the wall clock at least this often, because machines sleep and clocks jump."""

@@ -1,4 +1,4 @@
-"""Write what is generated from the schema: ``config.toml`` and the reference page.
+"""Write what is generated from settings and limits: ``config.toml`` and two reference pages.
 
 Run by ``make docs`` in a checkout; a test compares the files with what this would write.
 """
@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from agency.config.explain import write_default, write_reference
+from agency.daemon.local.limits_page import PAGE as LIMITS
+from agency.daemon.local.limits_page import write_limits
 
 
 def generated() -> Mapping[str, str]:
@@ -17,6 +19,7 @@ def generated() -> Mapping[str, str]:
     return {
         "config.toml": write_default(),
         "docs/reference/configuration.md": write_reference(),
+        LIMITS: write_limits(),
     }
 
 
