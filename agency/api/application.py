@@ -19,7 +19,6 @@ from agency.api import (
 )
 from agency.api.documents import DOCUMENTS, Documents
 from agency.api.health import MODEL_HEALTH, ModelHealth
-from agency.api.run_answers import RUN_LOOKS, RunLooks
 from agency.web.access import Access
 from agency.web.answers import SERVICES
 from agency.web.guard import make_guard
@@ -45,7 +44,6 @@ def make_application(services: Services) -> web.Application:
     )
     application[SERVICES] = services
     application[PATIENCE] = patience
-    application[RUN_LOOKS] = RunLooks(services.runs)
     application[MODEL_HEALTH] = ModelHealth(services.provider)
     application[DOCUMENTS] = Documents(routes, version=services.version)
     application.on_shutdown.append(patience.end)

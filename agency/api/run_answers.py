@@ -8,13 +8,11 @@ from aiohttp import web
 
 from agency.api.run_shape import run_json, workflow_json
 from agency.core import json
-from agency.engine.runs import Runs
 from agency.ports.store import RunDetail
 from agency.web.answers import SERVICES
 from agency.web.etags import etag_of, is_match
 from agency.web.patience import PATIENCE
 from agency.web.preferences import preference_of
-from agency.web.shared_looks import SharedLooks
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,32 +22,6 @@ class Look:
     detail: RunDetail
     body: bytes
     etag: str
-
-
-class RunLooks:
-    """Looks at runs by id and by name, shared by those who ask at the same time."""
-
-    def __init__(self, runs: Runs) -> None:
-        self._runs = runs
-        self._by_id = SharedLooks(self._look_by_id)
-        self._by_name = SharedLooks(self._look_by_name)
-
-    async def by_id(self, run_id: str) -> Look:
-        """Read a run. Raises: RunNotFound."""
-        return await self._by_id.get(run_id)
-
-    async def by_name(self, name: str) -> Look:
-        """Read the run of a name. Raises: RunNotFound."""
-        return await self._by_name.get(name)
-
-    async def _look_by_id(self, run_id: str) -> Look:
-        return look_at(await self._runs.get(run_id), is_named=False)
-
-    async def _look_by_name(self, name: str) -> Look:
-        return look_at(await self._runs.get_named(name), is_named=True)
-
-
-RUN_LOOKS = web.AppKey("run_looks", RunLooks)
 
 
 def look_at(detail: RunDetail, *, is_named: bool) -> Look:

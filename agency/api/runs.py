@@ -10,7 +10,7 @@ from pydantic import Field
 
 from agency import errors
 from agency.api.fields import LIMIT_DEFAULT, Cursor, Limit, Moment, Name, WorkflowId, run_id_of
-from agency.api.run_answers import RUN_LOOKS, answer_with_run
+from agency.api.run_answers import answer_with_run, look_at
 from agency.api.run_shape import entry_json, location, run_json, run_row_json
 from agency.api.starting import below_input, idempotency_key_of, replayed, start
 from agency.core.ids import derive_id
@@ -132,8 +132,8 @@ async def list_runs(request: web.Request) -> web.Response:
 
 async def show_run(request: web.Request) -> web.Response:
     """Read one run."""
-    look = await request.app[RUN_LOOKS].by_id(run_id_of(request.match_info["run_id"]))
-    return await answer_with_run(request, look, is_named=False)
+    detail = await request.app[SERVICES].runs.get(run_id_of(request.match_info["run_id"]))
+    return await answer_with_run(request, look_at(detail, is_named=False), is_named=False)
 
 
 async def list_steps(request: web.Request) -> web.Response:

@@ -19,7 +19,7 @@ from agency.api.fields import (
     name_of,
     snapshot_id_of,
 )
-from agency.api.run_answers import RUN_LOOKS, answer_with_run
+from agency.api.run_answers import answer_with_run, look_at
 from agency.api.run_shape import (
     accepted_json,
     error_json,
@@ -143,8 +143,8 @@ async def list_workflows(request: web.Request) -> web.Response:
 
 async def show_workflow(request: web.Request) -> web.Response:
     """Read the live run of that name, else the newest that has ended."""
-    look = await request.app[RUN_LOOKS].by_name(name_of(request.match_info["workflow_id"]))
-    return await answer_with_run(request, look, is_named=True)
+    detail = await request.app[SERVICES].runs.get_named(name_of(request.match_info["workflow_id"]))
+    return await answer_with_run(request, look_at(detail, is_named=True), is_named=True)
 
 
 async def suspend_workflow(request: web.Request) -> web.Response:

@@ -138,6 +138,7 @@ class Agent:
                 model=task.model or self._settings.model,
                 messages=await self._conversation(ctx, task, replies),
                 tokens_max=self._settings.tokens_max or None,
+                turn_key=ctx.session_id or ctx.run_id,
             )
         )
         return _recorded(reply, rehearsal=provider.is_rehearsal)
