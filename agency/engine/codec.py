@@ -138,10 +138,4 @@ def codec_for(annotation: Any) -> Codec:  # noqa: ANN401  a type
 
 def checking_codec(annotation: Any) -> Codec:  # noqa: ANN401  a type
     """Find the codec of what comes from outside: plain types are validated as well."""
-    if annotation is Any or annotation is object:
-        return _PLAIN_CODEC
-    return codec_for(annotation) if _is_typed(annotation) else TypedCodec(annotation)
-
-
-def _is_typed(annotation: Any) -> bool:  # noqa: ANN401  a type
-    return isinstance(codec_for(annotation), TypedCodec)
+    return _PLAIN_CODEC if annotation is Any or annotation is object else TypedCodec(annotation)
