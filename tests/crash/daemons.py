@@ -294,6 +294,13 @@ class ModelServer:
             self._process.communicate()
             self._process = None
 
+    async def asked(self, times: int) -> None:
+        """Wait until so many calls have come."""
+        async with asyncio.timeout(GUARD_S):
+            # It is another process: its record is all that can be watched.
+            while len(self.chats()) < times:
+                await asyncio.sleep(0.01)
+
     def chats(self) -> list[dict[str, Any]]:
         """Read the bodies of the calls that it got."""
         if not self.record.exists():

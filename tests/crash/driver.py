@@ -37,6 +37,50 @@ RESULT = {
 """What an undisturbed run ends with; the test of the undisturbed run says so."""
 
 
+def has_ended(run: dict[str, Any]) -> bool:
+    return run["status"] in ENDED
+
+
+class Watch:
+    """Reads a run again whenever anything of it has changed."""
+
+    def __init__(self, daemon: Daemon, run_id: str) -> None:
+        self._daemon = daemon
+        self._path = f"{RUNS}/{run_id}"
+        self._etag = '"none"'
+
+    async def next(self) -> dict[str, Any]:
+        """Wait for a change since the last reading, and read the run.
+
+        Raises:
+            Died, Refused.
+        """
+        while True:
+            headers = {"Prefer": "wait=5", "If-None-Match": self._etag}
+            found = await self._daemon.ask("GET", self._path, headers=headers)
+            if found.status >= 400:
+                raise Refused(found.status, found.body)
+            self._etag = found.headers["ETag"]
+            if found.status == 200:
+                run: dict[str, Any] = found.body
+                return run
+
+
+async def until(
+    daemon: Daemon, run_id: str, is_wanted: Callable[[dict[str, Any]], bool] = has_ended
+) -> dict[str, Any]:
+    """Wait until a run is as it is wanted, by default ended, and return it.
+
+    Raises:
+        Died, Refused, TimeoutError.
+    """
+    watch = Watch(daemon, run_id)
+    async with asyncio.timeout(GUARD_S):
+        while not is_wanted(run := await watch.next()):
+            continue
+        return run
+
+
 @dataclass
 class Driver:
     """Starts a run, answers it, and waits for its end.
@@ -67,17 +111,11 @@ class Driver:
         """
         async with asyncio.timeout(GUARD_S):
             run = await self._start(daemon)
-            etag = ""
-            while run["status"] not in ENDED:
+            watch = Watch(daemon, run["id"])
+            while not has_ended(run):
                 await self._answer(daemon, run)
                 await self._read_steps(daemon, run["id"])
-                found = await daemon.ask(
-                    "GET",
-                    f"{RUNS}/{run['id']}",
-                    headers={"Prefer": "wait=5", "If-None-Match": etag or '"none"'},
-                )
-                etag = found.headers.get("ETag", "")
-                run = found.body or run
+                run = await watch.next()
             return run
 
     async def _start(self, daemon: Daemon) -> dict[str, Any]:

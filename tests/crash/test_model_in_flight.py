@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -12,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.crash.daemons import GUARD_S, Daemon, Died, ModelServer, Place, place_in
-from tests.crash.driver import ENDED, RUNS
+from tests.crash.daemons import Daemon, Died, ModelServer, Place, place_in
+from tests.crash.driver import RUNS, until
 from tests.crash.shim import Shim, read_count
 from tests.crash.story import all_of
 from tests.crash.witness import Left, read_left
@@ -61,14 +60,12 @@ async def test_call_in_flight_is_repeated_after_a_kill(tmp_path: Path, model: Mo
         talk = Talk(model, "flight")
         daemon = await place.start()
         run = await talk.say(daemon, "one")
-        async with asyncio.timeout(GUARD_S):
-            while not model.chats():  # the fake writes each request down when it comes
-                await asyncio.sleep(0.01)
+        await model.asked(1)
         daemon.kill()
         await daemon.wait_ended()
         left = read_left(place.database, boot=1)
 
-        ended = await end_of(await place.start(), run["id"])
+        ended = await until(await place.start(), run["id"])
 
     assert (run["id"], REPLY) not in left.recorded
     assert ended["output"]["response"] == "answer to: flight one"
@@ -100,7 +97,7 @@ class Talk:
         """Say all turns, each after the answer to the one before, and return their runs."""
         run_ids = []
         for turn in TURNS:
-            run = await end_of(daemon, (await self.say(daemon, turn))["id"])
+            run = await until(daemon, (await self.say(daemon, turn))["id"])
             assert run["status"] == "completed", run
             assert run["output"]["response"] == f"answer to: {self.name} {turn}"
             run_ids.append(run["id"])
@@ -130,15 +127,6 @@ class Talk:
         for messages in self.asked(TURNS[-1]):
             spoken = [each["content"] for each in messages if each["role"] != "system"]
             assert spoken == [*said, f"{self.name} {TURNS[-1]}"]
-
-
-async def end_of(daemon: Daemon, run_id: str) -> dict[str, Any]:
-    """Wait for the end of a run."""
-    run: dict[str, Any] = {"status": ""}
-    async with asyncio.timeout(GUARD_S):
-        while run["status"] not in ENDED:
-            run = await daemon.get(f"{RUNS}/{run_id}", headers={"Prefer": "wait=10"})
-    return run
 
 
 def _settings(model: ModelServer) -> dict[str, str]:

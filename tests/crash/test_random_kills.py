@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.crash.daemons import GUARD_S, Daemon, Died, place_in
-from tests.crash.driver import ENDED, RUNS, Driver
+from tests.crash.daemons import Daemon, Died, place_in
+from tests.crash.driver import RUNS, Driver, until
 from tests.crash.story import Story, all_of
 from tests.crash.witness import Left, check_effects, read_effects, read_left
 
@@ -95,7 +95,7 @@ async def test_everything_acknowledged_in_a_flood_is_there_after_kills(
 
         daemon = await place.start()
         await _flood(daemon, keys, acknowledged, fuse=None)
-        ends = await _ends(daemon, list(acknowledged.values()))
+        ends = await asyncio.gather(*(until(daemon, run_id) for run_id in acknowledged.values()))
 
     assert len(set(acknowledged.values())) == FLOOD
     assert {run["status"] for run in ends} == {"completed"}
@@ -157,14 +157,3 @@ async def _flood(
     await asyncio.gather(*(send(number, key) for number, key in enumerate(keys)))
     if fuse is not None:
         daemon.kill()
-
-
-async def _ends(daemon: Daemon, run_ids: list[str]) -> list[dict[str, Any]]:
-    async def end_of(run_id: str) -> dict[str, Any]:
-        run: dict[str, Any] = {"status": ""}
-        while run["status"] not in ENDED:
-            run = await daemon.get(f"{RUNS}/{run_id}", headers={"Prefer": "wait=10"})
-        return run
-
-    async with asyncio.timeout(GUARD_S):
-        return list(await asyncio.gather(*(end_of(run_id) for run_id in run_ids)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import subprocess
 import sys
@@ -13,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.crash.daemons import GUARD_S, Answer, Daemon, Place, place_in
-from tests.crash.driver import ENDED, RUNS
+from tests.crash.daemons import Answer, Daemon, Place, place_in
+from tests.crash.driver import RUNS, until
 from tests.crash.shim import Shim
 from tests.crash.witness import check_effects, read_effects, read_left
 
@@ -122,7 +121,7 @@ async def _fill_and_empty(disk: Disk) -> None:
     daemon = await disk.place.start(disk.shim)
     long = (await disk.start(daemon, "crash-long", STEPS)).body["id"]
     held = (await disk.start(daemon, "crash-held")).body["id"]
-    await _until(daemon, held, "suspended")
+    await until(daemon, held, _is_suspended)
     await _send(daemon, held, 1)
 
     disk.fill()
@@ -143,7 +142,7 @@ async def _fill_and_empty(disk: Disk) -> None:
 
     disk.empty()
 
-    ended = await _until(daemon, long, *ENDED)
+    ended = await until(daemon, long)
     assert (ended["status"], ended["output"], ended["attempt"]) == ("completed", STEPS, 1)
     await _all_end(daemon, disk, held)
     assert {effect.boot for effect in read_effects(disk.place.effects)} == {1}
@@ -155,7 +154,7 @@ async def test_daemon_killed_on_a_full_disk_goes_on_when_there_is_room(played: D
     daemon = await played.place.start(played.shim)
     await played.start(daemon, "crash-long", STEPS)
     held = (await played.start(daemon, "crash-held")).body["id"]
-    await _until(daemon, held, "suspended")
+    await until(daemon, held, _is_suspended)
     await _send(daemon, held, 1)
     played.fill()
     await played.start_until_refused(daemon)
@@ -183,7 +182,7 @@ async def test_daemon_asked_to_stop_on_a_full_disk_loses_nothing(played: Disk) -
     daemon = await played.place.start(played.shim)
     await played.start(daemon, "crash-long", STEPS)
     held = (await played.start(daemon, "crash-held")).body["id"]
-    await _until(daemon, held, "suspended")
+    await until(daemon, held, _is_suspended)
     await _send(daemon, held, 1)
     played.fill()
     await played.start_until_refused(daemon)
@@ -218,21 +217,8 @@ async def _send(daemon: Daemon, run_id: str, number: int) -> None:
     await daemon.post(f"{RUNS}/{run_id}/events", event)
 
 
-async def _until(daemon: Daemon, run_id: str, *statuses: str) -> dict[str, Any]:
-    """Wait until the run has one of the statuses."""
-    etag = '"none"'
-    async with asyncio.timeout(GUARD_S):
-        while True:
-            found = await daemon.ask(
-                "GET",
-                f"{RUNS}/{run_id}",
-                headers={"Prefer": "wait=5", "If-None-Match": etag},
-            )
-            assert found.status in {200, 304}, found
-            etag = found.headers["ETag"]
-            if found.body and found.body["status"] in statuses:
-                run: dict[str, Any] = found.body
-                return run
+def _is_suspended(run: dict[str, Any]) -> bool:
+    return bool(run["status"] == "suspended")
 
 
 async def _all_end(daemon: Daemon, disk: Disk, held: str) -> None:
@@ -240,6 +226,6 @@ async def _all_end(daemon: Daemon, disk: Disk, held: str) -> None:
     await _send(daemon, held, 2)
     await _send(daemon, held, 3)
     for run_id in disk.acknowledged:
-        run = await _until(daemon, run_id, *ENDED)
+        run = await until(daemon, run_id)
         assert run["status"] == "completed", run
     assert (await daemon.get(f"{RUNS}/{held}"))["output"] == [1, 2, 3]
