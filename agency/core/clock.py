@@ -6,6 +6,8 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
+import orjson
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -39,8 +41,10 @@ def to_text(moment: datetime) -> str:
     """Write a moment as RFC 3339 with microseconds and ``Z``, the form used in all answers."""
     if moment.tzinfo is not UTC:
         moment = moment.astimezone(UTC)
-    # The offset is cut off: replacing it costs as much as writing the moment does.
-    return moment.isoformat(timespec="microseconds")[:-6] + "Z"
+    if not moment.microsecond:  # orjson would leave them out
+        return moment.isoformat(timespec="microseconds")[:-6] + "Z"
+    # A quarter of the time of isoformat; each step and each answer writes moments.
+    return orjson.dumps(moment, option=orjson.OPT_UTC_Z)[1:-1].decode()
 
 
 def monotonic_s() -> float:
