@@ -69,13 +69,13 @@ def start_successor(
         "session_id": session_id,
         "session_place": session_place,
         "parent_id": parent_id,
+        # A key belongs to the request that has started the first of them.
+        "idempotency_key": None,
+        "request_hash": None,
         "input": tx.keep(form.input, RUN_INLINE_BYTES_MAX),
     }
     number = _insert(tx, form, columns)
-    if not isinstance(number, int):
-        # Found by its id: the same end was recorded before, which a fence makes impossible.
-        found: int = number[0]
-        return found
+    assert isinstance(number, int), f"the successor {form.new.id!r} is another run already"
     return number
 
 

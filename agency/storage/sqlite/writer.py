@@ -431,12 +431,13 @@ class Writer:
     def _tidy(self) -> None:
         try:
             self._is_dirty = not upkeep.tidy(self._connection)
-        except sqlite3.Error as error:
+        except Exception as error:  # noqa: BLE001  nothing that was promised depends on it
+            # The next commit makes it due again.
+            self._is_dirty = False
             if faults.is_fatal(error):
                 self._break(error)
-                self._is_dirty = False
-            elif not faults.is_busy(error) and not faults.is_full(error):
-                raise
+            else:
+                log.warning("the database was not tidied", extra={"reason": str(error)})
 
 
 def _answer(batch: list[Member]) -> None:

@@ -159,7 +159,7 @@ async def test_new_database_is_set_up_for_good(opener: Opener, path: Path) -> No
         strict = connection.execute("SELECT name FROM pragma_table_list WHERE NOT strict")
         loose = {name for (name,) in strict if not name.startswith("sqlite_")}
         assert [("ok",)] == connection.execute("PRAGMA integrity_check").fetchall()
-    assert {"journal_mode": "wal", "auto_vacuum": 2, "application_id": 1097295219} == pragmas
+    assert {"journal_mode": "wal", "auto_vacuum": 2, "application_id": 1097294713} == pragmas
     assert set() == loose
     assert 0o600 == path.stat().st_mode & 0o777
 

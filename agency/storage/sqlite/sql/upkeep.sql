@@ -1,7 +1,8 @@
 -- The database as a whole: how it is opened, migrated, kept small and closed.
 
 -- name: open_writer
--- auto_vacuum works only before the first table, so it stands before the journal mode.
+-- auto_vacuum works only before the first table, so it stands before the journal mode. The
+-- application id is "Agcy" in ASCII.
 PRAGMA auto_vacuum = INCREMENTAL;
 PRAGMA journal_mode = WAL;
 PRAGMA busy_timeout = 5000;
@@ -12,7 +13,7 @@ PRAGMA journal_size_limit = 67108864;
 PRAGMA wal_autocheckpoint = 2000;
 PRAGMA temp_store = MEMORY;
 PRAGMA cache_size = -8000;
-PRAGMA application_id = 1097295219;
+PRAGMA application_id = 1097294713;
 
 -- name: open_reader
 PRAGMA query_only = ON;
