@@ -32,9 +32,16 @@ RESULT = {
     "paid": PAID,
     "address": ADDRESS,
     "last": 42,
+    "safely": {"left": "charged 1", "right": "charged 2"},
     "same": True,
 }
 """What an undisturbed run ends with; the test of the undisturbed run says so."""
+RECEIPTS = {
+    "charge#1": "charged 42",
+    "gather#2.left/charge#1": "charged 1",
+    "gather#2.right/charge#1": "charged 2",
+}
+"""What the steps with effect="once" hand back."""
 
 
 def has_ended(run: dict[str, Any]) -> bool:
@@ -92,6 +99,7 @@ class Driver:
         run_id: The run, once it was acknowledged.
         events: Ids of the events that were acknowledged.
         steps: Steps of the run that were reported as done.
+        answers: Waits of the run whose answer was acknowledged.
     """
 
     place: Place
@@ -102,6 +110,7 @@ class Driver:
     run_id: str | None = None
     events: set[str] = field(default_factory=set)
     steps: set[Step] = field(default_factory=set)
+    answers: set[Step] = field(default_factory=set)
 
     async def drive(self, daemon: Daemon) -> dict[str, Any]:
         """Bring the run to its end.
@@ -153,19 +162,19 @@ class Driver:
         decision = self.decide(step)
         answer: dict[str, object] = {"decision": decision}
         if decision == "done":
-            answer["result"] = RESULT["receipt"]
+            answer["result"] = RECEIPTS[step]
         if await self._resume(daemon, run, wait["key"], answer):
             self.decisions.setdefault(wait["key"], []).append(decision)
 
     async def _resume(self, daemon: Daemon, run: dict[str, Any], key: str, value: object) -> bool:
         if run["snapshot_id"] is None:
             return False
-        return await _try(
-            daemon,
-            "/api/v1/workflows/resume",
-            {"snapshot_id": run["snapshot_id"], "wait": key, "input": value},
-            prefer="respond-async",
-        )
+        body = {"snapshot_id": run["snapshot_id"], "wait": key, "input": value}
+        path = "/api/v1/workflows/resume"
+        is_taken = await _try(daemon, path, body, prefer="respond-async")
+        if is_taken:
+            self.answers.add((run["id"], key))
+        return is_taken
 
 
 async def _try(daemon: Daemon, path: str, body: object, *, prefer: str = "") -> bool:

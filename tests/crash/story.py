@@ -9,15 +9,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.crash.daemons import Daemon, Died, Place
-from tests.crash.driver import RESULT, Driver
+from tests.crash.driver import RECEIPTS, RESULT, Driver
 from tests.crash.shim import Shim
 from tests.crash.witness import (
+    Effect,
     Left,
     check_effects,
-    count_begun,
     read_effects,
     read_left,
 )
+
+AT_END = "!end/echo-1#1"
+"""Key of the work that ``crash-whole`` has registered for its end."""
 
 AT_ONCE = 2
 """Stories at once: they wait more than they compute."""
@@ -74,6 +77,7 @@ class Story:
             assert left.names.get(self.driver.key) == run_id, "an acknowledged run is gone"
             assert self.driver.events <= set(left.events.get(run_id, ()))
         assert self.driver.steps <= left.recorded, "a step that was reported is gone"
+        assert self.driver.answers <= left.answered, "an acknowledged answer is gone"
 
     async def live_killed(self, shim: Shim) -> bool:
         """Live once with the kill that is in ``shim`` and once without; False if it never came."""
@@ -100,12 +104,25 @@ class Story:
         assert run["output"] == RESULT
         effects = read_effects(self.place.effects)
         check_effects(effects, self.lefts)
-        answers = [each for given in self.driver.decisions.values() for each in given]
-        charged = sum(count_begun(effects, name="charge").values())
-        assert charged <= 1 + answers.count("again"), "a once-step was repeated unasked"
-        assert charged >= 1, "a once-step has never run"
-        ended = sum(effect.what == "end" and effect.step[1] == "charge#1" for effect in effects)
-        assert ended >= 1, "a once-step counts as done and has not happened"
+        for step in RECEIPTS:
+            self._check_once(effects, step)
+        assert _ends(effects, AT_END) >= 1, "the work for the run's end was forgotten"
+
+    def _check_once(self, effects: Sequence[Effect], step: str) -> None:
+        """Check that a once-step has happened, and never again without having been told to."""
+        answers = [
+            answer
+            for wait, given in self.driver.decisions.items()
+            if wait.startswith(f"{step}:")
+            for answer in given
+        ]
+        begun = sum(effect.what == "begin" and effect.step[1] == step for effect in effects)
+        assert begun <= 1 + answers.count("again"), f"{step} was repeated unasked"
+        assert _ends(effects, step) >= 1, f"{step} counts as done and has not happened"
+
+
+def _ends(effects: Sequence[Effect], step: str) -> int:
+    return sum(effect.what == "end" and effect.step[1] == step for effect in effects)
 
 
 async def all_of(tell: Callable[[Any], Awaitable[bool]], points: Sequence[Any]) -> int:

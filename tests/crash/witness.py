@@ -43,6 +43,7 @@ class Left:
         runs: Status by run id.
         names: Run id by idempotency key.
         events: Ids of events by run id.
+        answered: Waits that have their outcome, by run id and key.
     """
 
     boot: int
@@ -51,6 +52,7 @@ class Left:
     runs: Mapping[str, str]
     names: Mapping[str, str]
     events: Mapping[str, Sequence[str]]
+    answered: frozenset[Step]
 
 
 def read_effects(log: Path) -> list[Effect]:
@@ -84,7 +86,13 @@ def _read(connection: sqlite3.Connection, boot: int) -> Left:
     tables = {name for (name,) in rows("SELECT name FROM sqlite_schema WHERE type = 'table'")}
     if "events" not in tables:  # it was killed before its first migration was there
         return Left(
-            boot=boot, integrity=integrity, recorded=frozenset(), runs={}, names={}, events={}
+            boot=boot,
+            integrity=integrity,
+            recorded=frozenset(),
+            runs={},
+            names={},
+            events={},
+            answered=frozenset(),
         )
     outcomes = f"({EntryKind.STEP:d}, {EntryKind.FAILURE:d})"
     recorded = rows(
@@ -103,6 +111,12 @@ def _read(connection: sqlite3.Connection, boot: int) -> Left:
         runs=dict(rows("SELECT id, status FROM runs")),
         names=dict(rows("SELECT idempotency_key, id FROM runs WHERE idempotency_key IS NOT NULL")),
         events=events,
+        answered=frozenset(
+            rows(
+                "SELECT runs.id, waits.key FROM waits JOIN runs ON runs.number = waits.run"
+                " WHERE waits.outcome IS NOT NULL"
+            )
+        ),
     )
 
 
@@ -130,13 +144,6 @@ def check_effects(effects: Sequence[Effect], lefts: Sequence[Left]) -> None:
     for effect in effects:
         keys.setdefault(effect.step, set()).add(effect.key)
     assert {step: found for step, found in keys.items() if len(found) > 1} == {}
-
-
-def count_begun(effects: Sequence[Effect], *, name: str) -> Mapping[Step, int]:
-    """Tell how often each step of that name has begun."""
-    return Counter(
-        effect.step for effect in effects if effect.what == "begin" and _name(effect.step) == name
-    )
 
 
 def _name(step: Step) -> str:

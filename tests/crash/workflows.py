@@ -111,6 +111,7 @@ async def child(ctx: Context, input: int) -> dict[str, int]:
 @workflow("crash-whole", version="1")
 async def whole(ctx: Context, input: int) -> dict[str, Any]:
     """Meet everything that a run can meet."""
+    ctx.at_end(echo, "the end")
     began = ctx.now()
     drawn = [ctx.random(), ctx.uuid(), began.isoformat()]
     kept = await ctx.step("echo", echo, drawn)
@@ -124,6 +125,10 @@ async def whole(ctx: Context, input: int) -> dict[str, Any]:
     await ctx.sleep(PAUSE_S)
     both = await ctx.gather(
         left=branch(ctx, 1), right=branch(ctx, 2), child=ctx.call("crash-child", 5)
+    )
+    safely = await ctx.gather(
+        left=ctx.step("charge", charge, 1, effect="once"),
+        right=ctx.step("charge", charge, 2, effect="once"),
     )
     items = await ctx.map("item", [1, 2, 3, 4], slowly, limit=2)
     late = await ctx.first(never=ctx.wait_event("never"), late=ctx.sleep(PAUSE_S))
@@ -142,6 +147,7 @@ async def whole(ctx: Context, input: int) -> dict[str, Any]:
         "paid": paid,
         "address": address,
         "last": last,
+        "safely": safely,
         "same": kept == drawn and ctx.now() >= began,
     }
 

@@ -177,6 +177,7 @@ async def test_daemon_killed_on_a_full_disk_goes_on_when_there_is_room(played: D
     check_effects(read_effects(played.place.effects), [left])
 
 
+@pytest.mark.soak  # it takes the ten seconds that runs have to be put back
 async def test_daemon_asked_to_stop_on_a_full_disk_loses_nothing(played: Disk) -> None:
     played.place.environ["AGENCY_SERVER__GRACE_S"] = "0.2"
     daemon = await played.place.start(played.shim)
