@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 from typing import Any
 
 from agency import Context, Retry, StepFailed, current_step, workflow
@@ -177,3 +178,36 @@ async def held(ctx: Context) -> list[Any]:
         taken.append(await ctx.wait_event("item"))
         await ctx.step("echo", echo, taken[-1])
     return taken
+
+
+@workflow("crash-bomb", version="1")
+async def bomb(ctx: Context) -> None:
+    """Take the whole daemon along, each time."""
+    await ctx.step("explode", explode)
+
+
+async def explode() -> None:
+    note("begin")
+    os.kill(os.getpid(), signal.SIGKILL)
+    await asyncio.sleep(60)
+
+
+@workflow("crash-forever", version="1")
+async def forever(ctx: Context) -> None:
+    """Be in flight until it is cancelled."""
+    await ctx.step("double", double, 1)
+    await ctx.step("wait", wait_for_ever)
+
+
+async def wait_for_ever() -> None:
+    note("begin")
+    await asyncio.Event().wait()
+
+
+@workflow("crash-chain", version="1")
+async def chain(ctx: Context, input: int) -> int:
+    """Go on as its own successor, three times."""
+    value = await ctx.step("slowly", slowly, input)
+    if value < 3:
+        ctx.continue_as(value)
+    return value
