@@ -293,7 +293,8 @@ int unlink(const char *path) {
     if (undo_file >= 0 && kind_of(path, &name) == TRACKED && access(path, F_OK) == 0) {
         char beside[PATH_MAX];
         pthread_mutex_lock(&lock);
-        long number = ++kept;
+        /* Several processes may write one log after the other. */
+        long number = getpid() * 1000L + ++kept;
         snprintf(beside, sizeof beside, "%s.%ld", undo_path, number);
         if (link(path, beside) != 0) die(beside);
         note("U %s %ld\n", name, number);

@@ -79,24 +79,23 @@ class Story:
         assert self.driver.steps <= left.recorded, "a step that was reported is gone"
         assert self.driver.answers <= left.answered, "an acknowledged answer is gone"
 
-    async def live_killed(self, shim: Shim) -> bool:
-        """Live once with the kill that is in ``shim`` and once without; False if it never came."""
+    async def live_killed(self, *shims: Shim) -> bool:
+        """Live once with each kill and then without; False if none of them came."""
+        for shim in shims:
+            await self._live_under(shim)
+        run = await self.live(await self.place.start())
+        assert run is not None
+        self.check_end(run)
+        return bool(self.lefts)
+
+    async def _live_under(self, shim: Shim) -> None:
         daemon = await self.place.spawn(shim)
-        run = None
-        if daemon.url:
-            run = await self.live(daemon)
-        else:
+        if not daemon.url:
             await self.bury(daemon)
-        if run is not None:
+        elif await self.live(daemon) is not None:
             daemon.stop()
-            if await daemon.wait_ended() == 0:
-                self.check_end(run)
-                return False
-            self.look()
-        again = await self.live(await self.place.start())
-        assert again is not None
-        self.check_end(again)
-        return True
+            if await daemon.wait_ended() != 0:
+                self.look()
 
     def check_end(self, run: dict[str, Any]) -> None:
         """Check that the run has ended as if nothing had been, and how often it has acted."""

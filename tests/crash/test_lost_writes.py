@@ -18,6 +18,8 @@ from tests.crash.witness import read_left
 
 SAMPLE = 6
 FLOOD = 100
+EARLY_SYNCS = 12
+"""Syncs of a start that recovers, and of the first steps after it."""
 LOSSES = get_args(Loss)
 
 Point = tuple[int, Loss]
@@ -42,6 +44,25 @@ async def test_nothing_acknowledged_is_lost_at_any_power_cut(
     points = [(number, loss) for number in range(1, syncs + 1) for loss in LOSSES]
 
     assert await _cut_at(tmp_path, library, points, seed) >= len(points) * 0.8
+
+
+async def test_nothing_acknowledged_is_lost_at_two_power_cuts_in_a_row(
+    tmp_path: Path, library: Path, seed: int
+) -> None:
+    """The second comes while the first is recovered from, or soon after."""
+    source = random.Random(seed)
+    syncs = await _count_syncs(tmp_path / "whole", library)
+    points = [
+        (source.randint(EARLY_SYNCS, syncs), source.randint(1, EARLY_SYNCS), loss)
+        for loss in LOSSES
+    ]
+
+    async def tell(point: tuple[int, int, Loss]) -> bool:
+        first, second, loss = point
+        async with place_in(tmp_path / f"{first}-{second}-{loss}") as place:
+            return await _cut(place, library, [first, second], loss, f"{seed} {point}")
+
+    assert await all_of(tell, points) >= 1
 
 
 async def test_runs_acknowledged_in_a_flood_survive_a_power_cut(
@@ -83,24 +104,31 @@ async def _count_syncs(folder: Path, library: Path) -> int:
 async def _cut_at(tmp_path: Path, library: Path, points: list[Point], seed: int) -> int:
     async def tell(point: Point) -> bool:
         number, loss = point
-        source = random.Random(f"{seed} {point}")
         async with place_in(tmp_path / f"{number}-{loss}") as place:
-            undo = place.folder / "undo"
-            shim = Shim(
-                library=library,
-                database=place.database,
-                kill_sync=number,
-                kill_when=source.choice(["before", "after"]),
-                undo=undo,
-            )
-            story = Story(
-                place,
-                source,
-                lambda: cut_power(place.database, undo, loss=loss, source=source),
-            )
-            return await story.live_killed(shim)
+            return await _cut(place, library, [number], loss, f"{seed} {point}")
 
     return await all_of(tell, points)
+
+
+async def _cut(place: Place, library: Path, numbers: list[int], loss: Loss, seed: str) -> bool:
+    """Cut the power at so many syncs of one daemon after the other; False if no cut came."""
+    source = random.Random(seed)
+    undo = place.folder / "undo"
+    shims = [
+        Shim(
+            library=library,
+            database=place.database,
+            kill_sync=number,
+            kill_when=source.choice(["before", "after"]),
+            undo=undo,
+        )
+        for number in numbers
+    ]
+
+    def cut() -> None:
+        cut_power(place.database, undo, loss=loss, source=source)
+
+    return await Story(place, source, cut).live_killed(*shims)
 
 
 async def _flood_and_cut(
