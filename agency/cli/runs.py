@@ -15,6 +15,7 @@ from agency.cli.parameters import SPAN, read_json
 from agency.cli.results import tell_interrupted
 from agency.cli.tree import Noun, Verb
 from agency.cli.waits import describe, how_to_answer
+from agency.cli.watching import result_of
 from agency.cli.watching import watch as watch_run
 from agency.client import Client, Page
 from agency.core.ids import is_id, new_id
@@ -141,8 +142,11 @@ def show(invocation: Invocation, run_id: str, *, has_steps: bool) -> ExitCode:
     if has_steps:
         output.text("")
         output.table(
-            ("number", "kind", "key", "at"),
-            [(str(one["number"]), one["kind"], one["key"], one["at"]) for one in steps],
+            ("number", "kind", "key", "at", "result"),
+            [
+                (str(one["number"]), one["kind"], one["key"], one["at"], result_of(one))
+                for one in steps
+            ],
         )
     return ExitCode.OK
 

@@ -70,9 +70,14 @@ def tell(run: RunDocument) -> Sequence[str]:
     """Say what a suspended run waits for, a line for each wait and each command."""
     waits = run["waits"]
     head = f"The run {run['id']} is suspended"
-    lines = [f"{head}: {describe(wait)}." for wait in waits] or [f"{head}."]
+    lines = [_sentence(f"{head}: {describe(wait)}") for wait in waits] or [f"{head}."]
     commands = [how_to_answer(run, wait) for wait in waits]
     return [*lines, *(f"  {command}" for command in commands if command)]
+
+
+def _sentence(text: str) -> str:
+    """End a sentence, unless a question does so already."""
+    return text if text.endswith(("?", ".", "!")) else f"{text}."
 
 
 def _resume(run: RunDocument, wait: WaitDocument, input_text: str | None) -> str:

@@ -48,7 +48,9 @@ class _Story:
     def step(self, step: StepDocument) -> None:
         sign = _SIGNS.get(step["kind"])
         if sign is not None:
-            self._output.note(f"{sign} {step['key']}{_result(step)}")
+            result, is_step = result_of(step), step["kind"] == "step"
+            tail = f"{' = ' if is_step else ': '}{result}" if result else ""
+            self._output.note(f"{sign} {step['key']}{tail}")
 
     def run(self, run: RunDocument) -> None:
         if run["progress"] is not None and run["progress"] != self._progress:
@@ -60,17 +62,21 @@ class _Story:
         self._follower.tell(run)
 
 
-def _result(step: StepDocument) -> str:
+def result_of(step: StepDocument) -> str:
+    """Write a step's result, or why it failed, on one line of bounded length; else nothing."""
     body = step["body"]
     if step["kind"] in {"failure", "attempt"} and isinstance(body, dict):
-        return f": {body.get('message') or body.get('code') or 'failed'}"
+        return _shortened(str(body.get("message") or body.get("code") or "failed"))
     if step["kind"] != "step" or body is None:
         return ""
     import orjson
 
-    text = body if isinstance(body, str) else orjson.dumps(body).decode()
+    return _shortened(body if isinstance(body, str) else orjson.dumps(body).decode())
+
+
+def _shortened(text: str) -> str:
     text = " ".join(text.split())
-    return f" = {text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + '…'}"
+    return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"
 
 
 def _progress(progress: Any) -> str:  # noqa: ANN401  JSON value

@@ -288,6 +288,16 @@ def test_run_is_shown_by_id_or_name(agency: Agency, daemon: PlayedDaemon) -> Non
     assert with_steps.json == {**shown, "steps": [step_document(1, "a#1")]}
 
 
+def test_steps_are_shown_with_what_they_came_to(agency: Agency, daemon: PlayedDaemon) -> None:
+    failed = step_document(2, "b#1", kind="failure", body={"message": "No\nluck."})
+    daemon.on("GET", RUN, Reply(run_document()))
+    daemon.on("GET", STEPS, steps(step_document(1, "a#1", body={"price": 3}), failed))
+
+    lines = agency("runs", "show", RUN_ID, "--steps").out.splitlines()
+
+    assert ['{"price":3}', "No luck."] == [line.split("\t")[-1] for line in lines[-2:]]
+
+
 def test_run_that_is_not_there_ends_with_3(agency: Agency, daemon: PlayedDaemon) -> None:
     daemon.on("GET", "/api/v1/workflows/mine", problem(404, "run_not_found", run_id="mine"))
 

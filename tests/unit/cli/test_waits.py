@@ -54,6 +54,12 @@ def test_prompt_is_shown_to_whoever_is_asked() -> None:
     assert describe(asked) == "it asks: Where to?"
 
 
+def test_question_is_told_without_a_second_mark_at_its_end() -> None:
+    run = suspended(wait_document("input", "address", show={"prompt": "Where to?"}))
+
+    assert tell(run)[0] == f"The run {RUN_ID} is suspended: it asks: Where to?"
+
+
 def test_command_that_answers_can_be_typed() -> None:
     event = wait_document("event", "it's paid")
     question = wait_document("input", "address")
