@@ -12,6 +12,7 @@ from typing import Self
 
 from agency.config.schema import Engine as EngineSettings
 from agency.core.clock import Clock
+from agency.core.lifetimes import running
 from agency.engine.isolated import ProcessPool
 from agency.engine.parts import Parts
 from agency.engine.pool import ThreadPool
@@ -93,7 +94,6 @@ class Engine:
         self.recovery = Recovery(requeued=0, suspects=(), quarantined=())
         self.failed = self._worker.failed
         self._stack = AsyncExitStack()
-        self._stop = asyncio.Event()
 
     @property
     def running(self) -> int:
@@ -104,12 +104,14 @@ class Engine:
         self.recovery = await self._store.runs.recover(owner=self._boot_id, now=self._clock.now())
         self._report(self.recovery)
         for name, serve in (
-            ("worker", lambda: self._worker.serve(self._stop, self.recovery.suspects)),
-            ("timer", lambda: self._timer.serve(self._stop)),
-            ("resources", lambda: self._resources.serve(self._stop)),
-            ("sweeper", lambda: self._sweep(self._stop)),
+            ("worker", self._work),
+            ("timer", self._timer.serve),
+            ("resources", self._resources.serve),
+            ("sweeper", self._sweep),
         ):
-            await self._stack.enter_async_context(self._serving(serve, name))
+            await self._stack.enter_async_context(
+                running(serve, name=name, grace_s=_STOP_GRACE_S, on_failure=self._fail)
+            )
         return self
 
     async def __aexit__(
@@ -120,7 +122,6 @@ class Engine:
     ) -> None:
         self.runs.is_closed = True
         await self._worker.drain(grace_s=0, hurry=asyncio.Event())
-        self._stop.set()
         await self._stack.__aexit__(kind, error, traceback)
 
     async def drain(self, *, grace_s: float, hurry: asyncio.Event) -> Sequence[str]:
@@ -136,10 +137,11 @@ class Engine:
         self.runs.is_closed = True
         return await self._worker.drain(grace_s=grace_s, hurry=hurry)
 
-    def _serving(self, serve: Callable[[], Awaitable[None]], name: str) -> _Serving:
-        return _Serving(serve, name, self._fail)
+    async def _work(self, stop: asyncio.Event) -> None:
+        await self._worker.serve(stop, self.recovery.suspects)
 
     def _fail(self, error: BaseException) -> None:
+        log.error("a loop of the engine failed", exc_info=error)
         if not self.failed.done():
             self.failed.set_exception(error)
 
@@ -171,36 +173,3 @@ class Engine:
             log.info("runs of a dead daemon go on", extra={"runs": recovery.requeued})
         for run_id in recovery.quarantined:
             log.error("Task moved to dead-letter", extra={"run_id": run_id, "reason": "crash"})
-
-
-class _Serving:
-    """A loop that runs beside the engine and whose failure ends it."""
-
-    def __init__(
-        self,
-        serve: Callable[[], Awaitable[None]],
-        name: str,
-        fail: Callable[[BaseException], None],
-    ) -> None:
-        self._serve = serve
-        self._name = name
-        self._fail = fail
-        self._task: asyncio.Task[None] | None = None
-
-    async def __aenter__(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._guard(), name=self._name)
-
-    async def __aexit__(self, *_: object) -> None:
-        assert self._task is not None
-        await asyncio.wait([self._task], timeout=_STOP_GRACE_S)
-        self._task.cancel()
-        await asyncio.wait([self._task])
-
-    async def _guard(self) -> None:
-        try:
-            await self._serve()
-        except asyncio.CancelledError:
-            raise
-        except BaseException as error:
-            log.exception("a loop of the engine failed", extra={"loop": self._name})
-            self._fail(error)

@@ -29,13 +29,20 @@ def branch_of(key: str) -> str:
 
 
 class JournalView:
-    """What is recorded of one run, and how far each branch has met it."""
+    """What is recorded of one run, and how far each branch has met it.
+
+    Attributes:
+        waits: All waits by key, as they were last seen.
+        left_open: Keys of the waits that were open when the journal was loaded.
+        count: Entries that are recorded.
+    """
 
     def __init__(self, journal: Journal | None) -> None:
         self._entries: dict[str, Entry] = {}
         self._expected: dict[str, list[str]] = {}
         self._met: dict[str, int] = {}
         self.waits: dict[str, Wait] = {}
+        self.left_open: list[str] = []
         self.count = 0
         if journal is not None:
             self._index(journal)
@@ -48,6 +55,8 @@ class JournalView:
         self.count = len(journal.entries)
         for wait in journal.waits:
             self.waits[wait.key] = wait
+            if wait.outcome is None:
+                self.left_open.append(wait.key)
 
     def at_frontier(self, branch: str) -> bool:
         """Tell whether a branch has met all that is recorded for it."""

@@ -256,8 +256,12 @@ class _Step:
 
     async def _wait_again(self) -> None:
         """Go on with a wait of this step that was open when the run left memory."""
+        journal = self.execution.journal
+        if not journal.left_open:
+            return
         prefix = f"{self.key}:"
-        for key, wait in list(self.execution.journal.waits.items()):
+        for key in journal.left_open:
+            wait = journal.waits[key]
             is_own = wait.kind in {WaitKind.TIMER, WaitKind.RESOURCE}
             if is_own and wait.outcome is None and key.startswith(prefix):
                 await self.execution.block(self.branch, key)
