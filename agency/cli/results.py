@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from agency.cli.follow import exit_code_for, has_ended
 from agency.cli.output import ExitCode, Output
 from agency.cli.waits import needs_somebody, tell
 from agency.documents import RunDocument
 
 REHEARSAL = "This answer is a rehearsal: no language model was asked."
+
+
+_ENDS: Mapping[str, str] = {
+    "failed": "has failed",
+    "dead_letter": "has used up its attempts",
+    "cancelled": "is cancelled",
+    "timed_out": "has timed out",
+    "compensated": "was undone",
+    "compensation_failed": "could not be undone",
+}
 
 
 def report(output: Output, run: RunDocument) -> ExitCode:
@@ -39,9 +51,9 @@ def explain(output: Output, run: RunDocument) -> None:
         output.complaint(f"The run {run['id']} has reached its limit of steps.")
     else:
         why = f": {error['message']}" if error is not None else "."
-        step = f" (in {error['step']})" if error is not None and error.get("step") else ""
+        step = f", in {error['step']}" if error is not None and error.get("step") else ""
         output.complaint(
-            f"The run {run['id']} is {status}{why}{step}",
+            f"The run {run['id']} {_ENDS.get(status, f'is {status}')}{step}{why}",
             (error.get("hint") or "") if error is not None else "",
         )
 
