@@ -35,7 +35,7 @@ restart() {
 }
 """
 _LOOK = re.compile(
-    r"agency (runs (ls|show)|snapshots (ls|show)|status)\b|curl (?!.*(-X|-d|-N)\b)|tail |grep "
+    r"agency (runs (ls|show)|snapshots (ls|show)|status)\b|curl (?!.*(-X|-d|-N)\b)|tail |cat [^|]*$"
 )
 _LINKED = ("agency", "Makefile", "packaging", "prompts", "docs")
 
