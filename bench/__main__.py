@@ -58,7 +58,7 @@ def main() -> int:
         given.json.write_text(_document(machine, given.quick, outcomes, laboratory.skipped))
     if os.getloadavg()[0] > (os.cpu_count() or 1):
         print(
-            "note: the machine was busy with other work; rates and latencies suffer, counts do not"
+            "note: the machine was busy: rates and latencies suffer, counts do not"
         )
     missed = [target for outcome in outcomes for target in outcome.targets if not target.is_met]
     print(f"{len(missed)} targets missed or not measured")
