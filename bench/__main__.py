@@ -57,9 +57,7 @@ def main() -> int:
     if given.json is not None:
         given.json.write_text(_document(machine, given.quick, outcomes, laboratory.skipped))
     if os.getloadavg()[0] > (os.cpu_count() or 1):
-        print(
-            "note: the machine was busy: rates and latencies suffer, counts do not"
-        )
+        print("note: the machine was busy: rates and latencies suffer, counts do not")
     missed = [target for outcome in outcomes for target in outcome.targets if not target.is_met]
     print(f"{len(missed)} targets missed or not measured")
     return 1 if given.strict and missed else 0
