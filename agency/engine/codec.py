@@ -40,7 +40,11 @@ class Codec(Protocol):
         ...
 
     def schema(self) -> dict[str, Any]:
-        """JSON Schema of the type; empty when anything goes."""
+        """JSON Schema of the type; empty when anything goes.
+
+        Raises:
+            InvalidInput: the type is not one that JSON can be read into.
+        """
         ...
 
 
@@ -74,8 +78,14 @@ class TypedCodec:
     @functools.cached_property
     def _adapter(self) -> TypeAdapter[Any]:
         from pydantic import TypeAdapter
+        from pydantic.errors import PydanticUserError
 
-        return TypeAdapter(self._annotation)
+        try:
+            return TypeAdapter(self._annotation)
+        except PydanticUserError as error:
+            raise InvalidInput(
+                f"The type {self._annotation!r} cannot be read from JSON: {error.message}"
+            ) from error
 
     def encode(self, value: Any) -> bytes:  # noqa: ANN401  author's value
         from pydantic_core import PydanticSerializationError
@@ -97,7 +107,14 @@ class TypedCodec:
             raise invalid(error) from error
 
     def schema(self) -> dict[str, Any]:
-        return self._adapter.json_schema()
+        from pydantic.errors import PydanticUserError
+
+        try:
+            return self._adapter.json_schema()
+        except PydanticUserError as error:
+            raise InvalidInput(
+                f"The type {self._annotation!r} has no JSON Schema: {error.message}"
+            ) from error
 
 
 def invalid(error: ValidationError, *, what: str = "The value") -> InvalidInput:

@@ -96,7 +96,8 @@ def make_definition(function: Callable[..., Awaitable[Any]]) -> Definition:
     """Turn a marked function into a definition.
 
     Raises:
-        InvalidInput: it takes other parameters than ``(ctx)`` or ``(ctx, input)``.
+        InvalidInput: it takes other parameters than ``(ctx)`` or ``(ctx, input)``, or a type of
+            them cannot be read from JSON.
     """
     mark: Mark = getattr(function, MARK)
     parameters = list(inspect.signature(function).parameters.values())
@@ -108,6 +109,10 @@ def make_definition(function: Callable[..., Awaitable[Any]]) -> Definition:
         )
     hints = _hints(function)
     takes_input = len(positional) == 2
+    input_codec = checking_codec(hints.get(positional[1].name, Any) if takes_input else Any)
+    output_codec = codec_for(hints.get("return", Any))
+    for codec in (input_codec, output_codec):
+        codec.schema()  # a type that cannot be read is told when it is loaded, not when it is used
     return Definition(
         name=mark.name,
         kind=RunKind.FUNCTION,
@@ -115,8 +120,8 @@ def make_definition(function: Callable[..., Awaitable[Any]]) -> Definition:
         description=inspect.getdoc(function) or "",
         run=function,
         takes_input=takes_input,
-        input_codec=checking_codec(hints.get(positional[1].name, Any) if takes_input else Any),
-        output_codec=codec_for(hints.get("return", Any)),
+        input_codec=input_codec,
+        output_codec=output_codec,
         retry=mark.retry,
         timeout_s=mark.timeout_s,
         source=inspect.getsourcefile(function) or "",

@@ -89,3 +89,16 @@ def test_file_that_fails_to_load_does_not_stop_the_others(tmp_path: Path) -> Non
     ]
     assert "RuntimeError: broken" in registry.failures[0].reason
     assert "Traceback" in registry.failures[0].traceback
+
+
+def test_type_that_cannot_be_read_is_told_at_load(tmp_path: Path) -> None:
+    file = tmp_path / "odd.py"
+    file.write_text(
+        "import threading\nfrom agency import workflow\n\n"
+        '@workflow("odd")\nasync def odd(ctx, value: threading.Thread):\n    return 1\n'
+    )
+
+    registry = load_registry([file])
+
+    assert 0 == len(registry)
+    assert "cannot be read from JSON" in registry.failures[0].reason
