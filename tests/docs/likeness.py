@@ -50,7 +50,9 @@ class Likeness:
         return re.sub(rf"\b{PORT}\b", self._port, text)
 
     def seen(self, text: str) -> str:
-        """Put the page's home and port into what was seen."""
+        """Put the page's ids, home and port into what was seen."""
+        for shown, seen in self._ids.items():
+            text = text.replace(seen, shown)
         return re.sub(rf"\b{self._port}\b", PORT, text.replace(self._home, HOME))
 
     def accepts(self, shown: str, seen: str) -> bool:
@@ -86,7 +88,7 @@ class Likeness:
 
     def _id(self, shown: str, new: list[str]) -> str:
         if shown in self._ids:
-            return re.escape(self._ids[shown])
+            return re.escape(shown)
         if shown in new:
             return rf"\{new.index(shown) + 1}"
         new.append(shown)

@@ -70,12 +70,13 @@ def test_transcript_is_split_at_its_commands() -> None:
 
 
 def test_id_stands_for_the_one_that_was_seen_in_its_place() -> None:
-    shown, seen = (f"{digit * 8}-1111-7111-8111-111111111111" for digit in "ab")
+    shown, seen, other = (f"{digit * 8}-1111-7111-8111-111111111111" for digit in "abc")
     likeness = Likeness(home="/tmp/x", port=4711)
 
     assert likeness.accepts(f"run {shown}\n{shown} pending", f"run  {seen}\n{seen} pending")
     assert f"agency runs show {seen}" == likeness.command(f"agency runs show {shown}")
-    assert not likeness.accepts(f"run {shown}", f"run {shown}")
+    assert likeness.accepts(f"run {shown}", f"run {seen}")
+    assert not likeness.accepts(f"run {shown}", f"run {other}")
 
 
 @pytest.mark.parametrize(
