@@ -29,7 +29,8 @@ _SENTENCES: Mapping[str, str] = {
     "resource": "it waits for {name!r} to come back{why}",
     "operator": "it is held by an operator: {name}",
     "decision": "whether {name!r} was done is not known, and somebody has to decide{why}",
-    "version": "its code has changed at {name!r}, and somebody has to choose",
+    "version": "the code of {name!r} does not fit what is recorded{difference}, "
+    "and somebody has to choose",
 }
 
 
@@ -40,13 +41,22 @@ def describe(wait: WaitDocument) -> str:
     sentence = _SENTENCES.get(wait["kind"], "it waits for {name!r}{until}")
     if wait["kind"] == "timer" and "retry" in show:
         sentence = "it tries {name!r} again at {due_at}"
+    if wait["kind"] == "version" and show.get("version_now", "") is None:
+        sentence = "its workflow {name!r} is not loaded, and somebody has to go on when it is"
     return sentence.format(
         name=wait["name"],
         prompt=show.get("prompt") or wait["name"],
         why=f" ({show['reason']})" if show.get("reason") else "",
+        difference=_difference(show),
         due_at=due_at,
         until=f" until {due_at}" if due_at else "",
     )
+
+
+def _difference(show: Mapping[str, Any]) -> str:
+    """Say where code and journal part, if the wait shows it."""
+    recorded, asked = show.get("recorded"), show.get("asked")
+    return f" (it has {recorded!r}, the code asks for {asked!r})" if recorded and asked else ""
 
 
 def how_to_answer(run: RunDocument, wait: WaitDocument) -> str:

@@ -48,6 +48,21 @@ def test_reasons_are_told() -> None:
     assert describe(late) == "it tries 'quote' again at 2026-01-01T00:00:00Z"
 
 
+def test_difference_of_code_and_journal_is_told() -> None:
+    changed = wait("version", "order", show={"recorded": "add#1", "asked": "create#1"})
+
+    assert describe(changed) == (
+        "the code of 'order' does not fit what is recorded (it has 'add#1', the code asks for "
+        "'create#1'), and somebody has to choose"
+    )
+
+
+def test_workflow_that_is_not_loaded_is_told() -> None:
+    missing = wait("version", "order", show={"recorded": "order", "version_now": None})
+
+    assert "is not loaded" in describe(missing)
+
+
 def test_prompt_is_shown_to_whoever_is_asked() -> None:
     asked = wait("input", "address", show={"prompt": "Where to?"})
 
