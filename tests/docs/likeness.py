@@ -58,7 +58,7 @@ class Likeness:
     def accepts(self, shown: str, seen: str) -> bool:
         """Tell whether they are alike, and remember the new ids if they are."""
         found = self.pattern(shown).fullmatch(self.seen(seen) + "\n" if seen else "")
-        if found is None:
+        if found is None or any(each in self._ids for each in found.groups()):
             return False
         new = [each for each in dict.fromkeys(re.findall(_UUID, shown)) if each not in self._ids]
         self._ids.update(zip(new, found.groups(), strict=True))

@@ -77,6 +77,7 @@ def test_id_stands_for_the_one_that_was_seen_in_its_place() -> None:
     assert f"agency runs show {seen}" == likeness.command(f"agency runs show {shown}")
     assert likeness.accepts(f"run {shown}", f"run {seen}")
     assert not likeness.accepts(f"run {shown}", f"run {other}")
+    assert not likeness.accepts(f"run {other}", f"run {seen}")
 
 
 @pytest.mark.parametrize(
