@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -151,6 +152,8 @@ class Follower:
     def _leave_running(self, block: Block) -> None:
         [exchange] = exchanges_of(block)
         terminal = self._open_terminal(self._current())
+        path = self._terminal.run("printenv PATH").text
+        terminal.run(f"PATH={shlex.quote(path)}")  # as its reader has set it up, too
         terminal.begin(self._likeness.command(exchange.command))
         is_alike = False
 

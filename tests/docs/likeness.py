@@ -19,7 +19,8 @@ _PARTS = re.compile(
     r"|(?P<moment>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z)"
     r"|(?P<uptime>\d+h \d+m \d+s)"
     r"|(?P<hash>\b[0-9a-f]{12}\b)"
-    r"|(?P<token>\bagency_[\w-]{20,})"
+    r"|(?P<token>\bagy_[\w-]{40,})"
+    r"|(?P<prefix>\bagy_[\w-]{8}\b)"
     r"|(?P<pid>\bprocess id \d+)"
     r"|(?P<anything>…)"
     r"|(?P<blank>[ \t]+)"
@@ -28,7 +29,8 @@ _FORMS = {
     "moment": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z",
     "uptime": r"\d+h \d+m \d+s",
     "hash": r"[0-9a-f]{12}",
-    "token": r"agency_[\w-]{20,}",
+    "token": r"agy_[\w-]{40,}",
+    "prefix": r"agy_[\w-]{8}",
     "pid": r"process id \d+",
     "anything": r"[^\n]*",
     "blank": r"[ \t]+",
