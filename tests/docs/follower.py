@@ -36,7 +36,7 @@ restart() {
 }
 """
 _LOOK = re.compile(
-    r"agency (runs (ls|show)|snapshots (ls|show)|status)\b|curl (?!.*(-X|-d|-N)\b)|tail |cat [^|]*$"
+    r"(\S*/)?agency (runs (ls|show)|snapshots (ls|show)|status)\b|curl (?!.*(-X|-d|-N)\b)|tail |cat [^|]*$"
 )
 _LINKED = ("agency", "Makefile", "packaging", "prompts", "docs")
 
@@ -141,7 +141,7 @@ class Follower:
 
     def _run(self, command: str) -> Seen:
         seen = self._terminal.run(self._likeness.command(command))
-        if re.search(r"\bkill\b", command):
+        if re.search(r"\bkill\b(?! -HUP)", command):
             # A reader is not as quick as the next command is here.
             for pid in self._pids:
                 wait_gone(pid)

@@ -21,7 +21,7 @@ _PARTS = re.compile(
     r"|(?P<hash>\b[0-9a-f]{12}\b)"
     r"|(?P<token>\bagy_[\w-]{40,})"
     r"|(?P<prefix>\bagy_[\w-]{8}\b)"
-    r"|(?P<pid>\bprocess id \d+)"
+    r"|(?P<pid>(?<=\bprocess id )\d+|(?<=`kill )\d+)"
     r"|(?P<anything>…)"
     r"|(?P<blank>[ \t]+)"
 )
@@ -31,7 +31,7 @@ _FORMS = {
     "hash": r"[0-9a-f]{12}",
     "token": r"agy_[\w-]{40,}",
     "prefix": r"agy_[\w-]{8}",
-    "pid": r"process id \d+",
+    "pid": r"\d+",
     "anything": r"[^\n]*",
     "blank": r"[ \t]+",
 }
