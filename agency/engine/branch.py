@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
 
@@ -22,18 +22,38 @@ class Branch:
         path: Prefix of the keys of everything in it, ending in ``/``; empty for the root.
         task: The only task that may call the context for it.
         in_flight: Name of the operation that it awaits, or None.
+        is_lost: It has lost a ``first``: nothing that it still asks for is answered.
         last_key: Key of the last operation that it has begun.
     """
 
-    __slots__ = ("_counters", "in_flight", "is_end", "last_key", "path", "task")
+    __slots__ = (
+        "_counters",
+        "in_flight",
+        "is_end",
+        "is_lost",
+        "last_key",
+        "parent",
+        "path",
+        "task",
+    )
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, parent: Branch | None = None) -> None:
         self.path = path
+        self.parent = parent
+        self.is_lost = False
         self.task: asyncio.Task[Any] | None = None
         self.in_flight: str | None = None
         self.last_key = ""
         self.is_end = path.startswith(END_PATH)
         self._counters: dict[str, int] = {}
+
+    def tasks(self) -> Iterator[asyncio.Task[Any]]:
+        """Its own task, and those of the branches that it is in."""
+        branch: Branch | None = self
+        while branch is not None:
+            if branch.task is not None:
+                yield branch.task
+            branch = branch.parent
 
     def key(self, name: str) -> str:
         """Make the key of the next occurrence of a name."""

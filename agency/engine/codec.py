@@ -39,6 +39,14 @@ class Codec(Protocol):
         """
         ...
 
+    def prepare(self) -> None:
+        """Get ready, so that a type that cannot be used is told before any work is done.
+
+        Raises:
+            InvalidInput: the type is not one that JSON can be read into.
+        """
+        ...
+
     def schema(self) -> dict[str, Any]:
         """JSON Schema of the type; empty when anything goes.
 
@@ -64,6 +72,9 @@ class PlainCodec:
 
     def decode(self, body: bytes) -> Any:  # noqa: ANN401  author's value
         return orjson.loads(body)
+
+    def prepare(self) -> None:
+        return
 
     def schema(self) -> dict[str, Any]:
         return _OPEN_SCHEMA
@@ -105,6 +116,9 @@ class TypedCodec:
             return self._adapter.validate_json(body)
         except ValidationError as error:
             raise invalid(error) from error
+
+    def prepare(self) -> None:
+        assert self._adapter is not None
 
     def schema(self) -> dict[str, Any]:
         from pydantic.errors import PydanticUserError

@@ -18,14 +18,21 @@ from agency.core.clock import from_micros, to_micros
 from agency.domain.entry import Entry, EntryKind
 from agency.domain.run import NewRun
 from agency.domain.wait import NewWait, Wait, WaitKind, WaitOutcome
+from agency.engine.branch import Branch
 from agency.engine.codec import Codec, codec_for
 from agency.engine.execution import Execution
-from agency.engine.failure import step_failed, wait_timed_out
+from agency.engine.failure import describe, step_failed, wait_timed_out
 from agency.engine.joins import Winner, as_work, run_all, run_first
 from agency.engine.retry import NO_RETRY, Retry
 from agency.engine.steps import Effect, Isolation, StepCall, perform
 from agency.engine.suspension import ContinuedAs
-from agency.errors import InvalidInput, StepFailed, WaitInsideTimeout, WorkflowNotFound
+from agency.errors import (
+    InvalidInput,
+    StepFailed,
+    ValueTooLarge,
+    WaitInsideTimeout,
+    WorkflowNotFound,
+)
 
 T = TypeVar("T")
 Delay = timedelta | float | int
@@ -241,6 +248,7 @@ class Context:
         name: str,
     ) -> Any:  # noqa: ANN401  author's value
         codec = codec_for(schema) if schema is not None else None
+        answer_schema = _schema(schema, codec)
         wait = await self._wait(
             "ctx.input",
             name,
@@ -249,7 +257,7 @@ class Context:
                 kind=WaitKind.INPUT,
                 name=name,
                 due_at=self._later(timeout_s),
-                show={"prompt": prompt, "schema": _schema(schema, codec)},
+                show=json.decode(json.encode({"prompt": prompt, "schema": answer_schema})),
             ),
         )
         return _payload(wait, codec)
@@ -257,14 +265,14 @@ class Context:
     async def _wait(self, operation: str, label: str, make: Callable[[str], NewWait]) -> Wait:
         execution = self._execution
         branch = execution.enter(operation, label)
+        _refuse_timeout(operation, branch)
         key = branch.key(label)
         if execution.meet(branch, key) is None:
             await execution.safe_point(branch)
-            _refuse_timeout(operation)
             wait = make(key)
             body = json.encode({"kind": wait.kind, "name": wait.name})
-            execution.keep(entry=Entry(key, EntryKind.WAIT, body, execution.now()))
-            execution.keep(wait=wait)
+            execution.recorder.keep(entry=Entry(key, EntryKind.WAIT, body, execution.now()))
+            execution.recorder.keep(wait=wait)
         branch.in_flight = label
         try:
             return await execution.block(branch, key)
@@ -296,35 +304,51 @@ class Context:
             name: Of the call in this branch; by default the workflow's name.
 
         Raises:
-            StepFailed: the child did not complete. ``error_code`` and ``details`` say why.
-            WorkflowNotFound: there is no such workflow.
-            InvalidInput: the input does not fit it.
+            StepFailed: the child did not complete, or could not be started: there is no such
+                workflow, or the input does not fit it. ``error_code`` and ``details`` say why.
         """
         return Operation(lambda: self._call(workflow, input, name or workflow))
 
     async def _call(self, workflow: str, value: Any, name: str) -> Any:  # noqa: ANN401
         execution = self._execution
         branch = execution.enter("ctx.call", name)
+        _refuse_timeout("ctx.call", branch)
         key = branch.key(name)
-        definition = execution.parts.registry.find(workflow)
-        if execution.meet(branch, key) is None:
+        entry = execution.meet(branch, key)
+        if entry is None:
             await execution.safe_point(branch)
-            _refuse_timeout("ctx.call")
-            if definition is None:
-                raise WorkflowNotFound(workflow)
-            child = self._child(key, workflow, value)
-            entry = Entry(key, EntryKind.CHILD, json.encode({"run_id": child.id}), execution.now())
-            execution.keep(entry=entry)
-            execution.keep(child=child)
-            execution.keep(
-                wait=NewWait(key=key, kind=WaitKind.CHILD, name=workflow, target=child.id)
-            )
+            await self._start_child(key, workflow, value)
+        elif entry.kind is EntryKind.FAILURE:
+            raise step_failed(json.decode(entry.body), key)
         branch.in_flight = name
         try:
             wait = await execution.block(branch, key)
         finally:
             branch.in_flight = None
+        definition = execution.parts.registry.find(workflow)
         return _child_output(wait, key, workflow, definition.output_codec if definition else None)
+
+    async def _start_child(self, key: str, workflow: str, value: Any) -> None:  # noqa: ANN401
+        """Keep a child for the next commit; a call that cannot be made is recorded as a failure.
+
+        Raises:
+            StepFailed: there is no such workflow, or the input does not fit it.
+        """
+        execution = self._execution
+        try:
+            child = self._child(key, workflow, value)
+        except (WorkflowNotFound, InvalidInput, json.NotJson, ValueTooLarge) as error:
+            description = describe(error)
+            await execution.recorder.commit(
+                Entry(key, EntryKind.FAILURE, json.encode(description), execution.now())
+            )
+            raise step_failed(description, key) from None
+        body = json.encode({"run_id": child.id})
+        execution.recorder.keep(
+            entry=Entry(key, EntryKind.CHILD, body, execution.now()),
+            child=child,
+            wait=NewWait(key=key, kind=WaitKind.CHILD, name=workflow, target=child.id),
+        )
 
     def _child(self, key: str, workflow: str, value: Any) -> NewRun:  # noqa: ANN401
         execution = self._execution
@@ -455,7 +479,7 @@ class Context:
             return from_micros(json.decode(entry.body))
         moment = execution.now()
         body = json.encode(to_micros(moment))
-        execution.keep(entry=Entry(key, EntryKind.NOW, body, moment))
+        execution.recorder.keep(entry=Entry(key, EntryKind.NOW, body, moment))
         return moment
 
     def random(self) -> float:
@@ -471,11 +495,16 @@ class Context:
     # --- the rest ---------------------------------------------------------------------------
 
     def progress(self, done: float, total: float | None = None, note: str = "") -> None:
-        """Say how far the run is. It rides with the next commit, at most half a second later."""
+        """Say how far the run is. It rides with the next commit, at most half a second later.
+
+        Raises:
+            NotJson: one of the values is not a plain number or text.
+        """
         execution = self._execution
         branch = execution.enter("ctx.progress", "progress")
         if execution.journal.at_frontier(branch.path):
-            execution.set_progress({"done": done, "total": total, "note": note})
+            progress = json.encode({"done": done, "total": total, "note": note})
+            execution.recorder.set_progress(json.decode(progress))
 
     def at_end(self, function: Callable[..., Any], *args: Any) -> None:  # noqa: ANN401
         """Register work for the real end of the run, however it ends; last registered, first done.
@@ -487,7 +516,7 @@ class Context:
         branch = execution.enter("ctx.at_end", "at_end")
         key = branch.key("at_end")
         if execution.journal.find(key) is None:
-            execution.keep(entry=Entry(key, EntryKind.AT_END, b"null", execution.now()))
+            execution.recorder.keep(entry=Entry(key, EntryKind.AT_END, b"null", execution.now()))
         execution.at_end.append((key, function, args))
 
     def continue_as(self, input: Any) -> Never:  # noqa: ANN401  the word of the API
@@ -549,20 +578,21 @@ def _child_output(wait: Wait, key: str, workflow: str, codec: Codec | None) -> A
     )
 
 
-def _refuse_timeout(operation: str) -> None:
+def _refuse_timeout(operation: str, branch: Branch) -> None:
     """Refuse a durable wait inside ``asyncio.timeout``: the timer would not survive the wait.
 
-    asyncio has no public way to ask; the timer it has set for the current task is looked for.
+    The timeout may also be around the gather or first that the branch is in. asyncio has no public
+    way to ask; the timers that it has set for the tasks are looked for.
 
     Raises:
         WaitInsideTimeout: there is one.
     """
-    task = asyncio.current_task()
+    tasks = set(branch.tasks())
     for handle in getattr(asyncio.get_running_loop(), "_scheduled", ()):
         owner = getattr(getattr(handle, "_callback", None), "__self__", None)
         if (
-            isinstance(owner, asyncio.Timeout)
+            type(owner) is asyncio.Timeout
             and not handle.cancelled()
-            and getattr(owner, "_task", None) is task
+            and getattr(owner, "_task", None) in tasks
         ):
             raise WaitInsideTimeout(operation)

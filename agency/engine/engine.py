@@ -82,6 +82,7 @@ class Engine:
                 expect=self._timer.expect,
                 expect_resource=self._resources.expect,
                 wake=lambda wakes: self._worker.wake(wakes),  # noqa: PLW0108  not there yet
+                nudge=lambda: self._worker.nudge(),  # noqa: PLW0108
                 cancel=lambda run_id: self.runs.cancel_if_live(run_id),  # noqa: PLW0108
                 changed=lambda run_id: self.runs.changed(run_id),  # noqa: PLW0108
                 recorded=lambda run_id: self.runs.recorded(run_id),  # noqa: PLW0108

@@ -10,7 +10,9 @@ Invariants:
 - `active` is raised in the same moment in which a blocked branch's future is resolved, never later.
 - Nothing is handed to an author's code before it is durable, but `now`, which rides with the next
   commit (if that commit is lost, so is all that was done with the moment).
-- After the claim is over every call of the context raises.
+- Without a claim, parked or dropped, every call of the context raises.
+- While a run whose end is wanted is replayed, each branch is answered up to its own frontier and
+  stopped there, so that what it has registered for the end is known.
 """
 
 from __future__ import annotations
@@ -26,21 +28,22 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from agency.core import ids, json
 from agency.core.backoff import delay_s
 from agency.domain.entry import Entry
-from agency.domain.message import NewMessage
-from agency.domain.run import NewRun, Run, RunError, RunStatus
+from agency.domain.run import Run, RunError, RunStatus
 from agency.domain.wait import NewWait, Wait, WaitKind, WaitOutcome
 from agency.engine import foreign
 from agency.engine.branch import CURRENT_BRANCH, END_PATH, Branch
 from agency.engine.failure import failed_steps, run_error
 from agency.engine.journal import JournalView
-from agency.engine.ledger import Ledger
 from agency.engine.parts import Parts
+from agency.engine.recorder import STORE_FULL_PAUSE_S, WAIT_FLUSH_S, Recorder
 from agency.engine.suspension import (
+    Broken,
     ContinuedAs,
     Control,
     Dropped,
     LimitReached,
     Mismatch,
+    Parked,
     RunEnding,
 )
 from agency.engine.verdict import TryAgain, Verdict, judge
@@ -48,11 +51,12 @@ from agency.errors import (
     Fenced,
     ForeignTask,
     InvalidInput,
-    JournalFull,
+    ShuttingDown,
     StepNameTaken,
+    StoreBroken,
     StoreFull,
 )
-from agency.ports.store import Claim, Writes
+from agency.ports.store import NOTHING
 
 if TYPE_CHECKING:
     from agency.engine.definition import Definition
@@ -60,14 +64,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-STORE_FULL_PAUSE_S = 1.0
-"""Pause before a commit is tried again that found no room on the disk."""
-PROGRESS_FLUSH_S = 0.5
-"""Progress is committed by itself after this, if it cannot ride with another commit."""
-WAIT_FLUSH_S = 0.02
-"""The same for a wait that was reached while another branch is busy."""
 STUBBORN_S = 5.0
-"""How long dropped code may take to leave before it is reported."""
+"""How long stopped code may take to leave before it is reported and left to itself."""
+
+AtEnd = tuple[str, Callable[..., Any], tuple[Any, ...]]
+"""Work for the real end: key of its registration, function, arguments."""
 
 
 class Left(Enum):
@@ -85,8 +86,9 @@ class Execution:
     def __init__(self, parts: Parts, run: Run, definition: Definition | None) -> None:
         self.parts = parts
         self.run = run
-        self.claim = Claim(run.number, run.id, run.epoch)
-        self.journal = JournalView(None)
+        self.recorder = Recorder(
+            parts, run, on_resolved=self._resolve, on_lost=self._lose, on_broken=self._break
+        )
         self.is_lenient = definition is not None and definition.is_interpreter
         self.ending: RunEnding | None = (
             RunEnding(RunStatus(run.ending)) if run.ending is not None else None
@@ -94,36 +96,64 @@ class Execution:
         self.ending_error: RunError | None = run.error
         self.active = 0
         self.doubts: dict[str, str] = {}
-        self.at_end: list[tuple[str, Callable[..., Any], tuple[Any, ...]]] = []
+        self.at_end: list[AtEnd] = []
         self.left_reason = ""
         self._definition = definition
         self._blocked: dict[str, asyncio.Future[Wait]] = {}
         self._gates: list[asyncio.Future[None]] = []
         self._control: Control | None = None
-        self._is_held = False
+        self._is_held = run.hold is not None
         self._is_draining = False
-        self._is_lost = False
         self._is_abandoned = False
         self._is_reclaimed = False
+        self._is_stopped_at_frontier = False
+        self._is_late = False
         self._refresh_wanted = False
         self._signal = asyncio.Event()
         self._main: asyncio.Task[Any] | None = None
-        self._tasks: dict[asyncio.Task[Any], str] = {}
+        self._tasks: dict[asyncio.Task[Any], Branch] = {}
+        self._taken_at_end: set[str] = set()
         self._verdict: Verdict | None = None
-        self._warned = False
-        self._flush: asyncio.TimerHandle | None = None
-        self._ledger = Ledger()
+        self._insistence: asyncio.TimerHandle | None = None
+
+    @property
+    def definition(self) -> Definition:
+        assert self._definition is not None, "a run whose workflow is not loaded runs no code"
+        return self._definition
+
+    @property
+    def journal(self) -> JournalView:
+        return self.recorder.journal
+
+    @property
+    def can_linger(self) -> bool:
+        """The coroutine is still there, parked, and can go on."""
+        main = self._main
+        is_parked = isinstance(self._control, Parked)
+        return main is not None and not main.done() and is_parked and not self.recorder.is_lost
 
     # --- the life of an execution ---------------------------------------------------------
 
     async def work(self) -> Left:
         """Work until the run has ended, is suspended, was put back, or the claim is over.
 
-        After SUSPENDED it may be called again, once `reclaim` has been.
+        After SUSPENDED it may be called again, once `reclaim` has been. A fault of the engine or
+        of what it stores fails this run and no other.
         """
+        try:
+            outcome = await foreign.attempt(self._work())
+        except Dropped:
+            await self.drop()
+            return Left.LOST
+        if isinstance(outcome, foreign.Raised):
+            return await self._fault(outcome.error)
+        left: Left = outcome.value
+        return left
+
+    async def _work(self) -> Left:
         if self._main is None:
             await self._load()
-            self._begin("", self._author())
+            self._begin("", self._author)
         elif self._is_reclaimed:
             self._is_reclaimed = False
             self._open_gates()
@@ -132,42 +162,46 @@ class Execution:
         while True:
             await self._signal.wait()
             self._signal.clear()
-            if self._is_lost:
-                await self.drop()
-                return Left.LOST
-            if self._is_abandoned:
-                return await self._release()
-            if self._refresh_wanted:
-                self._refresh_wanted = False
-                await self._refresh()
-            if self._main is not None and self._main.done():
-                left = await self._conclude()
-            elif self.active == 0 and not self._signal.is_set():
-                left = await self._leave()
-            else:
-                continue
+            left = await self._turn()
             if left is not None:
                 return left
+
+    async def _turn(self) -> Left | None:
+        """Do what the last signal was for; None: go on waiting for the next."""
+        if self.recorder.is_lost:
+            raise Dropped
+        if self._is_abandoned:
+            return await self._release()
+        if self._refresh_wanted:
+            self._refresh_wanted = False
+            await self._refresh()
+        main = self._main
+        assert main is not None
+        if main.done() or self._is_late:
+            return await self._conclude(main)
+        if self.active == 0 and not self._signal.is_set():
+            return await self._leave()
+        return None
 
     def reclaim(self, run: Run) -> None:
         """Take a lingering coroutine under a new claim; `work` goes on with it, without replay."""
         self.run = run
-        self.claim = Claim(run.number, run.id, run.epoch)
+        self.recorder.claim = replace(self.recorder.claim, epoch=run.epoch)
         self.left_reason = ""
-        self._is_held = False
+        self._control = None
+        self._is_held = run.hold is not None
         self._is_reclaimed = True
         if run.ending is not None:
             self.end(RunStatus(run.ending), run.error)
 
     async def drop(self) -> None:
         """Leave the author's code; its clean-up blocks run, its context calls raise."""
-        if not isinstance(self._control, Dropped):
-            self._control = Dropped()
+        self._control = Dropped()
         self._interrupt()
-        await self._settle_tasks()
+        await self._settle()
 
     def refresh(self) -> None:
-        """Look for waits that were resolved by somebody else."""
+        """Look for what was recorded for this run by somebody else."""
         self._refresh_wanted = True
         self._signal.set()
 
@@ -192,19 +226,20 @@ class Execution:
             return
         self.ending = RunEnding(status)
         self.ending_error = error
+        if self._main is None:
+            return  # its code is not yet running: it is replayed up to its frontier
         self._control = self.ending
         self._interrupt()
+        self._insistence = asyncio.get_running_loop().call_later(STUBBORN_S, self._insist)
         self._signal.set()
 
-    @property
-    def definition(self) -> Definition:
-        assert self._definition is not None, "a run whose workflow is not loaded runs no code"
-        return self._definition
-
-    @property
-    def can_linger(self) -> bool:
-        """The coroutine is still there and can go on."""
-        return self._main is not None and not self._main.done() and not self._is_lost
+    def _insist(self) -> None:
+        """Code that does not let itself be stopped is left to itself; the run ends without it."""
+        self._insistence = None
+        if self._main is not None and not self._main.done() and self._verdict is None:
+            log.error("code of a run does not stop", extra={"run_id": self.run.id})
+            self._is_late = True
+            self._signal.set()
 
     # --- what the context calls -----------------------------------------------------------
 
@@ -214,7 +249,7 @@ class Execution:
         Raises:
             ForeignTask: the caller's task is not a branch of this run, or is inside a step.
             StepNameTaken: the branch awaits an operation of that name already.
-            Control: the run is leaving or ending.
+            Control: the run is leaving or ending, or the branch has lost.
         """
         branch = CURRENT_BRANCH.get()
         if branch is None or branch.task is not asyncio.current_task():
@@ -231,21 +266,23 @@ class Execution:
 
         Raises:
             Mismatch: the code asks for another thing than the journal has next.
+            RunEnding: the same, while the run is replayed only to be ended.
         """
         if self.is_lenient or branch.is_end:
             return self.journal.find(key)
         try:
             return self.journal.meet(branch.path, key)
         except Mismatch as mismatch:
-            self._control = self.ending or mismatch
-            raise self._control from None
+            if self.ending is not None:
+                raise self._at_frontier(self.ending) from None
+            raise self.leave_by(mismatch) from None
 
     async def safe_point(self, branch: Branch) -> None:
         """Pass when new work may begin: wait out a hold or drain, raise when the run is ending."""
         while True:
             self._raise_control(branch)
             if self.ending is not None and not branch.is_end:
-                raise self.leave_by(self.ending)
+                raise self._at_frontier(self.ending)
             if not (self._is_held or self._is_draining):
                 return
             gate: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -261,12 +298,12 @@ class Execution:
         if wait is not None and wait.outcome is not None:
             return wait
         if self.ending is not None and not branch.is_end and not is_decision:
-            raise self.leave_by(self.ending)
+            raise self._at_frontier(self.ending)
         future: asyncio.Future[Wait] = asyncio.get_running_loop().create_future()
         self._blocked[key] = future
-        if self.active > 1 and self._ledger.waits:
+        if self.active > 1 and self.recorder.kept_waits:
             # Another branch is busy, perhaps for long: what this one waits for must be findable.
-            self._flush_within(WAIT_FLUSH_S)
+            self.recorder.flush_within(WAIT_FLUSH_S)
         try:
             return await self.inactive(future)
         finally:
@@ -285,15 +322,11 @@ class Execution:
                 self.activate()
             raise
 
-    def _raise_control(self, branch: Branch) -> None:
-        """Raise what the author's code is being left by; the end's own branch is let through."""
-        control = self._control
-        if control is not None and (isinstance(control, Dropped) or not branch.is_end):
-            raise control
-
     def leave_by(self, control: Control) -> Control:
-        """Note how the author's code is left, in case that it swallows the exception."""
+        """Stop all branches, and note by what; it holds even if the code swallows it."""
         self._control = control
+        self._interrupt()
+        self._signal.set()
         return control
 
     def deactivate(self) -> None:
@@ -305,153 +338,54 @@ class Execution:
     def activate(self) -> None:
         self.active += 1
 
-    def spawn(self, branch: Branch, work: Awaitable[Any]) -> asyncio.Task[Any]:
+    def spawn(self, branch: Branch, begin: Callable[[], Awaitable[Any]]) -> asyncio.Task[Any]:
         """Start a branch in a task of its own; it is active from now on."""
         task = asyncio.get_running_loop().create_task(
-            _in_branch(branch, work), name=f"{self.run.id}:{branch.path}"
+            _in_branch(branch, begin), name=f"{self.run.id}:{branch.path}"
         )
         branch.task = task
-        self._track(task, branch.path)
+        self._tasks[task] = branch
+        task.add_done_callback(self._forget)
         self.activate()
         return task
 
-    def _track(self, task: asyncio.Task[Any], path: str) -> None:
-        self._tasks[task] = path
-        task.add_done_callback(self._forget_task)
-
-    def _forget_task(self, task: asyncio.Task[Any]) -> None:
-        del self._tasks[task]
-
-    def now(self) -> datetime:
-        return self.parts.clock.now()
-
-    # --- recording ------------------------------------------------------------------------
-
-    def keep(
-        self,
-        *,
-        entry: Entry | None = None,
-        wait: NewWait | None = None,
-        child: NewRun | None = None,
-    ) -> None:
-        """Keep something for the next commit."""
-        self._ledger.add(entry=entry, wait=wait, child=child)
-        if entry is not None:
-            self.journal.add(entry)
-
-    def set_progress(self, progress: Any) -> None:  # noqa: ANN401  JSON value
-        """Keep progress for the next commit; if none comes soon, commit it by itself."""
-        self._ledger.set_progress(progress)
-        self._flush_within(PROGRESS_FLUSH_S)
-
     def cut_off(self, path: str) -> tuple[set[asyncio.Task[Any]], list[str]]:
-        """Cancel everything below a branch that has lost.
+        """Cancel everything below a branch that has lost; it is answered nothing any more.
 
         Returns:
             The tasks, to be waited for; and the keys of waits that the store knows of.
         """
-        forgotten = self._ledger.forget(path)
+        forgotten = self.recorder.forget(path)
         closed = [key for key in self._blocked if key.startswith(path) and key not in forgotten]
-        tasks = {task for task, branch in self._tasks.items() if branch.startswith(path)}
-        for task in tasks:
-            task.cancel()
+        tasks = set()
+        for task, branch in self._tasks.items():
+            if branch.path.startswith(path):
+                branch.is_lost = True
+                tasks.add(task)
+                task.cancel()
         return tasks, closed
 
-    async def commit(
-        self,
-        *entries: Entry,
-        messages: Sequence[NewMessage] = (),
-        closed_waits: Sequence[str] = (),
-    ) -> None:
-        """Make entries durable, with everything that was kept for the next commit.
+    def take_at_end(self, path: str) -> list[AtEnd]:
+        """Hand out the work that a branch has registered for the end, last registered first."""
+        taken = [work for work in self.at_end if work[0].startswith(path)]
+        self._taken_at_end.update(key for key, _, _ in taken)
+        self.at_end = [work for work in self.at_end if not work[0].startswith(path)]
+        return taken[::-1]
 
-        When the disk is full it waits until there is room: the result is held in memory.
+    def now(self) -> datetime:
+        return self.parts.clock.now()
 
-        Raises:
-            JournalFull: the run has used up its entries.
-            Dropped: the claim is over.
-        """
-        writes = self._take(entries, messages, closed_waits)
-        self._count(len(writes.entries))
-        is_full = False
-        while True:
-            try:
-                resolved = await self.parts.store.runs.record(
-                    self.claim, writes, now=self.parts.clock.now()
-                )
-                break
-            except StoreFull:
-                if not is_full:
-                    log.warning("no room for a run's results", extra={"run_id": self.run.id})
-                is_full = True
-                await asyncio.sleep(STORE_FULL_PAUSE_S)
-            except Fenced:
-                self._lose()
-                raise Dropped from None
-        if writes.waits:
-            self._announce(writes)
-            self._remember(writes)
-        for wait in resolved:
-            self._resolve(wait)
-        self.parts.recorded(self.run.id)
+    # --- beginning and ending -------------------------------------------------------------
 
-    def _take(
-        self,
-        entries: Sequence[Entry] = (),
-        messages: Sequence[NewMessage] = (),
-        closed_waits: Sequence[str] = (),
-    ) -> Writes:
-        if self._flush is not None:
-            self._flush.cancel()
-            self._flush = None
-        return self._ledger.take(entries, messages=messages, closed_waits=closed_waits)
+    async def _load(self) -> None:
+        """Read the journal; the first claim finds nothing recorded, and the read is spared."""
+        if self.run.epoch > 1:
+            journal = await self.parts.store.journal.load(self.run.number)
+            self.recorder.journal = JournalView(journal)
+            self.is_lenient = self.is_lenient or _is_accepted(self.journal.waits)
 
-    def _count(self, added: int) -> None:
-        entries_max = self.parts.settings.journal_entries_max
-        self.journal.count += added
-        if self.journal.count > entries_max:
-            raise JournalFull(self.run.id, entries_max)
-        if not self._warned and self.journal.count > entries_max * 0.8:
-            self._warned = True
-            log.warning(
-                "journal nearly full",
-                extra={"run_id": self.run.id, "entries": self.journal.count, "max": entries_max},
-            )
-
-    def _announce(self, writes: Writes) -> None:
-        for wait in writes.waits:
-            if wait.due_at is not None:
-                self.parts.expect(wait.due_at)
-            if wait.kind is WaitKind.RESOURCE:
-                self.parts.expect_resource(wait.target)
-
-    def _flush_within(self, delay_s: float) -> None:
-        """Commit what is kept by itself, if nothing else of the run is committed before."""
-        loop = asyncio.get_running_loop()
-        if self._flush is not None:
-            if self._flush.when() <= loop.time() + delay_s:
-                return
-            self._flush.cancel()
-        self._flush = loop.call_later(delay_s, self._start_flush)
-
-    def _start_flush(self) -> None:
-        self._flush = None
-        is_idle = self.active == 0  # then a suspension is under way, and takes it along
-        if is_idle or self._control is not None or self._verdict is not None:
-            return
-        task = asyncio.get_running_loop().create_task(self._flush_ledger())
-        self._track(task, "")
-
-    async def _flush_ledger(self) -> None:
-        try:
-            await self.commit()
-        except Dropped:
-            log.debug("the claim is over", extra={"run_id": self.run.id})
-
-    # --- inside ---------------------------------------------------------------------------
-
-    def _begin(self, path: str, work: Awaitable[Any]) -> None:
-        self._main = self.spawn(Branch(path), work)
+    def _begin(self, path: str, begin: Callable[[], Awaitable[Any]]) -> None:
+        self._main = self.spawn(Branch(path), begin)
         self._main.add_done_callback(self._main_done)
 
     def _main_done(self, task: asyncio.Task[Any]) -> None:
@@ -461,12 +395,6 @@ class Execution:
             return  # already concluded: the work for the end has begun
         self.active -= 1
         self._signal.set()
-
-    async def _load(self) -> None:
-        """Read the journal; the first claim finds nothing recorded, and the read is spared."""
-        if self.run.epoch > 1:
-            self.journal = JournalView(await self.parts.store.journal.load(self.run.number))
-            self.is_lenient = self.is_lenient or _is_accepted(self.journal.waits)
 
     async def _author(self) -> foreign.Returned | foreign.Raised:
         from agency.engine.context import Context
@@ -484,36 +412,25 @@ class Execution:
         return await foreign.attempt(self.definition.run(context, value))
 
     async def _run_at_end(self) -> None:
-        from agency.engine.context import Context
-        from agency.engine.steps import StepCall
+        from agency.engine.steps import do_at_end
 
-        context = Context(self)
-        for position, (key, function, args) in reversed(list(enumerate(self.at_end))):
-            name = f"{getattr(function, '__name__', 'at_end')}-{position + 1}"
-            outcome = await foreign.attempt(
-                context.perform(StepCall(name=name.strip("<>"), function=function, args=args))
-            )
-            if isinstance(outcome, foreign.Raised):
-                log.error(
-                    "work at a run's end failed",
-                    extra={"run_id": self.run.id, "key": key, "error": str(outcome.error)},
-                )
+        branch = CURRENT_BRANCH.get()
+        assert branch is not None
+        await do_at_end(self, branch, self.take_at_end(""))
 
-    async def _conclude(self) -> Left | None:
+    async def _conclude(self, main: asyncio.Task[Any]) -> Left | None:
         """The main task is done: decide how the run ends, or that it does not."""
-        main = self._main
-        assert main is not None
-        await self._settle_tasks()
+        await self._settle()
         self.active = 0
-        if self._verdict is not None:  # that was the work for the end
-            if isinstance(self._control, Dropped):
-                return Left.LOST
-            return await self._finish(self._verdict)
-        outcome = self._control or _outcome(main)
-        if isinstance(outcome, Dropped):
+        if isinstance(self._control, Dropped):
             return Left.LOST
-        if self._definition is None:
-            return await self._conclude_missing(outcome)
+        if self._verdict is not None:  # that was the work for the end
+            return await self._finish(self._verdict)
+        outcome = self._outcome(main)
+        if self._definition is None and isinstance(outcome, RunEnding):
+            return await self._finish(Verdict(status=outcome.status, error=self.ending_error))
+        if isinstance(outcome, RunEnding) and self._is_cut_short():
+            return await self._release()
         unanswered = await self._unanswered(outcome)
         if unanswered:
             return await self._suspend_for(*unanswered)
@@ -532,15 +449,25 @@ class Execution:
         self._verdict = decided
         if self.at_end:
             self._control = None
-            self._begin(END_PATH, self._run_at_end())
+            self._begin(END_PATH, self._run_at_end)
             return None
         return await self._finish(decided)
 
-    async def _conclude_missing(self, outcome: object) -> Left:
-        if isinstance(outcome, RunEnding):
-            return await self._finish(Verdict(status=outcome.status, error=self.ending_error))
-        assert isinstance(outcome, Mismatch)
-        return await self._suspend_for(self._version_wait(outcome))
+    def _is_cut_short(self) -> bool:
+        """The end came in the middle of a replay, before all work for the end was known again."""
+        if self._is_stopped_at_frontier:
+            return False
+        known = {key for key, _, _ in self.at_end} | self._taken_at_end
+        return any(key not in known for key in self.journal.registered())
+
+    def _outcome(self, main: asyncio.Task[Any]) -> foreign.Returned | foreign.Raised | Control:
+        if isinstance(self._control, Broken):
+            return foreign.Raised(self._control.error)
+        if self._control is not None:
+            return self._control
+        if self._is_stopped_at_frontier and self.ending is not None:
+            return self.ending
+        return _outcome(main)
 
     async def _unanswered(self, outcome: object) -> list[NewWait]:
         """What somebody has to decide before the run may end."""
@@ -555,6 +482,46 @@ class Execution:
                 return [self._version_wait(unmet)]
         return []
 
+    async def _doubtful(self) -> list[NewWait]:
+        """Decisions needed before the run may end: effects that may have happened."""
+        from agency.engine.steps import decision_prefix, decision_wait
+
+        if not self.doubts and not any(self.journal.unsettled()):
+            return []
+        # A commit may have been under way when its task was stopped: look at what was recorded.
+        await self.recorder.barrier()
+        reason = "the run was stopped while it was tried"
+        waits = []
+        for key, intent in self.journal.unsettled():
+            prefix = decision_prefix(key, self.run.attempt)
+            asked = [wait for k, wait in self.journal.waits.items() if k.startswith(prefix)]
+            if any(wait.outcome is WaitOutcome.ANSWERED for wait in asked):
+                continue  # the step itself finds the answer when it is replayed
+            name = self.doubts.get(key) or key[key.rfind("/") + 1 : key.rfind("#")]
+            wait = decision_wait(key, name, f"{self.run.attempt}.{intent}", reason)
+            is_open = [known.key for known in asked if known.outcome is None]
+            waits.append(replace(wait, key=is_open[0]) if is_open else wait)
+        return waits
+
+    def _version_wait(self, mismatch: Mismatch) -> NewWait:
+        versions = [wait for wait in self.journal.waits.values() if wait.kind is WaitKind.VERSION]
+        is_open = [wait.key for wait in versions if wait.outcome is None]
+        log.error(
+            "a run's code does not fit its journal",
+            extra={"run_id": self.run.id, "workflow": self.run.workflow, **mismatch.difference},
+        )
+        return NewWait(
+            key=is_open[0] if is_open else f"!version#{len(versions) + 1}",
+            kind=WaitKind.VERSION,
+            name=self.run.workflow,
+            show={
+                **mismatch.difference,
+                "version_recorded": self.run.version,
+                "version_now": self._definition.version if self._definition else None,
+                "answer": {"action": "continue | accept"},
+            },
+        )
+
     async def _retry_run(self, error: Exception) -> Left:
         policy = self.definition.retry
         delay = delay_s(
@@ -566,19 +533,19 @@ class Execution:
             source=self.parts.source,
         )
         available_at = self.now() + timedelta(seconds=delay)
-        writes = replace(self._take(), superseded=tuple(failed_steps(error)))
-        try:
-            await self._until_room(
-                lambda: self.parts.store.runs.release(
-                    self.claim,
-                    writes,
-                    available_at=available_at,
-                    failed=run_error(error),
-                    now=self.now(),
-                )
+        superseded = [
+            superseded for key in failed_steps(error) for superseded in self.journal.belonging(key)
+        ]
+        writes = replace(self.recorder.take(), superseded=superseded)
+        await self.recorder.until_room(
+            lambda: self.parts.store.runs.release(
+                self.recorder.claim,
+                writes,
+                available_at=available_at,
+                failed=run_error(error),
+                now=self.now(),
             )
-        except Fenced:
-            return Left.LOST
+        )
         self.parts.expect(available_at)
         self.parts.changed(self.run.id)
         log.warning(
@@ -588,47 +555,77 @@ class Execution:
         return Left.RELEASED
 
     async def _finish(self, verdict: Verdict) -> Left:
-        writes = self._take()
-        try:
-            wakes = await self._until_room(
-                lambda: self.parts.store.runs.finish(
-                    self.claim,
-                    writes,
-                    status=verdict.status,
-                    output=verdict.output,
-                    error=verdict.error,
-                    successor=verdict.successor,
-                    now=self.now(),
-                )
+        writes = self.recorder.take()
+        wakes = await self.recorder.until_room(
+            lambda: self.parts.store.runs.finish(
+                self.recorder.claim,
+                writes,
+                status=verdict.status,
+                output=verdict.output,
+                error=verdict.error,
+                successor=verdict.successor,
+                now=self.now(),
             )
-        except Fenced:
-            return Left.LOST
+        )
         self.left_reason = verdict.status.value
+        if self._insistence is not None:
+            self._insistence.cancel()
+        self.recorder.note(writes)
+        if verdict.successor is not None:
+            self.parts.nudge()
         self.parts.wake(wakes)
         self.parts.changed(self.run.id)
         return Left.ENDED
+
+    async def _fault(self, error: Exception) -> Left:
+        """Fail the run for something that it should not have been possible to do."""
+        await self.drop()
+        if isinstance(error, Fenced | StoreBroken | ShuttingDown):
+            return Left.LOST
+        log.error("a run could not be worked on", exc_info=error, extra={"run_id": self.run.id})
+        reason = RunError(
+            code="engine_fault",
+            message=foreign.text_of(error)[:1000] or type(error).__name__,
+            error_class=type(error).__name__,
+            hint="The daemon's log has the traceback.",
+        )
+        try:
+            wakes = await self.parts.store.runs.finish(
+                self.recorder.claim,
+                NOTHING,
+                status=RunStatus.FAILED,
+                output=None,
+                error=reason,
+                now=self.now(),
+            )
+        except Fenced:
+            return Left.LOST
+        self.left_reason = RunStatus.FAILED.value
+        self.parts.wake(wakes)
+        self.parts.changed(self.run.id)
+        return Left.ENDED
+
+    # --- leaving without an end -----------------------------------------------------------
 
     async def _leave(self) -> Left | None:
         """Nothing is in flight: suspend, or put the run back when the daemon stops."""
         if self._is_draining and self._gates:
             return await self._release()
-        reason = self._reason()
-        return await self._suspend(list(self._blocked), reason)
+        return await self._suspend(list(self._blocked), self._reason())
 
     async def _release(self) -> Left:
         await self.drop()
-        writes = self._take()
+        writes = self.recorder.take()
         now = self.now()
-        try:
-            await self._until_room(
-                lambda: self.parts.store.runs.release(self.claim, writes, available_at=now, now=now)
+        await self.recorder.until_room(
+            lambda: self.parts.store.runs.release(
+                self.recorder.claim, writes, available_at=now, now=now
             )
-        except Fenced:
-            return Left.LOST
+        )
         return Left.RELEASED
 
     def _reason(self) -> str:
-        kinds = {wait.kind.value for wait in self._ledger.waits}
+        kinds = {wait.kind.value for wait in self.recorder.kept_waits}
         kinds.update(
             wait.kind.value
             for key in self._blocked
@@ -637,11 +634,10 @@ class Execution:
         return ", ".join(sorted(kinds)) or "operator"
 
     async def _suspend(self, blocked_on: Sequence[str], reason: str) -> Left | None:
-        writes = self._take()
-        self.journal.count += len(writes.entries)
+        writes = self.recorder.take()
         try:
             suspension = await self.parts.store.runs.suspend(
-                self.claim,
+                self.recorder.claim,
                 writes,
                 blocked_on=blocked_on,
                 snapshot_id=ids.new_id(),
@@ -649,111 +645,57 @@ class Execution:
                 now=self.now(),
             )
         except StoreFull:
-            self._ledger.put_back(writes)
-            self.journal.count -= len(writes.entries)
+            self.recorder.put_back(writes)
             await asyncio.sleep(STORE_FULL_PAUSE_S)
             self._signal.set()
             return None
-        except Fenced:
-            await self.drop()
-            return Left.LOST
-        self._announce(writes)
-        self._remember(writes)
+        self.recorder.note(writes)
         if suspension.snapshot_id is None:
+            self._is_held = False  # lifted meanwhile, else the run would be suspended
+            self._open_gates()
             for wait in suspension.resolved:
                 self._resolve(wait)
             return None
+        if self._control is None:
+            self._control = Parked()
         self.left_reason = reason
         self.parts.wake(suspension.wakes)
         self.parts.changed(self.run.id)
         return Left.SUSPENDED
 
-    def _remember(self, writes: Writes) -> None:
-        """Keep opened waits in view: what kind they are is asked for at the next suspension."""
-        now = self.now()
-        for wait in writes.waits:
-            self.journal.waits.setdefault(
-                wait.key,
-                Wait(
-                    key=wait.key,
-                    kind=wait.kind,
-                    name=wait.name,
-                    due_at=wait.due_at,
-                    show=wait.show,
-                    target=wait.target,
-                    opened_at=now,
-                    outcome=None,
-                    payload=None,
-                    resolved_at=None,
-                    resolved_number=0,
-                ),
-            )
-
     async def _suspend_for(self, *waits: NewWait) -> Left:
         """Suspend a run whose coroutine is gone, until one of ``waits`` is answered."""
         for wait in waits:
-            known = self.journal.waits.get(wait.key)
-            if known is None:
-                self.keep(wait=wait)
+            if wait.key not in self.journal.waits:
+                self.recorder.keep(wait=wait)
+        keys = [wait.key for wait in waits]
+        reason = ", ".join(sorted({wait.kind.value for wait in waits}))
         while True:
-            left = await self._suspend(
-                [wait.key for wait in waits], ", ".join(sorted({w.kind.value for w in waits}))
-            )
+            left = await self._suspend(keys, reason)
             if left is not None:
                 return left
-            if any(
-                (known := self.journal.waits.get(wait.key)) is not None and known.outcome
-                for wait in waits
-            ):  # answered in the very moment: replay
-                return await self._release()
+            known = [self.journal.waits.get(key) for key in keys]
+            if any(wait is not None and wait.outcome is not None for wait in known):
+                return await self._release()  # answered in the very moment: replay
 
-    def _version_wait(self, mismatch: Mismatch) -> NewWait:
-        number = sum(1 for wait in self.journal.waits.values() if wait.kind is WaitKind.VERSION)
-        log.error(
-            "a run's code does not fit its journal",
-            extra={"run_id": self.run.id, "workflow": self.run.workflow, **mismatch.difference},
-        )
-        return NewWait(
-            key=f"!version#{number + 1}",
-            kind=WaitKind.VERSION,
-            name=self.run.workflow,
-            show={
-                **mismatch.difference,
-                "version_recorded": self.run.version,
-                "version_now": self._definition.version if self._definition else None,
-                "answer": {"action": "continue | accept"},
-            },
-        )
-
-    async def _doubtful(self) -> list[NewWait]:
-        """Decisions needed before the run may end: effects that may have happened."""
-        from agency.engine.steps import decision_wait
-
-        if not self.doubts:
-            return []
-        # A commit may have been under way when its task was stopped: look at what was recorded.
-        try:
-            await self._until_room(
-                lambda: self.parts.store.runs.record(self.claim, Writes(), now=self.now())
-            )
-        except Fenced:
-            return []
-        view = JournalView(await self.parts.store.journal.load(self.run.number))
-        return [
-            decision_wait(key, name, view.intents(key), "the run was stopped while it was tried")
-            for key, name in self.doubts.items()
-            if view.find(key) is None
-            and view.intents(key) > 0
-            and view.find(f"{key}~{view.intents(key)}") is None
-        ]
+    # --- inside ---------------------------------------------------------------------------
 
     async def _refresh(self) -> None:
-        if not self._blocked:
-            return
-        waits = await self.parts.store.journal.waits(self.run.number, list(self._blocked))
+        """Read what others have recorded for this run: outcomes of waits, a hold, an end."""
+        keys = self.journal.open_keys()
+        detail, waits = await asyncio.gather(
+            self.parts.store.runs.get(self.run.id),
+            self.parts.store.journal.waits(self.run.number, keys),
+        )
         for wait in sorted(waits, key=lambda wait: wait.resolved_number):
             if wait.outcome is not None:
                 self._resolve(wait)
+        run = detail.run
+        if run.epoch != self.recorder.claim.epoch or run.status is not RunStatus.RUNNING:
+            return
+        if run.ending is not None:
+            self.end(RunStatus(run.ending), run.error)
+        self._is_held = self._is_held or run.hold is not None
 
     def _resolve(self, wait: Wait) -> None:
         self.journal.waits[wait.key] = wait
@@ -770,9 +712,23 @@ class Execution:
                 gate.set_result(None)
 
     def _lose(self) -> None:
-        self._is_lost = True
         self._control = Dropped()
         self._signal.set()
+
+    def _break(self, error: Exception) -> None:
+        self.leave_by(Broken(error))
+
+    def _at_frontier(self, ending: RunEnding) -> RunEnding:
+        self._is_stopped_at_frontier = True
+        return ending
+
+    def _raise_control(self, branch: Branch) -> None:
+        """Raise what the author's code is being left by; the end's own branch is let through."""
+        if branch.is_lost:
+            raise Dropped
+        control = self._control
+        if control is not None and (isinstance(control, Dropped | Parked) or not branch.is_end):
+            raise control
 
     def _interrupt(self) -> None:
         """Cancel every task of the run; what they raise does not matter, `_control` does."""
@@ -781,37 +737,30 @@ class Execution:
             if task is not asyncio.current_task():
                 task.cancel()
 
-    async def _settle_tasks(self) -> None:
+    def _forget(self, task: asyncio.Task[Any]) -> None:
+        del self._tasks[task]
+
+    async def _settle(self) -> None:
         """Wait until no task of the run is left, and look at each one's end."""
-        main = self._main
-        tasks = {task for task in self._tasks if task is not main}
-        if main is not None and not main.done():
-            tasks.add(main)
-        if not tasks:
-            return
-        done, late = await asyncio.wait(tasks, timeout=STUBBORN_S)
-        for task in done:
-            if not task.cancelled():
-                task.exception()
-        for task in late:
-            log.error(
-                "code of a run does not stop",
-                extra={"run_id": self.run.id, "task": task.get_name()},
+        if self._tasks:
+            done, late = await asyncio.wait(
+                set(self._tasks), timeout=0 if self._is_late else STUBBORN_S
             )
-            task.cancel()
+            for task in done:
+                if not task.cancelled():
+                    task.exception()
+            for task in late:
+                log.error(
+                    "code of a run does not stop",
+                    extra={"run_id": self.run.id, "task": task.get_name()},
+                )
+                task.cancel()
+        await self.recorder.settle()
 
-    async def _until_room(self, transaction: Callable[[], Awaitable[Any]]) -> Any:  # noqa: ANN401
-        while True:
-            try:
-                return await transaction()
-            except StoreFull:
-                log.warning("no room to go on", extra={"run_id": self.run.id})
-                await asyncio.sleep(STORE_FULL_PAUSE_S)
 
-
-async def _in_branch(branch: Branch, work: Awaitable[Any]) -> Any:  # noqa: ANN401  author's value
+async def _in_branch(branch: Branch, begin: Callable[[], Awaitable[Any]]) -> Any:  # noqa: ANN401
     CURRENT_BRANCH.set(branch)
-    return await work
+    return await begin()
 
 
 def _outcome(task: asyncio.Task[Any]) -> foreign.Returned | foreign.Raised | Control:
@@ -819,16 +768,11 @@ def _outcome(task: asyncio.Task[Any]) -> foreign.Returned | foreign.Raised | Con
         return foreign.Raised(RuntimeError("The workflow's code has cancelled itself."))
     error = task.exception()
     if error is None:
-        result = task.result()
-        return (
-            result
-            if isinstance(result, foreign.Returned | foreign.Raised)
-            else (foreign.Returned(result))
-        )
+        outcome: foreign.Returned | foreign.Raised = task.result()
+        return outcome
     if isinstance(error, Control):
         return error
-    assert isinstance(error, Exception)
-    return foreign.Raised(error)
+    return foreign.Raised(RuntimeError(foreign.text_of(error)))
 
 
 def _is_accepted(waits: dict[str, Wait]) -> bool:

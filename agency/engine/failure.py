@@ -6,6 +6,7 @@ from typing import Any
 
 from agency.core import json
 from agency.domain.run import RunError
+from agency.engine.foreign import text_of
 from agency.engine.retry import NEVER
 from agency.errors import AgencyError, StepFailed, WaitTimedOut
 
@@ -14,7 +15,7 @@ _MESSAGE_CHARACTERS_MAX = 4000
 
 def describe(error: BaseException) -> dict[str, Any]:
     """Turn an error into the JSON object that a journal keeps of it."""
-    message = str(error) or type(error).__name__
+    message = text_of(error) or type(error).__name__
     description: dict[str, Any] = {
         "code": "error",
         "error_class": getattr(error, "error_class", "") or type(error).__name__,
@@ -25,21 +26,22 @@ def describe(error: BaseException) -> dict[str, Any]:
     }
     if isinstance(error, StepFailed):
         description["code"] = error.error_code
-        description["details"] = error.details
+        description["details"] = _plain(error.details)
     elif isinstance(error, AgencyError):
         description["code"] = error.code
         description["details"] = _plain(error.data)
-        description["hint"] = error.hint
+        description["hint"] = text_of(error.hint)
     elif isinstance(error, TimeoutError):
         description["code"] = "timed_out"
     return description
 
 
-def _plain(data: dict[str, object]) -> object:
+def _plain(data: object) -> object:
+    """JSON of an error's data, whatever an author has put there."""
     try:
         return json.decode(json.encode(data)) or None
     except json.NotJson:
-        return {name: str(value) for name, value in data.items()}
+        return text_of(data)
 
 
 def step_failed(description: dict[str, Any], key: str) -> StepFailed:
@@ -73,7 +75,7 @@ def run_error(error: BaseException) -> RunError:
         code=description["code"],
         message=description["message"],
         error_class=description["error_class"],
-        hint=description["hint"] or getattr(error, "hint", ""),
+        hint=description["hint"] or text_of(getattr(error, "hint", "")),
         step=getattr(error, "step", "") if isinstance(error, StepFailed) else "",
         details=description["details"],
     )

@@ -1,10 +1,13 @@
-"""The one place that calls authors' code, and so the one place that expects any error."""
+"""The one place that calls authors' code, and so the one place that expects anything of it."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Any
+
+from agency.engine.suspension import Control
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,14 +21,35 @@ class Raised:
 
 
 async def attempt(work: Awaitable[Any]) -> Returned | Raised:
-    """Await an author's work; an ordinary exception becomes a value.
+    """Await an author's work; whatever it raises becomes a value.
 
-    Control flow (suspension, cancellation) passes through. ``sys.exit`` in an author's code is a
-    failure of the run, not the end of the daemon.
+    Only control flow passes through: suspension and cancellation. ``sys.exit`` and the private
+    base exceptions of libraries are failures of the run, not the end of the daemon.
     """
     try:
         return Returned(await work)
-    except SystemExit as error:
-        return Raised(RuntimeError(f"The code called sys.exit({error.code!r})."))
+    except (Control, asyncio.CancelledError, GeneratorExit):
+        raise
     except Exception as error:  # noqa: BLE001  anything may come out of an author's code
         return Raised(error)
+    except BaseException as error:  # noqa: BLE001  the same
+        failure = RuntimeError(f"The code raised {type(error).__name__}: {text_of(error)}")
+        return Raised(failure)
+
+
+def text_of(value: object) -> str:
+    """Write an author's value for people, whatever its ``__str__`` does; always valid UTF-8."""
+    try:
+        text = str(value)
+    except BaseException as error:  # noqa: BLE001  anything may come out of an author's code
+        text = f"({type(value).__name__} whose text cannot be had: {type(error).__name__})"
+    return text.encode("utf-8", "replace").decode()
+
+
+def repr_of(value: object) -> str:
+    """As `text_of`, from ``__repr__``."""
+    try:
+        text = repr(value)
+    except BaseException as error:  # noqa: BLE001  anything may come out of an author's code
+        text = f"({type(value).__name__} that cannot be shown: {type(error).__name__})"
+    return text.encode("utf-8", "replace").decode()

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from agency.core import json
-from agency.errors import InvalidInput, StepFailed
+from agency.errors import InvalidInput
 
 _ANSWER_FD_VARIABLE = "AGENCY_ISOLATED_ANSWER_FD"
 _KILL_WAIT_S = 5.0
@@ -56,20 +56,29 @@ class ProcessPool:
     def __init__(self, processes_max: int) -> None:
         self._places = asyncio.Semaphore(processes_max)
 
-    async def call(self, function: Callable[..., Any], args: Sequence[Any]) -> Any:  # noqa: ANN401
+    async def call(
+        self,
+        function: Callable[..., Any],
+        args: Sequence[Any],
+        *,
+        timeout_s: float | None = None,
+    ) -> Any:  # noqa: ANN401  JSON value
         """Call ``function(*args)`` in a new process and return its result, as JSON has it.
 
-        When this is cancelled the process and all its children are killed before it returns.
+        When this is cancelled, or at the time limit, the process and all its children are killed
+        before it returns. Waiting for a place does not count towards the limit.
 
         Raises:
             InvalidInput: the function or its arguments cannot be handed over.
-            StepFailed: it raised (``error_class`` is the class), or its process died.
+            IsolatedError: it raised; ``error_class`` is the class.
+            ProcessDied: its process ended without a result.
+            TimeoutError: the time limit was reached.
         """
         where = locate(function)
         request = json.encode(
             {"path": where.path, "module": where.module, "name": where.name, "args": list(args)}
         )
-        async with self._places:
+        async with self._places, asyncio.timeout(timeout_s):
             return await self._call(where, request)
 
     async def _call(self, where: Isolation, request: bytes) -> Any:  # noqa: ANN401  JSON value
@@ -96,15 +105,17 @@ class ProcessPool:
             await _kill(process)
             raise
         if not answer:
-            raise StepFailed(
-                f"The process of {where.name} ended with {code} and without a result.",
-                error_code="process_died",
-                error_class="ProcessDied",
+            raise ProcessDied(
+                f"The process of {where.name} ended with {code} and without a result."
             )
         outcome = json.decode(answer)
         if "error" in outcome:
             raise IsolatedError(outcome["error"]["class"], outcome["error"]["message"])
         return outcome["result"]
+
+
+class ProcessDied(Exception):
+    """The process of an isolated step ended without a result: killed, or by ``os._exit``."""
 
 
 class IsolatedError(Exception):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -11,10 +12,14 @@ from typing import Any, TypeVar
 from agency.core import json
 from agency.domain.entry import Entry, EntryKind
 from agency.domain.wait import WaitKind, WaitOutcome
+from agency.engine import foreign
 from agency.engine.branch import Branch, Join, check_name
-from agency.engine.execution import Execution
+from agency.engine.execution import STUBBORN_S, Execution
+from agency.engine.steps import ask_about, do_at_end
+from agency.engine.suspension import Mismatch
 from agency.errors import InvalidInput
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 Work = Callable[[], Awaitable[Any]]
 
@@ -49,12 +54,14 @@ async def run_all(
         while waiting or join.running:
             while waiting and len(join.running) < places:
                 name, work = waiting.pop()
-                _launch(execution, group, join, name, work)
+                _launch(execution, parent, group, join, name, work)
             await _joined(execution, join)
     finally:
         parent.in_flight = None
         _close(waiting)
-    return {name: join.done[name].result() for name in works}
+    for task in join.done.values():
+        _raise_control(task)
+    return {name: _value(join.done[name]) for name in works}
 
 
 async def run_first(execution: Execution, parent: Branch, works: Mapping[str, Work]) -> Winner:
@@ -74,6 +81,10 @@ async def run_first(execution: Execution, parent: Branch, works: Mapping[str, Wo
     recorded = execution.journal.find(group)
     if recorded is not None:
         winner = json.decode(recorded.body)["name"]
+        if winner not in works:
+            raise execution.leave_by(
+                Mismatch(branch=parent.path, recorded=f"{group}.{winner}", asked=", ".join(works))
+            )
         await _cancel_children(execution, [f"{group}.{n}/" for n in works if n != winner])
         _close([(name, work) for name, work in works.items() if name != winner])
         works = {winner: works[winner]}
@@ -81,24 +92,24 @@ async def run_first(execution: Execution, parent: Branch, works: Mapping[str, Wo
     parent.in_flight = "first"
     try:
         for name, work in works.items():
-            _launch(execution, group, join, name, work)
+            _launch(execution, parent, group, join, name, work)
         await _joined(execution, join)
         winner = next(iter(join.done))
+        # What has left by control flow has not won: the run is leaving.
+        _raise_control(join.done[winner])
         if recorded is None:
             await _record_winner(execution, parent, group, winner, join)
     finally:
         parent.in_flight = None
-    return Winner(winner, join.done[winner].result())
+    return Winner(winner, _value(join.done[winner]))
 
 
-def _launch(execution: Execution, group: str, join: Join, name: str, work: Work) -> None:
-    branch = Branch(f"{group}.{name}/")
+def _launch(
+    execution: Execution, parent: Branch, group: str, join: Join, name: str, work: Work
+) -> None:
+    branch = Branch(f"{group}.{name}/", parent)
     join.branches[name] = branch
-
-    async def run() -> Any:  # noqa: ANN401  author's value
-        return await work()
-
-    task = execution.spawn(branch, run())
+    task = execution.spawn(branch, lambda: foreign.attempt(work()))
     join.running[name] = task
 
     def ended(task: asyncio.Task[Any]) -> None:
@@ -108,6 +119,22 @@ def _launch(execution: Execution, group: str, join: Join, name: str, work: Work)
             execution.deactivate()
 
     task.add_done_callback(ended)
+
+
+def _raise_control(task: asyncio.Task[Any]) -> None:
+    """Raise what a branch was left by, if its code was left and has not ended."""
+    if task.cancelled():
+        raise asyncio.CancelledError
+    error = task.exception()
+    if error is not None:
+        raise error
+
+
+def _value(task: asyncio.Task[Any]) -> Any:  # noqa: ANN401  author's value
+    outcome = task.result()
+    if isinstance(outcome, foreign.Raised):
+        raise outcome.error
+    return outcome.value
 
 
 async def _joined(execution: Execution, join: Join) -> None:
@@ -130,12 +157,17 @@ async def _record_winner(
             closed.extend(keys)
             closed.extend(_unused_event(execution, branch))
     if tasks:
-        await asyncio.wait(tasks)
+        _, late = await asyncio.wait(tasks, timeout=STUBBORN_S)
+        for task in late:
+            log.error("code of a losing branch does not stop", extra={"task": task.get_name()})
     parent.in_flight = None
     for key in [key for key in execution.doubts if key.startswith(tuple(losers))]:
-        await _settle_doubt(execution, parent, key)
+        await ask_about(execution, parent, key, execution.doubts[key])
+    for path in losers:
+        # What they have registered for the end is done now: on replay they do not run again.
+        await do_at_end(execution, parent, execution.take_at_end(path))
     entry = Entry(group, EntryKind.WINNER, json.encode({"name": winner}), execution.now())
-    await execution.commit(entry, closed_waits=closed)
+    await execution.recorder.commit(entry, closed_waits=closed)
     await _cancel_children(execution, losers)
 
 
@@ -149,17 +181,24 @@ def _unused_event(execution: Execution, branch: Branch) -> list[str]:
 
 
 async def _cancel_children(execution: Execution, losers: Sequence[str]) -> None:
-    """Cancel the child runs of branches that have lost; on replay once more, in case of a crash."""
-    for key, wait in list(execution.journal.waits.items()):
-        if wait.kind is WaitKind.CHILD and key.startswith(tuple(losers)):
-            await execution.parts.cancel(wait.target)
+    """Cancel the child runs of branches that have lost; on replay once more, in case of a crash.
 
-
-async def _settle_doubt(execution: Execution, parent: Branch, key: str) -> None:
-    """Ask about an effect of a losing branch that was cut off, before the run goes on."""
-    from agency.engine.steps import ask_about
-
-    await ask_about(execution, parent, key, execution.doubts[key])
+    A child may have gone on as its successor: its wait then names that one, in the store.
+    """
+    keys = [
+        key
+        for key, wait in execution.journal.waits.items()
+        if wait.kind is WaitKind.CHILD and key.startswith(tuple(losers))
+    ]
+    targets: set[str] = set()
+    while keys:
+        waits = await execution.parts.store.journal.waits(execution.run.number, keys)
+        fresh = {wait.target for wait in waits} - targets
+        if not fresh:
+            return
+        targets |= fresh
+        for target in fresh:
+            await execution.parts.cancel(target)
 
 
 def _close(works: list[tuple[str, Work]]) -> None:
@@ -170,7 +209,8 @@ def _close(works: list[tuple[str, Work]]) -> None:
 def as_work(awaitable: Awaitable[T]) -> Callable[[], Awaitable[T]]:
     """Make a branch of what an author hands over; nothing of it runs before the branch does."""
     if not inspect.isawaitable(awaitable):
-        raise InvalidInput(f"A branch must be awaitable, and {awaitable!r} is not.")
+        shown = foreign.repr_of(awaitable)
+        raise InvalidInput(f"A branch must be awaitable, and {shown} is not.")
 
     def work() -> Awaitable[T]:
         return awaitable

@@ -12,10 +12,11 @@ each finds its own entries, and what depends on which branch was faster is recor
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 
 from agency.core import json
 from agency.domain.entry import ORDERED, Entry, EntryKind
-from agency.domain.wait import Wait
+from agency.domain.wait import NewWait, Wait
 from agency.engine.suspension import Mismatch
 from agency.ports.store import Journal
 
@@ -41,6 +42,7 @@ class JournalView:
         self._entries: dict[str, Entry] = {}
         self._expected: dict[str, list[str]] = {}
         self._met: dict[str, int] = {}
+        self._winners: dict[str, str] = {}
         self.waits: dict[str, Wait] = {}
         self.left_open: list[str] = []
         self.count = 0
@@ -50,6 +52,8 @@ class JournalView:
     def _index(self, journal: Journal) -> None:
         for entry in journal.entries:
             self._entries[entry.key] = entry
+            if entry.kind is EntryKind.WINNER:
+                self._winners[entry.key] = json.decode(entry.body)["name"]
             if entry.kind in ORDERED:
                 self._expected.setdefault(branch_of(entry.key), []).append(entry.key)
         self.count = len(journal.entries)
@@ -103,26 +107,76 @@ class JournalView:
             number += 1
         return number
 
+    def belonging(self, key: str) -> list[str]:
+        """Keys of a step's outcome, and of its tries and intents as far as they are known."""
+        marks = (f"{key}~", f"{key}!")
+        return [key, *(known for known in self._entries if known.startswith(marks))]
+
+    def registered(self) -> Iterator[str]:
+        """Keys of work that was registered for the end and has not been done."""
+        for entry in self._entries.values():
+            if entry.kind is EntryKind.AT_END and f"!end/{entry.key}" not in self._entries:
+                yield entry.key
+
+    def unsettled(self) -> Iterator[tuple[str, int]]:
+        """Steps with effect="once" whose last intent has no recorded outcome, with its number."""
+        last: dict[str, int] = {}
+        for entry in self._entries.values():
+            if entry.kind is EntryKind.INTENT:
+                key, _, intent = entry.key.rpartition("!")
+                last[key] = max(last.get(key, 0), int(intent))
+        for key, number in last.items():
+            if key not in self._entries and f"{key}~{number}" not in self._entries:
+                yield key, number
+
+    def open_wait(self, new: NewWait, opened_at: datetime) -> None:
+        """Take in a wait that was just opened."""
+        if new.key not in self.waits:
+            self.waits[new.key] = Wait(
+                key=new.key,
+                kind=new.kind,
+                name=new.name,
+                due_at=new.due_at,
+                show=new.show,
+                target=new.target,
+                opened_at=opened_at,
+                outcome=None,
+                payload=None,
+                resolved_at=None,
+                resolved_number=0,
+            )
+
+    def open_keys(self) -> list[str]:
+        """Keys of the waits that have no outcome yet, as far as is known."""
+        return [key for key, wait in self.waits.items() if wait.outcome is None]
+
+    def absorb(self, journal: Journal) -> None:
+        """Take in what was recorded since this view was made."""
+        for entry in journal.entries:
+            self._entries.setdefault(entry.key, entry)
+        for wait in journal.waits:
+            self.waits[wait.key] = wait
+
     def unmet(self) -> str | None:
         """First recorded key that the code never asked for, or None.
 
         Branches that lost a ``first`` are left out: they are not run again on replay.
         """
-        losers = tuple(self._loser_paths())
         for branch, expected in self._expected.items():
             position = self._met.get(branch, 0)
-            if position < len(expected) and not self._is_below(branch, losers):
+            if position < len(expected) and not self._has_lost(branch):
                 return expected[position]
         return None
 
-    def _loser_paths(self) -> Iterator[tuple[str, str]]:
-        for entry in self._entries.values():
-            if entry.kind is EntryKind.WINNER:
-                winner = json.decode(entry.body)["name"]
-                yield f"{entry.key}.", f"{entry.key}.{winner}/"
-
-    @staticmethod
-    def _is_below(branch: str, losers: tuple[tuple[str, str], ...]) -> bool:
-        return branch.startswith("!end/") or any(
-            branch.startswith(group) and not branch.startswith(winner) for group, winner in losers
-        )
+    def _has_lost(self, branch: str) -> bool:
+        """Tell whether a branch, or one above it, has lost; the end's own never counts."""
+        if branch.startswith("!end/"):
+            return True
+        start = 0
+        while (end := branch.find("/", start)) >= 0:
+            border = branch.find(".", branch.find("#", start))
+            winner = self._winners.get(branch[:border])
+            if winner is not None and winner != branch[border + 1 : end]:
+                return True
+            start = end + 1
+        return False

@@ -23,6 +23,11 @@ class Ledger:
         self.has_progress = False
 
     @property
+    def is_empty(self) -> bool:
+        """Nothing is kept."""
+        return not (self._entries or self._waits or self.has_progress or self._children)
+
+    @property
     def waits(self) -> Sequence[NewWait]:
         return self._waits
 
@@ -53,7 +58,7 @@ class Ledger:
         closed_waits: Sequence[str] = (),
     ) -> Writes:
         """Hand out everything that was kept, followed by what is given, and keep nothing."""
-        if not (self._entries or self._waits or self.has_progress or self._children):
+        if self.is_empty:
             return Writes(entries=entries, messages=messages, closed_waits=closed_waits)
         writes = Writes(
             entries=(*self._entries, *entries),

@@ -27,6 +27,7 @@ class Parts:
         expect: Tells the timer of a moment at which something comes due.
         expect_resource: Tells the watcher of resources that a run waits for one.
         wake: Hands on what a transaction has woken.
+        nudge: Tells the worker that a run may be ready.
         cancel: Cancels a run, and does nothing when it has ended.
         changed: Tells whoever watches or waits for a run that its status may be another.
         recorded: Tells whoever watches a run that it has recorded something and goes on.
@@ -43,6 +44,7 @@ class Parts:
     expect: Callable[[datetime], None]
     expect_resource: Callable[[str], None]
     wake: Callable[[Sequence[Wake]], None]
+    nudge: Callable[[], None]
     cancel: Callable[[str], Awaitable[None]]
     changed: Callable[[str], None]
     recorded: Callable[[str], None]

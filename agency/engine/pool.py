@@ -13,7 +13,13 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-_Job = tuple[contextvars.Context, Callable[[], Any], asyncio.Future[Any], asyncio.AbstractEventLoop]
+_Job = tuple[
+    contextvars.Context,
+    Callable[[], Any],
+    asyncio.Future[Any],
+    asyncio.AbstractEventLoop,
+    Callable[[], None] | None,
+]
 
 
 class ThreadPool:
@@ -27,11 +33,13 @@ class ThreadPool:
         self._lock = threading.Lock()
         self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
 
-    def submit(self, function: Callable[[], Any]) -> asyncio.Future[Any]:
+    def submit(
+        self, function: Callable[[], Any], *, on_start: Callable[[], None] | None = None
+    ) -> asyncio.Future[Any]:
         """Run ``function`` in a thread, in a copy of the caller's context.
 
         The future is done when the function has returned, also if nobody awaits it any more.
-        Work beyond the threads waits in order.
+        Work beyond the threads waits in order; ``on_start`` is called in the loop when it begins.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
@@ -43,17 +51,19 @@ class ThreadPool:
                 threading.Thread(
                     target=self._serve, name=f"step-{self._threads}", daemon=True
                 ).start()
-        self._jobs.put((contextvars.copy_context(), function, future, loop))
+        self._jobs.put((contextvars.copy_context(), function, future, loop, on_start))
         return future
 
     def _serve(self) -> None:
         while True:
-            context, function, future, loop = self._jobs.get()
+            context, function, future, loop, on_start = self._jobs.get()
             with self._lock:
                 self._idle -= 1
                 self._waiting -= 1
             value: Any = None
             failure: BaseException | None = None
+            if on_start is not None and not loop.is_closed():
+                loop.call_soon_threadsafe(on_start)
             try:
                 value = context.run(function)
             except BaseException as error:  # noqa: BLE001  handed to whoever awaits
@@ -62,7 +72,7 @@ class ThreadPool:
                 self._idle += 1
             if not loop.is_closed():
                 loop.call_soon_threadsafe(_settle, future, value, failure)
-            del context, function, future, value, failure
+            del context, function, future, value, failure, on_start
 
 
 def _settle(future: asyncio.Future[Any], value: object, failure: BaseException | None) -> None:

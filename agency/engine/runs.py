@@ -30,11 +30,14 @@ from agency.errors import (
     SessionBusy,
     ShuttingDown,
     SnapshotSpent,
+    StoreFull,
     ValueTooLarge,
 )
 from agency.ports.store import RunDetail, RunFilter, SnapshotFilter, Store, Wake
 
 log = logging.getLogger(__name__)
+
+_FULL_PAUSE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,11 +264,19 @@ class Runs:
         return await self._store.runs.get(run_id)
 
     async def cancel_if_live(self, run_id: str) -> None:
-        """Cancel a run that is not wanted any more; nothing happens if it has ended."""
-        try:
-            await self.cancel(run_id, reason="its branch has lost to another")
-        except (RunEnded, RunNotFound):
-            log.debug("run has ended already", extra={"run_id": run_id})
+        """Cancel a run that is not wanted any more; nothing happens if it has ended.
+
+        While the disk has no room it waits.
+        """
+        while True:
+            try:
+                await self.cancel(run_id, reason="its branch has lost to another")
+            except (RunEnded, RunNotFound):
+                log.debug("run has ended already", extra={"run_id": run_id})
+            except StoreFull:
+                await asyncio.sleep(_FULL_PAUSE_S)
+                continue
+            return
 
     async def time_out(self, run_id: str) -> None:
         """End a run that is past its deadline; nothing happens if it has ended meanwhile."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -19,11 +20,10 @@ from agency.domain.entry import Entry, EntryKind
 from agency.domain.message import NewMessage
 from agency.domain.wait import NewWait, Wait, WaitKind
 from agency.engine import foreign
-from agency.engine.branch import Branch
+from agency.engine.branch import END_PATH, Branch
 from agency.engine.definition import return_codec
-from agency.engine.execution import Execution
+from agency.engine.execution import AtEnd, Execution
 from agency.engine.failure import describe, step_failed
-from agency.engine.journal import JournalView
 from agency.engine.parts import CURRENT_STEP, StepInfo
 from agency.engine.retry import NO_RETRY, Retry, next_delay_s
 from agency.errors import (
@@ -36,10 +36,17 @@ from agency.errors import (
     ValueTooLarge,
 )
 
+log = logging.getLogger(__name__)
+
 DEATHS_MAX = 3
 """A call that dies this often while its server is healthy is a crash, not an outage."""
 DEATH_PAUSE_S = 1.0
 DECISIONS = ("done", "again", "fail")
+PATIENT_WAITS = 3
+"""So many waits for a resource that says it is there, and refuses, are made without a pause."""
+PATIENCE_S_MAX = 30.0
+_UNCOUNTED = frozenset({"in_doubt", ModelUnavailable.code})
+"""Codes of recorded tries that do not use up an attempt."""
 
 Effect = Literal["repeatable", "once"]
 Isolation = Literal["none", "process"]
@@ -68,10 +75,22 @@ class StepCall:
     messages: Callable[[Any], Sequence[NewMessage]] | None = field(default=None)
 
 
-def decision_wait(key: str, name: str, intent: int, reason: str) -> NewWait:
-    """Ask whether an effect has happened that was begun and has no recorded outcome."""
+def decision_prefix(key: str, attempt: int) -> str:
+    """What the keys of a step's decisions begin with, in one attempt of its run."""
+    return f"{key}:decision{attempt}."
+
+
+def decision_wait(key: str, name: str, serial: str, reason: str) -> NewWait:
+    """Ask whether an effect has happened that was begun and has no recorded outcome.
+
+    Args:
+        key: Key of the step.
+        name: Name of the step.
+        serial: What tells the question from others about the same step.
+        reason: Why it is in doubt.
+    """
     return NewWait(
-        key=f"{key}:decision{intent}",
+        key=f"{key}:decision{serial}",
         kind=WaitKind.DECISION,
         name=name,
         show={
@@ -118,6 +137,8 @@ class _Step:
         self.call = call
         self.parts = execution.parts
         self.codec = return_codec(call.function)
+        # Written before the function can change them.
+        self._shown_args = _show(call.args) if call.args else None
         self.number = 0
         self.deaths = 0
         self.attempt = 1
@@ -125,10 +146,11 @@ class _Step:
             self.number += 1
             if tried.get("code") == ModelInterrupted.code:
                 self.deaths += 1
-            elif tried.get("code") != "in_doubt":
+            elif tried.get("code") not in _UNCOUNTED:
                 self.attempt += 1
 
     async def run(self) -> Any:  # noqa: ANN401  author's value
+        await self._prepare()
         await self._wait_again()
         while True:
             started_at = self.execution.now()
@@ -139,6 +161,17 @@ class _Step:
                 body, value = outcome.value
                 return await self.record(body, value, started_at)
             await self.after_failure(outcome.error)
+
+    async def _prepare(self) -> None:
+        """Find out before any work is done that the result could not be read.
+
+        Raises:
+            StepFailed: the return annotation cannot be read from JSON.
+        """
+        try:
+            self.codec.prepare()
+        except InvalidInput as error:
+            await self.fail(error)
 
     async def attempt_once(self) -> foreign.Returned | foreign.Raised:
         """Try once, with the time limit. Control flow passes through."""
@@ -163,7 +196,7 @@ class _Step:
         execution = self.execution
         entry = Entry(self.key, EntryKind.STEP, body, execution.now(), self._meta(started_at))
         messages = self.call.messages(value) if self.call.messages is not None else ()
-        await execution.commit(entry, messages=messages)
+        await execution.recorder.commit(entry, messages=messages)
         return value
 
     async def after_failure(self, error: Exception) -> None:
@@ -192,11 +225,11 @@ class _Step:
         else:
             await self._stored_wait(
                 NewWait(
-                    key=f"{self.key}:retry{self.number}",
+                    key=f"{self.key}:retry{self.execution.run.attempt}.{self.number}",
                     kind=WaitKind.TIMER,
                     name=self.call.name,
                     due_at=self.execution.now() + timedelta(seconds=delay),
-                    show={"retry": self.attempt, "error": str(error)[:500]},
+                    show={"retry": self.attempt, "error": foreign.text_of(error)[:500]},
                 )
             )
 
@@ -208,11 +241,21 @@ class _Step:
         """
         description = describe(error)
         await self._record_failure(description)
-        raise step_failed(description, self.key) from error
+        log.info(
+            "step failed",
+            exc_info=error if log.isEnabledFor(logging.DEBUG) else None,
+            extra={
+                "run_id": self.execution.run.id,
+                "step": self.key,
+                "error": description["message"][:500],
+            },
+        )
+        # Without the cause, because on replay there is none.
+        raise step_failed(description, self.key) from None
 
     async def _record_failure(self, description: dict[str, Any]) -> None:
         now = self.execution.now()
-        await self.execution.commit(
+        await self.execution.recorder.commit(
             Entry(self.key, EntryKind.FAILURE, json.encode(description), now, self._meta(now))
         )
 
@@ -237,13 +280,17 @@ class _Step:
             json.encode(description),
             self.execution.now(),
         )
-        await self.execution.commit(entry)
+        await self.execution.recorder.commit(entry)
         self.execution.journal.add(entry)
 
     async def _await_resource(self, resource: str, reason: str) -> None:
         waits = self.execution.journal.waits
         prefix = f"{self.key}:resource"
         number = sum(1 for key in waits if key.startswith(prefix)) + 1
+        if number > PATIENT_WAITS:
+            # It says that it is there and refuses all the same: ask it less and less often.
+            await asyncio.sleep(min(PATIENCE_S_MAX, 0.5 * 2.0 ** min(number - PATIENT_WAITS, 10)))
+            await self.execution.safe_point(self.branch)
         await self._stored_wait(
             NewWait(
                 key=f"{prefix}{number}",
@@ -268,23 +315,18 @@ class _Step:
                 await self.execution.safe_point(self.branch)
 
     async def _stored_wait(self, wait: NewWait) -> Wait:
-        self.execution.keep(wait=wait)
+        self.execution.recorder.keep(wait=wait)
         resolved = await self.execution.block(self.branch, wait.key)
         await self.execution.safe_point(self.branch)
         return resolved
 
     def _meta(self, started_at: datetime) -> bytes:
-        call = self.call
         meta: dict[str, Any] = {"started_at": to_text(started_at), "attempt": self.attempt}
-        if call.args:
-            try:
-                args = orjson.dumps(call.args, default=repr)
-            except TypeError:  # nested too deeply, or a key that is not a string
-                args = orjson.dumps(repr(call.args)[:ARGUMENT_BYTES_MAX])
-            if len(args) <= ARGUMENT_BYTES_MAX:
-                meta["args"] = orjson.Fragment(args)
+        if self._shown_args is not None:
+            if len(self._shown_args) <= ARGUMENT_BYTES_MAX:
+                meta["args"] = orjson.Fragment(self._shown_args)
             else:
-                meta["args_bytes"] = len(args)
+                meta["args_bytes"] = len(self._shown_args)
         return orjson.dumps(meta)
 
 
@@ -296,6 +338,7 @@ class _OnceStep(_Step):
     """
 
     async def run(self) -> Any:  # noqa: ANN401  author's value
+        await self._prepare()
         intent = self.execution.journal.intents(self.key)
         if intent > self.number:
             settled = await self._ask(intent, "the daemon stopped while it was tried")
@@ -320,7 +363,7 @@ class _OnceStep(_Step):
                 # The try is noted first, so that a crash in the pause does not leave a doubt.
                 await self._after_not_done(outcome.error)
                 continue
-            settled = await self._ask(intent, f"{type(outcome.error).__name__}: {outcome.error}")
+            settled = await self._ask(intent, _reason(outcome.error))
             self.execution.doubts.pop(self.key, None)
             if settled is not None:
                 return settled.value
@@ -342,7 +385,7 @@ class _OnceStep(_Step):
             json.encode({"idempotency_key": ids.derive_id(self.execution.run.id, "0", self.key)}),
             self.execution.now(),
         )
-        await self.execution.commit(entry)
+        await self.execution.recorder.commit(entry)
         self.execution.journal.add(entry)
 
     def _is_known_not_done(self, error: Exception) -> bool:
@@ -365,16 +408,12 @@ class _OnceStep(_Step):
             StepFailed: it was decided that it failed.
         """
         execution = self.execution
-        self.execution.doubts[self.key] = self.call.name
-        wait = decision_wait(self.key, self.call.name, intent, reason)
-        if wait.key not in execution.journal.waits:
-            execution.keep(wait=wait)
-        decided = await execution.block(self.branch, wait.key, is_decision=True)
-        answer = decided.payload
+        execution.doubts[self.key] = self.call.name
+        answer = await self._answer(intent, reason)
         decision = answer.get("decision") if isinstance(answer, dict) else None
         if decision == "done":
-            body = json.encode(answer.get("result"))
-            value = await self.record(body, self.codec.decode(body), execution.now())
+            body, value = answer["body"], answer["value"]
+            await self.record(body, value, execution.now())
             execution.doubts.pop(self.key, None)
             return foreign.Returned(value)
         if decision == "fail":
@@ -389,15 +428,36 @@ class _OnceStep(_Step):
         execution.doubts.pop(self.key, None)
         return None
 
+    async def _answer(self, intent: int, reason: str) -> dict[str, Any]:
+        """Ask until the answer can be used: a result that does not fit is asked for again."""
+        execution = self.execution
+        waits = execution.journal.waits
+        number = 0
+        while True:
+            number += 1
+            serial = f"{execution.run.attempt}.{intent}" + (f".{number}" if number > 1 else "")
+            wait = decision_wait(self.key, self.call.name, serial, reason)
+            if wait.key not in waits:
+                execution.recorder.keep(wait=wait)
+            decided = await execution.block(self.branch, wait.key, is_decision=True)
+            answer = decided.payload if isinstance(decided.payload, dict) else {}
+            if answer.get("decision") != "done":
+                return answer
+            body = json.encode(answer.get("result"))
+            try:
+                return {"decision": "done", "body": body, "value": self.codec.decode(body)}
+            except InvalidInput as error:
+                reason = f"the result that was given does not fit: {error.message}"
+
 
 async def ask_about(execution: Execution, branch: Branch, key: str, name: str) -> None:
     """Settle the doubt that a cancelled step with effect="once" has left; its result is not used.
 
     Nothing is asked when its outcome was recorded after all.
     """
-    view = JournalView(await execution.parts.store.journal.load(execution.run.number))
-    intent = view.intents(key)
-    if view.find(key) is not None or intent == 0 or view.find(f"{key}~{intent}") is not None:
+    await execution.recorder.barrier()
+    intent = dict(execution.journal.unsettled()).get(key)
+    if intent is None:
         execution.doubts.pop(key, None)
         return
 
@@ -408,40 +468,66 @@ async def ask_about(execution: Execution, branch: Branch, key: str, name: str) -
     await step.settle(intent)
 
 
+async def do_at_end(execution: Execution, branch: Branch, works: Sequence[AtEnd]) -> None:
+    """Do work that was registered for the end, each as a step that is named by its registration.
+
+    A failure is recorded and logged, and does not keep the others from being done.
+    """
+    for key, function, args in works:
+        call = StepCall(name="at_end", function=function, args=args)
+        recorded = f"{END_PATH}{key}"
+        if execution.journal.find(recorded) is not None:
+            continue
+        await execution.safe_point(branch)
+        outcome = await foreign.attempt(_Step(execution, branch, recorded, call).run())
+        if isinstance(outcome, foreign.Raised):
+            log.error(
+                "work at a run's end failed",
+                extra={
+                    "run_id": execution.run.id,
+                    "step": recorded,
+                    "error": foreign.text_of(outcome.error),
+                },
+            )
+
+
 async def _call(execution: Execution, call: StepCall) -> foreign.Returned | foreign.Raised:
     if call.isolation == "process":
-        work = execution.parts.processes.call(call.function, call.args)
-        return await _limited(foreign.attempt(work), call.timeout_s)
-    if _is_async(call.function):
-        if call.timeout_s is None:
+        work = execution.parts.processes.call(call.function, call.args, timeout_s=call.timeout_s)
+        outcome = await foreign.attempt(work)
+        if isinstance(outcome, foreign.Raised) and isinstance(outcome.error, TimeoutError):
+            return _timed_out(call.timeout_s)
+        return outcome
+    if not _is_async(call.function):
+        return await _in_thread(execution, call)
+    if call.timeout_s is None:
+        return await foreign.attempt(_awaited(call.function, call.args))
+    try:
+        async with asyncio.timeout(call.timeout_s):
             return await foreign.attempt(_awaited(call.function, call.args))
-        return await _limited(foreign.attempt(_awaited(call.function, call.args)), call.timeout_s)
-    return await _in_thread(execution, call)
+    except TimeoutError:
+        return _timed_out(call.timeout_s)
+
+
+def _timed_out(timeout_s: float | None) -> foreign.Raised:
+    limit = f"{timeout_s:g} s" if timeout_s is not None else "its step"
+    return foreign.Raised(StepTimedOut(f"The step did not end within its time limit of {limit}."))
 
 
 async def _awaited(function: Callable[..., Any], args: Sequence[Any]) -> Any:  # noqa: ANN401
     return await function(*args)
 
 
-async def _limited(
-    work: Any,  # noqa: ANN401  a coroutine
-    timeout_s: float | None,
-) -> foreign.Returned | foreign.Raised:
-    limit = asyncio.timeout(timeout_s)
-    try:
-        async with limit:
-            outcome: foreign.Returned | foreign.Raised = await work
-            return outcome
-    except TimeoutError:
-        return foreign.Raised(
-            StepTimedOut(f"The step did not end within its time limit of {timeout_s:g} s.")
-        )
-
-
 async def _in_thread(execution: Execution, call: StepCall) -> foreign.Returned | foreign.Raised:
     """Run a plain function in the pool; when it is late, wait for it before any other try."""
-    future = execution.parts.threads.submit(functools.partial(call.function, *call.args))
+    started = asyncio.get_running_loop().create_future() if call.timeout_s is not None else None
+    future = execution.parts.threads.submit(
+        functools.partial(call.function, *call.args),
+        on_start=functools.partial(_start, started) if started is not None else None,
+    )
     future.add_done_callback(_look_at)
+    if started is not None:
+        await started  # waiting for a thread does not count towards the limit
     _, late = await asyncio.wait([future], timeout=call.timeout_s)
     if late:
         await asyncio.wait([future])
@@ -457,10 +543,27 @@ async def _in_thread(execution: Execution, call: StepCall) -> foreign.Returned |
     return outcome
 
 
+def _start(started: asyncio.Future[None]) -> None:
+    if not started.done():
+        started.set_result(None)
+
+
 def _look_at(future: asyncio.Future[Any]) -> None:
     """Take note of a late function's exception, which nobody else will look at."""
     if not future.cancelled():
         future.exception()
+
+
+def _show(args: Sequence[Any]) -> bytes:
+    """Write arguments for the timeline, whatever they are."""
+    try:
+        return orjson.dumps(args, default=foreign.repr_of)
+    except TypeError:  # nested too deeply, or a key that is not a string
+        return orjson.dumps(foreign.repr_of(args)[:ARGUMENT_BYTES_MAX])
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {foreign.text_of(error)[:1000]}"
 
 
 @functools.lru_cache(maxsize=1024)

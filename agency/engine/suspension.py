@@ -19,6 +19,18 @@ class Dropped(Control):
     """The run leaves memory: it is suspended, was put back, or its claim is over."""
 
 
+class Parked(Control):
+    """The run is suspended and its coroutine lingers; nothing may be done without a claim."""
+
+
+class Broken(Control):
+    """Something of the run could not be recorded: it fails, whatever its code is doing."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 class RunEnding(Control):
     """The run's end was asked for: cancelled, or past its deadline."""
 

@@ -68,13 +68,13 @@ class Timer:
             self._earlier.clear()
             try:
                 due = await self._runs.fire_due(now=now, limit=BATCH_WAITS_MAX)
+                self._wake(due.wakes)
+                for run_id in due.overdue:
+                    await self._overdue(run_id)
             except StoreFull:
                 log.warning("no room to fire timers")
                 self.expect(now + timedelta(seconds=_RETRY_S))
                 return
-            self._wake(due.wakes)
-            for run_id in due.overdue:
-                await self._overdue(run_id)
             self._nudge()
             if due.next_at is not None:
                 self.expect(due.next_at)

@@ -10,13 +10,15 @@ from collections.abc import Sequence
 from agency.domain.run import Run, RunStatus
 from agency.engine.execution import Execution, Left
 from agency.engine.parts import Parts
-from agency.errors import StoreFull
-from agency.ports.store import Wake
+from agency.errors import Fenced, ShuttingDown, StoreBroken, StoreFull
+from agency.ports.store import NOTHING, Wake
 
 log = logging.getLogger(__name__)
 
 CLAIM_RUNS_MAX = 64
 """Runs claimed in one transaction: more hold up other writers."""
+SUSPECTS_ALONE_S_MAX = 30.0
+"""How long all suspects of a crash together hold up the others after a start."""
 _FULL_PAUSE_S = 1.0
 _ABANDON_S = 10.0
 
@@ -36,7 +38,7 @@ class Worker:
         self._ready = asyncio.Event()
         self._ready.set()
         self._is_draining = False
-        self._is_settled = False
+        self._claiming = asyncio.Lock()
         self._eviction: asyncio.TimerHandle | None = None
         self._dropping: set[asyncio.Task[None]] = set()
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -76,10 +78,7 @@ class Worker:
 
     async def serve(self, stop: asyncio.Event, suspects: Sequence[str]) -> None:
         """Claim and work until ``stop`` is set; suspects of a crash go first, each alone."""
-        for run_id in suspects:
-            if not stop.is_set():
-                await self._run_alone(run_id, stop)
-        self._is_settled = True
+        await self._run_suspects(suspects, stop)
         stopped = asyncio.ensure_future(stop.wait())
         try:
             while not stop.is_set():
@@ -101,7 +100,8 @@ class Worker:
             hurry: Once it is set, nothing is waited for any longer.
         """
         self._is_draining = True
-        left = list(self._executions)
+        async with self._claiming:  # a claim that is under way brings its runs in first
+            left = list(self._executions)
         for execution in list(self._executions.values()):
             execution.drain()
         if self._tasks and grace_s > 0:
@@ -144,18 +144,24 @@ class Worker:
         if free <= 0:
             return  # the end of a run sets the event again
         limit = min(free, CLAIM_RUNS_MAX)
-        try:
-            runs = await self._parts.store.runs.claim(
-                limit=limit, owner=self._owner, now=self._parts.clock.now()
-            )
-        except StoreFull:
-            log.warning("no room to claim runs")
-            asyncio.get_running_loop().call_later(_FULL_PAUSE_S, self._ready.set)
-            return
-        for run in runs:
-            self._start(run)
-        if len(runs) == limit:
+        if len(await self._claim_some(limit)) == limit:
             self._ready.set()
+
+    async def _claim_some(
+        self, limit: int, *, only: str | None = None
+    ) -> Sequence[asyncio.Task[None]]:
+        async with self._claiming:
+            if self._is_draining:
+                return ()
+            try:
+                runs = await self._parts.store.runs.claim(
+                    limit=limit, owner=self._owner, now=self._parts.clock.now(), only=only
+                )
+            except StoreFull:
+                log.warning("no room to claim runs")
+                asyncio.get_running_loop().call_later(_FULL_PAUSE_S, self._ready.set)
+                return ()
+            return [self._start(run) for run in runs]
 
     def _start(self, run: Run) -> asyncio.Task[None]:
         # Known from the moment of the claim on: a cancel that follows it must find it.
@@ -169,11 +175,14 @@ class Worker:
         return task
 
     def _execution(self, run: Run) -> Execution:
-        lingering = self._lingering.pop(run.id, None)
-        if lingering is not None:
-            execution, _ = lingering
+        found = self._lingering.pop(run.id, None)
+        lingering = found[0] if found is not None else None
+        if lingering is not None and lingering.can_linger:
+            execution = lingering
             execution.reclaim(run)
         else:
+            if lingering is not None:  # its code has ended without a claim, by a timer of its own
+                self._drop(lingering)
             execution = Execution(self._parts, run, self._parts.registry.find(run.workflow))
         if self._is_draining:
             execution.drain()
@@ -196,18 +205,40 @@ class Worker:
         self._log(run, execution, left)
         if left is Left.SUSPENDED:
             self._linger(execution)
+        elif left is Left.LOST:
+            await self._give_back(execution)
         if left is Left.RELEASED:
             self._ready.set()
+
+    async def _give_back(self, execution: Execution) -> None:
+        """Put a run back whose execution is gone, in case that its claim is still ours."""
+        now = self._parts.clock.now()
+        try:
+            await self._parts.store.runs.release(
+                execution.recorder.claim, NOTHING, available_at=now, now=now
+            )
+        except (Fenced, StoreFull, StoreBroken, ShuttingDown) as error:
+            log.debug("the claim is over", extra={"run_id": execution.run.id, "why": error.code})
+        else:
+            log.error("run lost its execution", extra={"run_id": execution.run.id})
+            self._ready.set()
+
+    async def _run_suspects(self, suspects: Sequence[str], stop: asyncio.Event) -> None:
+        """Let suspects of a crash run alone, one after another, for a bounded time in all."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + SUSPECTS_ALONE_S_MAX
+        for run_id in suspects:
+            if stop.is_set() or self._is_draining or loop.time() >= until:
+                return
+            await self._run_alone(run_id, stop)
 
     async def _run_alone(self, run_id: str, stop: asyncio.Event) -> None:
         """Work on a run that may be what crashed the daemon, with nothing else beside it."""
         log.warning("suspect of crashes runs alone", extra={"run_id": run_id})
-        runs = await self._parts.store.runs.claim(
-            limit=1, owner=self._owner, now=self._parts.clock.now(), only=run_id
-        )
-        if not runs:
+        started = await self._claim_some(1, only=run_id)
+        if not started:
             return
-        task = self._start(runs[0])
+        task = started[0]
         stopped = asyncio.ensure_future(stop.wait())
         try:
             await asyncio.wait(
