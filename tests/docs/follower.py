@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -25,8 +26,8 @@ from tests.processes import free_port, wait_gone
 
 CHECKOUT = "agency"
 """Folder in the reader's home that looks like a checkout."""
-LOOKS_MAX = 40
-"""How often a command that only looks is repeated: what it shows may come a moment later."""
+LOOKS_S = 20.0
+"""How long a command that only looks is repeated: what it shows may come a moment later."""
 
 _SHELL = """
 stop() { kill "$(cat agency.pid)" && tail --pid="$(cat agency.pid)" -f /dev/null; }
@@ -131,11 +132,12 @@ class Follower:
             load(Path(file.name), environ={}, current=self._home)
 
     def _compare(self, exchange: Exchange) -> None:
-        for look in range(LOOKS_MAX):
+        deadline_s = time.monotonic() + LOOKS_S
+        while True:
             seen = self._run(exchange.command)
             if self._likeness.accepts(exchange.shown, seen.text):
                 return
-            if not _LOOK.match(exchange.command) or look + 1 == LOOKS_MAX:
+            if not _LOOK.match(exchange.command) or time.monotonic() > deadline_s:
                 self._differing(exchange, self._likeness.seen(seen.text))
                 return
 

@@ -88,7 +88,8 @@ def test_source_has_one_sentence_to_a_line(path: Path) -> None:
     crowded = [
         f"{name_of(path)}:{number}: {line}"
         for number, line in prose(path)
-        if not line.startswith(("|", "#")) and SENTENCE_ENDS.search(CODE.sub("x", MARKER.sub("", line)))
+        if not line.startswith(("|", "#"))
+        and SENTENCE_ENDS.search(CODE.sub("x", MARKER.sub("", line)))
     ]
 
     assert [] == crowded
