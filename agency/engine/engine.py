@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 SWEEP_S = 60.0
 """How often runs without a reason to go on are looked for; there should never be one."""
 _STOP_GRACE_S = 5.0
+_SECOND_LOOK_S = 1.0
 
 
 class Engine:
@@ -157,16 +158,19 @@ class Engine:
                 await self.sweep()
 
     async def sweep(self) -> Sequence[str]:
-        """Look once for runs that have no reason to go on, report them, and return their ids."""
-        known = set(self._worker.claimed_ids)
-        strays = [
-            run_id
-            for run_id in await self._store.runs.strays(owner=self._boot_id)
-            if run_id not in known
-        ]
+        """Look for runs that have no reason to go on, report them, and return their ids."""
+        strays = await self._strays()
+        if strays:
+            # Between a claim and the word of it a run seems to have none: look a second time.
+            await asyncio.sleep(_SECOND_LOOK_S)
+            strays &= await self._strays()
         for run_id in strays:
             log.error("run has no reason to go on", extra={"run_id": run_id})
-        return strays
+        return sorted(strays)
+
+    async def _strays(self) -> set[str]:
+        found = await self._store.runs.strays(owner=self._boot_id)
+        return set(found) - set(self._worker.claimed_ids)
 
     @staticmethod
     def _report(recovery: Recovery) -> None:
