@@ -37,7 +37,8 @@ restart() {
 }
 """
 _LOOK = re.compile(
-    r"(\S*/)?agency (runs (ls|show)|snapshots (ls|show)|status)\b|curl (?!.*(-X|-d|-N)\b)|tail |cat [^|]*$"
+    r"(\S*/)?agency (runs (ls|show)|snapshots (ls|show)|status)\b"
+    r"|curl (?!.*(-X|-d|-N)\b)|tail |cat [^|]*$"
 )
 _LINKED = ("agency", "Makefile", "packaging", "prompts", "docs")
 
