@@ -9,21 +9,26 @@ same turn of the loop, and most of them hand in their next transaction at once. 
 and handed over together when the last of them has had its turn. Handed over one by one they would
 wake the thread at the first, which then fights the loop for the interpreter and commits a handful.
 
-**Fast lane.** By far the most writes are a claimed run's new journal entries and nothing else. All
-of these in a group go into one statement that fences and inserts at once; a group of nothing else
-needs no BEGIN and COMMIT either. Each statement gives up and takes back the interpreter, and that,
-not SQLite, is what a busy loop makes expensive. For the same reason the process must call
-``sys.setswitchinterval(1e-4)``: with the default of 5 ms a coroutine that computes between its
-awaits starves this thread.
+**Fast lane.** By far the most writes are a claimed run's new journal entries and nothing else.
+Those that follow one another in a group go into one statement that fences and inserts at once; a
+group of nothing else needs no BEGIN and COMMIT either. Each statement gives up and takes back the
+interpreter, and that, not SQLite, is what a busy loop makes expensive. For the same reason the
+process must call ``sys.setswitchinterval(1e-4)``: with the default of 5 ms a coroutine that
+computes between its awaits starves this thread.
+
+**Order.** Everything is carried out in the order in which it was handed in: within a group, from
+wave to wave, and when a group is undone and run again. Two branches of one run hand in without
+waiting for each other, and what one of them has handed in first may ride in a transaction of any
+sort; were it carried out after the other's, the journal would tell another order than the one in
+which the code has met it, and a replay would find a mismatch that is none. So the fast lane
+overtakes nothing: a transaction of another sort ends its statement, and what follows begins a new
+one in the same commit.
 
 **Faults.** A member that raises is rolled back to its savepoint and its neighbours are not touched.
 When an error has ended the whole transaction (a full disk), nothing of the group is answered and
 its members run again one by one. A commit or a sync that fails for another reason is final: what
 the disk holds is unknown, so everything that waits and everything that comes is refused with
 `StoreBroken` and ``on_broken`` is called.
-
-The order of the members of a group is free, because nobody can have awaited one of them before
-handing in another; the fast lane goes first.
 
 Source: the batch limit and the effect of each measure are in the notes on group commit; that
 SQLITE_FULL and SQLITE_IOERR may end a transaction is in https://sqlite.org/lang_transaction.html,
@@ -273,6 +278,8 @@ class Writer:
         return batch[:batch_max], False
 
     def _carry_out(self, batch: list[Member]) -> None:
+        if not batch:
+            return
         self._is_dirty = True
         try:
             if len(batch) == 1 and type(batch[0]) is Operation:
@@ -289,27 +296,28 @@ class Writer:
                 member.error = member.error or self._broken
 
     def _together(self, batch: list[Member]) -> None:
-        """Carry out all members in one commit.
+        """Carry out all members in one commit, in the order in which they were handed in.
 
         Raises:
             _Undone: nothing of it was kept.
         """
         if self._broken is not None:
             raise _Undone
-        recordings = [member for member in batch if type(member) is Recording]
-        rows = sum([recording.rows for recording in recordings])
+        segments = _segments(batch)
+        first = segments[0]
         # One statement is a transaction of its own.
-        is_bare = len(recordings) == len(batch) and rows <= _ROWS_MAX
+        is_bare = len(segments) == 1 and type(first) is list and _count_rows(first) <= _ROWS_MAX
         is_committing = is_bare
         try:
             if not is_bare:
                 self._connection.execute(_BEGIN)
-            if recordings:
-                self._record(recordings, rows)
+            for segment in segments:
+                if type(segment) is Operation:
+                    self._protected(segment)
+                else:
+                    assert type(segment) is list
+                    self._record(segment)
             if not is_bare:
-                for member in batch:
-                    if type(member) is Operation:
-                        self._protected(member)
                 is_committing = True
                 self._connection.execute(_COMMIT)
         except Exception as error:
@@ -350,7 +358,7 @@ class Writer:
                 member.result = member.work(self._transaction)
             else:
                 assert type(member) is Recording
-                self._record([member], member.rows)
+                self._record([member])
             self._connection.execute(_COMMIT)
         except Exception as error:  # noqa: BLE001  it is raised where the member is awaited
             self._roll_back()
@@ -375,8 +383,9 @@ class Writer:
         if self._connection.in_transaction:
             self._connection.execute(_ROLLBACK)
 
-    def _record(self, recordings: Sequence[Recording], rows: int) -> None:
+    def _record(self, recordings: Sequence[Recording]) -> None:
         """Fence and insert the entries of all recordings, in as few statements as possible."""
+        rows = _count_rows(recordings)
         if len(recordings) == 1:
             values = recordings[0].values
         else:
@@ -438,6 +447,27 @@ class Writer:
                 self._break(error)
             else:
                 log.warning("the database was not tidied", extra={"reason": str(error)})
+
+
+def _segments(batch: Sequence[Member]) -> list[Operation | list[Recording]]:
+    """Put together the recordings of a group that follow one another; the order stays."""
+    segments: list[Operation | list[Recording]] = []
+    following: list[Recording] | None = None
+    for member in batch:
+        if type(member) is Recording:
+            if following is None:
+                following = []
+                segments.append(following)
+            following.append(member)
+        else:
+            assert type(member) is Operation
+            segments.append(member)
+            following = None
+    return segments
+
+
+def _count_rows(recordings: Sequence[Recording]) -> int:
+    return sum([recording.rows for recording in recordings])
 
 
 def _answer(batch: list[Member]) -> None:

@@ -30,6 +30,7 @@ from tests.contract.making import (
     start,
     start_claimed,
     status_of,
+    wait_for_event,
 )
 from tests.unit.storage.conftest import Opener
 
@@ -102,6 +103,90 @@ async def test_group_of_entries_alone_is_one_statement(store: SqliteStore) -> No
     await asyncio.gather(*tasks)
 
     assert ["COMMIT", "INSERT"] == seen
+
+
+def keys_in_order(store: SqliteStore) -> list[str]:
+    rows = store._writer._connection.execute("SELECT key FROM journal ORDER BY id").fetchall()
+    return [key for (key,) in rows]
+
+
+async def test_group_is_carried_out_in_the_order_of_arrival(store: SqliteStore) -> None:
+    """Whatever the sorts of its transactions, and whoever's they are."""
+    one, other = await start_claimed(store), await start_claimed(store)
+    async with Gate(store):
+        seen = commits(store)
+        calls: list[Any] = [
+            record(store, one, entries=[make_step("a")]),
+            record(store, other, entries=[make_step("b")]),
+            record(store, one, entries=[make_step("c")], progress=1, has_progress=True),
+            record(store, one, entries=[make_step("d")]),
+            record(store, other, entries=[make_step("e")], waits=[wait_for_event("w")]),
+            record(store, other, entries=[make_step("f")]),
+            record(store, one, entries=[make_step("g")]),
+        ]
+        tasks = [asyncio.ensure_future(call) for call in calls]
+        await asyncio.sleep(0)
+    await asyncio.gather(*tasks)
+
+    assert list("abcdefg") == keys_in_order(store)
+    # Still one commit, and what follows one another is still one statement.
+    operation = ["SAVEPOINT", "INSERT"]
+    segments = ["INSERT", *operation, "INSERT", *operation, "INSERT"]
+    assert ["COMMIT", "BEGIN", *segments, "COMMIT"] == seen
+
+
+async def test_order_of_arrival_holds_when_a_group_is_undone(store: SqliteStore) -> None:
+    claimed, failing = await start_claimed(store), await start_claimed(store)
+    await record(store, failing, entries=[make_step("taken")])
+    async with Gate(store):
+        calls: list[Any] = [
+            record(store, claimed, entries=[make_step("a")], progress=1, has_progress=True),
+            record(store, claimed, entries=[make_step("b")]),
+            record(store, failing, entries=[make_step("taken")]),
+            record(store, claimed, entries=[make_step("c")], progress=2, has_progress=True),
+            record(store, claimed, entries=[make_step("d")]),
+        ]
+        tasks = [asyncio.ensure_future(call) for call in calls]
+        await asyncio.sleep(0)
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+
+    assert isinstance(results[2], JournalKeyTaken)
+    assert ["taken", *"abcd"] == keys_in_order(store)
+
+
+async def test_order_of_arrival_holds_from_wave_to_wave(store: SqliteStore) -> None:
+    claimed = await start_claimed(store)
+    wanted: list[str] = []
+
+    def hand_in(key: str) -> asyncio.Future[Any]:
+        wanted.append(key)
+        more = {"progress": key, "has_progress": True} if len(wanted) % 3 == 0 else {}
+        return asyncio.ensure_future(record(store, claimed, entries=[make_step(key)], **more))
+
+    async def go_on(branch: int) -> None:
+        for i in range(20):
+            # Handed in by tasks of their own, whose turns are in the order of their making.
+            await hand_in(f"{branch}.{i}")
+
+    await asyncio.gather(*(go_on(branch) for branch in range(7)))
+
+    assert wanted == keys_in_order(store)
+
+
+async def test_nothing_is_recorded_after_an_end_that_was_handed_in_before(
+    store: SqliteStore,
+) -> None:
+    claimed = await start_claimed(store)
+    async with Gate(store):
+        tasks = [
+            asyncio.ensure_future(finish(store, claimed)),
+            asyncio.ensure_future(record(store, claimed, entries=[make_step("late")])),
+        ]
+        await asyncio.sleep(0)
+    _, late = await asyncio.gather(*tasks, return_exceptions=True)
+
+    assert isinstance(late, Fenced)
+    assert [] == keys_in_order(store)
 
 
 async def test_lone_record_is_one_statement(store: SqliteStore) -> None:
