@@ -303,6 +303,9 @@ class RunStore(Protocol):
     ) -> None:
         """Record, and put the run back to pending. ``failed`` raises ``attempt`` and is stored.
 
+        A run whose end was asked for meanwhile can be claimed at once, whatever ``available_at``
+        says, and keeps the error that it is to end with.
+
         Raises:
             Fenced: the claim is over; nothing was recorded.
         """

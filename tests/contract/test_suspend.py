@@ -8,12 +8,13 @@ import pytest
 
 from agency.core.ids import new_id
 from agency.domain.entry import EntryKind
-from agency.domain.run import RunStatus
+from agency.domain.run import RunError, RunStatus
 from agency.domain.wait import WaitKind, WaitOutcome
 from agency.errors import Fenced
 from agency.ports.store import NOTHING, Store, Writes
 from tests.contract.making import (
     BROKE,
+    CANCELLED,
     T0,
     answer,
     at,
@@ -295,6 +296,20 @@ async def test_released_run_is_pending_again_at_its_time(store: Store) -> None:
     )
     assert [] == list(await store.runs.claim(limit=1, owner="b", now=at(29)))
     assert 1 == len((await store.journal.load(claimed.number)).entries)
+
+
+@pytest.mark.parametrize("failed", [None, BROKE])
+async def test_released_run_whose_end_is_wanted_is_claimed_at_once(
+    store: Store, failed: RunError | None
+) -> None:
+    claimed = await start_claimed(store, max_attempts=3)
+    await record(store, claimed, entries=[make_step("undo", kind=EntryKind.AT_END)])
+    await end(store, claimed.run_id)
+
+    await store.runs.release(claimed, NOTHING, available_at=at(60), failed=failed, now=at(1))
+
+    (run,) = await store.runs.claim(limit=1, owner="b", now=at(1))
+    assert (at(1), "cancelled", CANCELLED) == (run.available_at, run.ending, run.error)
 
 
 async def test_failed_release_raises_the_attempt_and_keeps_the_error(store: Store) -> None:

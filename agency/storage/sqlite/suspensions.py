@@ -125,6 +125,7 @@ def release(
         "number": claim.number,
         "epoch": claim.epoch,
         "available_at": available_at,
+        "now": now,
         "steps": tx.steps.settle(claim.run_id, claim.epoch) + form.steps,
     }
     if failed is None:

@@ -7,15 +7,19 @@ UPDATE runs
  WHERE number = :number AND epoch = :epoch AND status = 'running';
 
 -- name: release_run
+-- A run whose end is wanted is claimed at once, so that it can end.
 UPDATE runs
-   SET status = 'pending', owner = NULL, ran_alone = 0, available_at = :available_at,
-       steps = steps + :steps
+   SET status = 'pending', owner = NULL, ran_alone = 0, steps = steps + :steps,
+       available_at = CASE WHEN ending IS NULL THEN :available_at ELSE :now END
  WHERE number = :number AND epoch = :epoch AND status = 'running';
 
 -- name: release_failed_run
+-- Of a run whose end is wanted the error says why it is to end.
 UPDATE runs
-   SET status = 'pending', owner = NULL, ran_alone = 0, available_at = :available_at,
-       steps = steps + :steps, crashes = 0, attempt = attempt + 1, error = :error
+   SET status = 'pending', owner = NULL, ran_alone = 0, steps = steps + :steps,
+       available_at = CASE WHEN ending IS NULL THEN :available_at ELSE :now END,
+       crashes = 0, attempt = attempt + 1,
+       error = CASE WHEN ending IS NULL THEN :error ELSE error END
  WHERE number = :number AND epoch = :epoch AND status = 'running';
 
 -- name: finish_run
