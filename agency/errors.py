@@ -78,18 +78,26 @@ class InvalidInput(AgencyError):
 
 
 class NotFound(AgencyError):
+    """What the request names is not there."""
+
     code = "not_found"
 
 
 class Conflict(AgencyError):
+    """The state of things does not allow it."""
+
     code = "conflict"
 
 
 class Forbidden(AgencyError):
+    """The caller may not do this, or not from there."""
+
     code = "forbidden"
 
 
 class LimitExceeded(AgencyError):
+    """More is asked for than is allowed, or than there is room for."""
+
     code = "limit_exceeded"
 
 
@@ -107,6 +115,8 @@ class Failed(AgencyError):
 
 
 class Corrupt(AgencyError):
+    """What is stored is not what it should be, and nothing can be mended by the daemon."""
+
     code = "corrupt"
 
 
@@ -114,11 +124,15 @@ class Corrupt(AgencyError):
 
 
 class ConfigurationInvalid(InvalidInput):
+    """The configuration has faults; all of them are named."""
+
     code = "configuration_invalid"
     hint = "Check the file with `agency config check`."
 
 
 class DataDirectoryLocked(Conflict):
+    """Another daemon uses the data directory."""
+
     code = "data_directory_locked"
 
     def __init__(self, path: str, pid: int | None) -> None:
@@ -161,6 +175,8 @@ class PortTaken(Conflict):
 
 
 class AddressUnusable(InvalidInput):
+    """The address or port cannot be listened on."""
+
     code = "address_unusable"
     hint = "Name an address of this machine with --host, and a port from 1024 on with --port."
 
@@ -181,6 +197,8 @@ class BindRefused(InvalidInput):
 
 
 class PlaceNotWritable(Failed):
+    """A folder or file that the daemon needs cannot be written."""
+
     code = "place_not_writable"
     hint = "Choose another place, or give this user the right to write there."
 
@@ -191,6 +209,8 @@ class PlaceNotWritable(Failed):
 
 
 class NetworkFileSystem(InvalidInput):
+    """The data directory lies where locks and syncs are not safe."""
+
     code = "network_file_system"
     hint = "Put the data directory on a local disk: file locks and syncs are not safe on this one."
 
@@ -201,6 +221,8 @@ class NetworkFileSystem(InvalidInput):
 
 
 class SchemaNewer(Corrupt):
+    """A newer Agency has changed the database."""
+
     code = "schema_newer"
     hint = "Start the newer Agency again, or restore a backup from before the upgrade."
 
@@ -214,6 +236,8 @@ class SchemaNewer(Corrupt):
 
 
 class MigrationChanged(Corrupt):
+    """The database was made by an Agency that was never released, or was tampered with."""
+
     code = "migration_changed"
     hint = "Install the Agency that created this database, or restore a backup."
 
@@ -252,6 +276,8 @@ class StoreFull(LimitExceeded):
 
 
 class ShuttingDown(Unavailable):
+    """The daemon is stopping and takes no new work."""
+
     code = "shutting_down"
     hint = "Send it again when the daemon is back."
 
@@ -261,6 +287,8 @@ class ShuttingDown(Unavailable):
 
 
 class DaemonUnreachable(Unavailable):
+    """No daemon answers at the address that the command line or client asks."""
+
     code = "daemon_unreachable"
     hint = "Start it with `agency-daemon`, or name it with --url or AGENCY_URL."
 
@@ -284,6 +312,8 @@ class AnswerLost(Unavailable):
 
 
 class TokenMissing(Forbidden):
+    """This daemon wants an API token, and the request shows none."""
+
     code = "token_missing"
     hint = "Send `Authorization: Bearer TOKEN`; make a token with `agency token new NAME`."
 
@@ -292,6 +322,8 @@ class TokenMissing(Forbidden):
 
 
 class TokenRefused(Forbidden):
+    """The API token is unknown or was revoked."""
+
     code = "token_refused"
     hint = "List the tokens with `agency token ls`; make a new one with `agency token new NAME`."
 
@@ -300,6 +332,8 @@ class TokenRefused(Forbidden):
 
 
 class HostRefused(Forbidden):
+    """The request is addressed to a name that is not the daemon's."""
+
     code = "host_refused"
     hint = "Name the host in [server] allowed_hosts and configure an API token."
 
@@ -309,6 +343,8 @@ class HostRefused(Forbidden):
 
 
 class OriginRefused(Forbidden):
+    """A web page of another site has made the request."""
+
     code = "origin_refused"
     hint = "Requests from web pages of other sites are not accepted."
 
@@ -318,6 +354,8 @@ class OriginRefused(Forbidden):
 
 
 class TokenNotFound(NotFound):
+    """No API token that works has that name."""
+
     code = "token_not_found"
     hint = "List the tokens with `agency token ls`."
 
@@ -327,6 +365,8 @@ class TokenNotFound(NotFound):
 
 
 class TokenNameTaken(Conflict):
+    """An API token that works has that name already."""
+
     code = "token_name_taken"
     hint = "Choose another name, or revoke the old token first."
 
@@ -346,6 +386,8 @@ class BodyMalformed(InvalidInput):
 
 
 class BodyTooLarge(LimitExceeded):
+    """The body is larger than ``[server] body_bytes_max``."""
+
     code = "body_too_large"
     hint = "Send less, or raise [server] body_bytes_max."
 
@@ -355,6 +397,8 @@ class BodyTooLarge(LimitExceeded):
 
 
 class BodyLate(InvalidInput):
+    """The body did not come in time."""
+
     code = "body_late"
     hint = "Send the body right after the head of the request."
 
@@ -364,6 +408,8 @@ class BodyLate(InvalidInput):
 
 
 class ContentTypeRefused(InvalidInput):
+    """The body says that it is something else than JSON."""
+
     code = "content_type_refused"
     hint = "Send JSON with the header `Content-Type: application/json`."
 
@@ -373,6 +419,8 @@ class ContentTypeRefused(InvalidInput):
 
 
 class PathNotFound(NotFound):
+    """Nothing is served at that path."""
+
     code = "path_not_found"
     hint = "See /docs or /openapi.json for what there is."
 
@@ -415,6 +463,8 @@ class InternalError(AgencyError):
 
 
 class WorkflowNotFound(NotFound):
+    """No workflow of that name is loaded."""
+
     code = "workflow_not_found"
     hint = "List what there is with `GET /api/v1/definitions` or `agency run --list`."
 
@@ -424,6 +474,8 @@ class WorkflowNotFound(NotFound):
 
 
 class RunNotFound(NotFound):
+    """No run has that id or name."""
+
     code = "run_not_found"
     hint = "List the runs with `agency runs ls`."
 
@@ -433,6 +485,8 @@ class RunNotFound(NotFound):
 
 
 class SnapshotNotFound(NotFound):
+    """No snapshot has that id."""
+
     code = "snapshot_not_found"
     hint = "List the snapshots with `agency snapshots ls`."
 
@@ -454,6 +508,8 @@ class NameTaken(Conflict):
 
 
 class IdempotencyMismatch(InvalidInput):
+    """The idempotency key was used before, for another request."""
+
     code = "idempotency_mismatch"
     hint = "Use a new Idempotency-Key for a new request."
 
@@ -479,6 +535,8 @@ class SessionBusy(Conflict):
 
 
 class RunEnded(Conflict):
+    """The run has ended, and what was asked for needs a live one."""
+
     code = "run_ended"
     hint = "Only a run that has not ended can do this."
 
@@ -489,6 +547,8 @@ class RunEnded(Conflict):
 
 
 class RunNotSuspended(Conflict):
+    """Only a suspended run can be resumed."""
+
     code = "run_not_suspended"
     hint = "See what the run is doing with `agency runs show RUN_ID`."
 
@@ -514,6 +574,8 @@ class SnapshotSpent(Conflict):
 
 
 class SnapshotLive(Conflict):
+    """The snapshot is the newest of a live run, which could not go on without it."""
+
     code = "snapshot_live"
     hint = "Delete it with ?cancel=true to cancel the run as well."
 
@@ -542,6 +604,8 @@ class WaitNotFound(InvalidInput):
 
 
 class WaitAmbiguous(InvalidInput):
+    """The run waits for several things, and the request does not say which is meant."""
+
     code = "wait_ambiguous"
 
     def __init__(self, run_id: str, open_waits: Sequence[str]) -> None:
@@ -554,6 +618,8 @@ class WaitAmbiguous(InvalidInput):
 
 
 class AnswerNeeded(InvalidInput):
+    """The wait is answered with a value, and the request has none."""
+
     code = "answer_needed"
 
     def __init__(self, run_id: str, wait: str, what: str) -> None:
@@ -563,6 +629,8 @@ class AnswerNeeded(InvalidInput):
 
 
 class WaitNotAnswerable(Conflict):
+    """The wait ends in another way than by being resumed."""
+
     code = "wait_not_answerable"
 
     def __init__(self, run_id: str, wait: str, kind: str, hint: str) -> None:
@@ -600,6 +668,8 @@ class Fenced(Conflict):
 
 
 class JournalFull(LimitExceeded):
+    """The run has recorded as many entries as ``[engine] journal_entries_max`` allows."""
+
     code = "journal_full"
     hint = "End the run with ctx.continue_as(input) before, or raise [engine] journal_entries_max."
 
@@ -622,6 +692,8 @@ class JournalKeyTaken(Corrupt):
 
 
 class ValueTooLarge(LimitExceeded):
+    """An input, output, result or payload is larger than one may be."""
+
     code = "value_too_large"
     hint = "Store the content elsewhere and pass a reference."
 
@@ -683,6 +755,8 @@ class Permanent(Failed):
 
 
 class ForeignTask(InvalidInput):
+    """A call of the context came from a task that the context did not make."""
+
     code = "foreign_task"
     hint = "Make branches with ctx.gather, ctx.map or ctx.first, not with asyncio tasks."
 
@@ -692,6 +766,8 @@ class ForeignTask(InvalidInput):
 
 
 class StepNameTaken(InvalidInput):
+    """Two steps of one name are in flight in one branch."""
+
     code = "step_name_taken"
     hint = "Await the first one before the second, or give them different branches."
 
@@ -701,6 +777,8 @@ class StepNameTaken(InvalidInput):
 
 
 class WaitInsideTimeout(InvalidInput):
+    """A durable wait stands inside ``asyncio.timeout``, whose timer it would outlive."""
+
     code = "wait_inside_timeout"
     hint = "Pass timeout_s= to the wait instead of wrapping it in asyncio.timeout."
 
@@ -736,11 +814,15 @@ class ModelInterrupted(Unavailable):
 
 
 class ModelBusy(Unavailable):
+    """The model server, or the queue in front of it, has no place for the call now."""
+
     code = "model_busy"
     hint = "The server's own queue is full; the call is tried again."
 
 
 class ModelCrashed(Failed):
+    """The same call has killed the model server several times while it was well otherwise."""
+
     code = "model_crashed"
     hint = "Choose a smaller model or a smaller [llm] num_ctx, and look at the server's log."
 
@@ -757,6 +839,8 @@ class ModelTimedOut(Failed):
 
 
 class ModelNotFound(NotFound):
+    """The model server does not have the model."""
+
     code = "model_not_found"
 
     def __init__(self, model: str) -> None:
