@@ -30,7 +30,10 @@ LOOKS_S = 20.0
 """How long a command that only looks is repeated: what it shows may come a moment later."""
 
 _SHELL = """
-stop() { kill "$(cat agency.pid)" && tail --pid="$(cat agency.pid)" -f /dev/null; }
+stop() {
+    kill "$(cat agency.pid)"
+    while [ -f agency.pid ]; do sleep 0.1; done
+}
 restart() {
     if [ -f agency.pid ]; then stop; fi
     agency-daemon --daemon --pid-file agency.pid
