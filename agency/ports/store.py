@@ -77,7 +77,12 @@ NOTHING = Writes()
 
 @dataclass(frozen=True, slots=True)
 class Wake:
-    """A run that has a reason to go on: ``pending`` to be claimed, or ``running`` to be told."""
+    """A run that somebody has to hear of.
+
+    ``pending``: it has a reason to go on and is to be claimed. ``running``: whoever has claimed it
+    is to look at what was recorded for it: outcomes of waits, a hold, a wish for its end. Any
+    other status: it has ended with its parent; whoever watches it is to be told.
+    """
 
     number: int
     run_id: str
@@ -100,6 +105,7 @@ class Suspension:
     waits it was blocked on that have their outcome already, and the run stays claimed.
 
     ``wakes`` is empty unless the run's end was asked for under this very claim: see `suspend`.
+    The run itself is among them only if it became pending.
     """
 
     snapshot_id: str | None
@@ -260,7 +266,8 @@ class RunStore(Protocol):
 
         If `end` was called under this very claim, what it does to a suspended run is done in the
         same commit, because its caller has been told that the run is claimed: the run ends, or
-        becomes pending for its work at the end, or stays suspended until decided.
+        becomes pending for its work at the end, or stays suspended until decided; and so do its
+        descendants, with those that this commit has started.
 
         Raises:
             Fenced: the claim is over; nothing was recorded.
@@ -281,11 +288,17 @@ class RunStore(Protocol):
         """Record, and end the run; its open waits become CANCELLED.
 
         A wait of kind CHILD on this run is answered with ``{"status", "output", "error"}`` and its
-        run woken, in the same commit. With a ``successor`` that run is started in its place: it
-        takes over the name, the session, the parent and the wait of whoever waited for this one.
+        run woken, in the same commit. Its live descendants are cancelled in the same commit, in
+        the way of `end`: no child outlives its parent, except for an end that has to be worked
+        off. (The same holds for a run that `recover` makes a dead letter.)
+
+        With a ``successor`` that run is started in its place: it takes over the name, the session,
+        the parent, the wait of whoever waited for this one, and the live children.
 
         Returns:
-            The parent if it has a reason to go on, and the next run of the same session.
+            The parent if it has a reason to go on, the next run of the same session, and of the
+            descendants those that have ended (with their status), those that are claimed and to
+            be told that their end is wanted, and those that are pending for it.
 
         Raises:
             Fenced: the claim is over; nothing was recorded.

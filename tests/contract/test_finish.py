@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 
 import pytest
 
+from agency.domain.entry import EntryKind
 from agency.domain.run import ENDED, LIVE, RunStatus
 from agency.domain.wait import WaitKind, WaitOutcome
 from agency.errors import Fenced
@@ -169,6 +171,119 @@ async def test_successor_takes_over_name_session_parent_and_wait(store: Store) -
 
     assert sorted([parent.run_id, queued.id]) == sorted(ids(last))
     assert "end" == (await waits_of(store, parent))["c"].payload["output"]
+
+
+@dataclass(frozen=True)
+class Brood:
+    """Children of one claimed parent, one in each state, and what belongs to them."""
+
+    parent: Claim
+    pending: str
+    suspended: Claim
+    running: Claim
+    grandchild: Claim
+    with_work: Claim
+    """Suspended, with work registered for its end."""
+    undecided: Claim
+    """Suspended, with a decision to be made."""
+
+
+async def start_brood(store: Store) -> Brood:
+    parent = await start_claimed(store)
+    children = [make_run() for _ in range(5)]
+    await record(store, parent, children=children)
+    suspended, running, with_work, undecided = [
+        await claim(store, child.id) for child in children[1:]
+    ]
+    grandchild = make_run()
+    await record(store, suspended, children=[grandchild])
+    grandchild_claim = await claim(store, grandchild.id)
+    await suspend(store, suspended, wait_for_event("a"))
+    await record(store, with_work, entries=[make_step("undo", kind=EntryKind.AT_END)])
+    await suspend(store, with_work, wait_for_event("a"))
+    await suspend(store, undecided, wait_for("d", WaitKind.DECISION))
+    return Brood(parent, children[0].id, suspended, running, grandchild_claim, with_work, undecided)
+
+
+async def endings_of(store: Store, *run_ids: str) -> list[tuple[RunStatus, str | None]]:
+    runs = [(await store.runs.get(run_id)).run for run_id in run_ids]
+    return [(run.status, run.ending) for run in runs]
+
+
+@pytest.mark.parametrize("status", [RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.TIMED_OUT])
+async def test_no_child_outlives_its_parent(store: Store, status: RunStatus) -> None:
+    brood = await start_brood(store)
+    stranger = await start(store)
+
+    wakes = await finish(store, brood.parent, status)
+
+    ended = {brood.pending, brood.suspended.run_id}
+    claimed = {brood.running.run_id, brood.grandchild.run_id}
+    assert {
+        **{run_id: RunStatus.CANCELLED for run_id in ended},
+        **{run_id: RunStatus.RUNNING for run_id in claimed},
+        brood.with_work.run_id: RunStatus.PENDING,
+    } == {wake.run_id: wake.status for wake in wakes}
+    assert [(RunStatus.CANCELLED, None)] * 2 == await endings_of(store, *ended)
+    assert [(RunStatus.RUNNING, "cancelled")] * 2 == await endings_of(store, *claimed)
+    assert [(RunStatus.PENDING, "cancelled"), (RunStatus.SUSPENDED, "cancelled")] == (
+        await endings_of(store, brood.with_work.run_id, brood.undecided.run_id)
+    )
+    error = (await store.runs.get(brood.pending)).run.error
+    assert error is not None
+    assert "cancelled" == error.code
+    assert RunStatus.PENDING == await status_of(store, stranger.id)
+
+
+async def test_child_that_ends_after_its_parent_answers_nobody(store: Store) -> None:
+    parent, child = await start_family(store)
+    await record(store, parent, waits=[wait_for("c", WaitKind.CHILD, target=child.run_id)])
+    await finish(store, parent)
+
+    assert [] == await finish(store, child, RunStatus.CANCELLED)
+    assert WaitOutcome.CANCELLED is (await waits_of(store, parent))["c"].outcome
+
+
+async def test_child_of_the_last_commit_is_cancelled_with_it(store: Store) -> None:
+    parent = await start_claimed(store)
+    child = make_run()
+
+    wakes = await store.runs.finish(
+        parent,
+        Writes(children=[child]),
+        status=RunStatus.COMPLETED,
+        output=None,
+        error=None,
+        now=T0,
+    )
+
+    assert [(child.id, RunStatus.CANCELLED)] == [(wake.run_id, wake.status) for wake in wakes]
+
+
+async def test_child_that_is_cancelled_gives_its_session_to_the_next(store: Store) -> None:
+    parent = await start_claimed(store)
+    await record(store, parent, children=[make_run(session_id="s")])
+    queued = await start(store, session_id="s")
+
+    wakes = await finish(store, parent)
+
+    assert queued.id in ids(wakes)
+
+
+async def test_live_children_go_to_the_successor(store: Store) -> None:
+    parent, child = await start_family(store)
+    done = make_run()
+    await record(store, parent, children=[done])
+    await finish(store, await claim(store, done.id))
+    successor = make_run()
+
+    await finish(store, parent, successor=successor)
+
+    assert [(RunStatus.RUNNING, None)] == await endings_of(store, child.run_id)
+    assert successor.id == (await store.runs.get(child.run_id)).run.parent_id
+    assert parent.run_id == (await store.runs.get(done.id)).run.parent_id
+    wakes = await finish(store, await claim(store, successor.id))
+    assert [(child.run_id, RunStatus.RUNNING)] == [(wake.run_id, wake.status) for wake in wakes]
 
 
 async def test_successor_of_a_fenced_run_is_not_started(store: Store) -> None:

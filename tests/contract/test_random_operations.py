@@ -25,6 +25,7 @@ from tests.contract.making import (
     deliver,
     end,
     finish,
+    make_run,
     make_step,
     start,
     wait_for_event,
@@ -32,7 +33,7 @@ from tests.contract.making import (
 )
 
 VERBS = ("start", "claim", "record", "suspend", "deliver", "lift", "hold", "finish", "release")
-MORE_VERBS = (*VERBS, "end", "fire", "crash")
+MORE_VERBS = (*VERBS, "spawn", "end", "fire", "crash")
 
 
 @dataclass
@@ -49,6 +50,10 @@ class Known:
     is_waiting: bool = False
     held: bool = False
     ending: bool = False
+    """Its end was asked for under its present claim."""
+    is_asked: bool = False
+    """Its end was asked for under any claim."""
+    parent: Known | None = None
     old_claims: list[Claim] = field(default_factory=list)
 
     @property
@@ -83,6 +88,26 @@ class Model:
             assert known.entries == detail.steps_executed
             assert (known.status is RunStatus.SUSPENDED) == (detail.snapshot_id is not None)
 
+    def below(self, known: Known) -> list[Known]:
+        """All live descendants of a run."""
+        children = [one for one in self.runs if one.parent is known]
+        found = [one for one in children if one.status in LIVE]
+        return found + [one for child in children for one in self.below(child)]
+
+    def ends(self, known: Known) -> tuple[list[str], list[str]]:
+        """End a run as `end` does; ids of those that have ended and of those that were asked."""
+        ended, asked = [], []
+        for one in [known, *self.below(known)]:
+            one.held = False
+            if one.status is RunStatus.RUNNING:
+                one.ending = one.ending or not one.is_asked
+                one.is_asked = True
+                asked.append(one.run_id)
+            else:
+                one.status = RunStatus.CANCELLED
+                ended.append(one.run_id)
+        return sorted(ended), sorted(asked)
+
     def key(self, name: str) -> str:
         self.keys += 1
         return f"{name}#{self.keys}"
@@ -110,6 +135,13 @@ class Model:
             with pytest.raises(AgencyError):
                 await self.store.runs.record(known.claim, writes, now=T0)
 
+    async def spawn(self, known: Known) -> None:
+        if known.status is RunStatus.RUNNING:
+            child = make_run()
+            await self.store.runs.record(known.claim, Writes(children=[child]), now=T0)
+            number = (await self.store.runs.get(child.id)).run.number
+            self.runs.append(Known(child.id, number, parent=known))
+
     async def suspend(self, known: Known) -> None:
         if known.status is not RunStatus.RUNNING:
             return
@@ -129,7 +161,9 @@ class Model:
         known.mail -= goes_on
         if known.held or not goes_on:
             assert suspension.snapshot_id is not None
-            known.status = RunStatus.CANCELLED if known.ending else RunStatus.SUSPENDED
+            known.status = RunStatus.SUSPENDED
+            if known.ending:
+                self.ends(known)
         else:
             assert suspension.snapshot_id is None
 
@@ -171,6 +205,8 @@ class Model:
         if known.status is RunStatus.RUNNING:
             await finish(self.store, known.claim)
             known.status = RunStatus.COMPLETED
+            for child in self.below(known):
+                self.ends(child)
         else:
             with pytest.raises(AgencyError):
                 await finish(self.store, known.claim)
@@ -186,13 +222,7 @@ class Model:
                 await end(self.store, known.run_id)
             return
         ending = await end(self.store, known.run_id)
-        known.held = False
-        if known.status is RunStatus.RUNNING:
-            assert [known.run_id] == list(ending.asked)
-            known.ending = True
-        else:
-            assert [known.run_id] == list(ending.ended)
-            known.status = RunStatus.CANCELLED
+        assert self.ends(known) == (sorted(ending.ended), sorted(ending.asked))
 
     async def fire(self) -> None:
         self.now += 3
@@ -206,17 +236,24 @@ class Model:
     async def crash(self) -> None:
         self.boot += 1
         await self.store.runs.recover(owner=f"boot-{self.boot}", now=T0)
-        for known in self.runs:
-            if known.status is RunStatus.RUNNING:
-                run = (await self.store.runs.get(known.run_id)).run
-                assert run.status in {RunStatus.PENDING, RunStatus.DEAD_LETTER}
-                known.status = run.status
-                known.old_claims.append(known.claim)
+        dead = []
+        for known in [known for known in self.runs if known.status is RunStatus.RUNNING]:
+            run = (await self.store.runs.get(known.run_id)).run
+            assert run.status in {RunStatus.PENDING, RunStatus.DEAD_LETTER}
+            known.status = run.status
+            known.old_claims.append(known.claim)
+            if run.status is RunStatus.DEAD_LETTER:
+                dead.append(known)
+        # A suspect is alone when it crashes: none of its children was claimed.
+        for child in [child for known in dead for child in self.below(known)]:
+            self.ends(child)
 
     async def check(self) -> None:
         counts: dict[RunStatus, int] = {}
         for known in self.runs:
             counts[known.status] = counts.get(known.status, 0) + 1
+            if known.status in LIVE and known.parent is not None:
+                assert known.parent.status in LIVE or known.is_asked, "an orphan"
         assert counts == await self.store.runs.count_by_status()
         strays = await self.store.runs.strays(owner=f"boot-{self.boot}")
         assert [] == list(strays)

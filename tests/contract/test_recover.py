@@ -96,6 +96,20 @@ async def test_run_that_crashes_alone_a_third_time_is_quarantined(store: Store) 
     assert RunStatus.PENDING == await status_of(store, parent.run_id)
 
 
+async def test_children_of_a_quarantined_run_are_cancelled(store: Store) -> None:
+    parent = await start_claimed(store)
+    pending, suspended = make_run(), make_run()
+    await record(store, parent, children=[pending, suspended])
+    await suspend(store, await claim(store, suspended.id), wait_for_event("x"))
+    await store.runs.recover(owner="boot-2", now=T0)
+    for boot in (2, 3):
+        recovery = await crash(store, parent.run_id, boot)
+
+    assert [parent.run_id] == list(recovery.quarantined)
+    statuses = [await status_of(store, one.id) for one in (pending, suspended)]
+    assert [RunStatus.CANCELLED] * 2 == statuses
+
+
 async def test_suspect_beside_others_is_not_quarantined(store: Store) -> None:
     run = await start(store)
     await crash(store, run.id, 1)

@@ -271,6 +271,41 @@ async def test_end_under_the_same_claim_wakes_a_run_with_work_for_its_end(store:
     assert RunStatus.SUSPENDED == await status_of(store, claimed.run_id)
 
 
+@pytest.mark.parametrize("way", ["at once", "work", "decision"])
+async def test_end_under_the_same_claim_reaches_the_children_of_the_suspension(
+    store: Store, way: str
+) -> None:
+    claimed = await start_claimed(store)
+    if way == "work":
+        await record(store, claimed, entries=[make_step("undo", kind=EntryKind.AT_END)])
+    await end(store, claimed.run_id)
+    child = make_run()
+    wait = wait_for("c", WaitKind.CHILD, target=child.id)
+    if way == "decision":
+        wait = wait_for("c", WaitKind.DECISION)
+
+    suspension = await store.runs.suspend(
+        claimed,
+        Writes(children=[child], waits=[wait]),
+        blocked_on=["c"],
+        snapshot_id="s",
+        reason="child",
+        now=T0,
+    )
+
+    status = {
+        "at once": RunStatus.CANCELLED,
+        "work": RunStatus.PENDING,
+        "decision": RunStatus.SUSPENDED,
+    }[way]
+    told = [(child.id, RunStatus.CANCELLED)]
+    if way == "work":
+        told.append((claimed.run_id, RunStatus.PENDING))
+    assert told == [(wake.run_id, wake.status) for wake in suspension.wakes]
+    assert status == await status_of(store, claimed.run_id)
+    assert RunStatus.CANCELLED == await status_of(store, child.id)
+
+
 async def test_end_under_the_same_claim_waits_for_a_decision(store: Store) -> None:
     claimed = await start_claimed(store)
     await end(store, claimed.run_id)

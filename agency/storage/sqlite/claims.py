@@ -100,3 +100,5 @@ def _quarantine(
     )
     assert row is not None, run_id
     endings.settle(tx, number, run_id, session_id=row[0], session_place=row[1], now=now)
+    # Nobody is to be told: no run is worked on while the dead daemon's are looked through.
+    endings.end_children(tx, run_id, now=now)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from agency.domain.run import RunStatus
+from agency.core.json import encode
+from agency.domain.run import RunError, RunStatus
 from agency.domain.wait import WaitKind
 from agency.errors import Fenced, RunEnded, RunNotFound
 from agency.ports.store import Claim, Wake
@@ -12,6 +13,10 @@ from agency.storage.sqlite import starts, waits, writes
 from agency.storage.sqlite.forms import StartForm, WritesForm
 from agency.storage.sqlite.rows import wake_of
 from agency.storage.sqlite.transaction import Row, Transaction
+
+_PARENT_ENDED = encode(
+    RunError(code="cancelled", message="Cancelled: the run that has started it has ended.")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +32,15 @@ class Finish:
 
 @dataclass(slots=True)
 class Ended:
-    """What came of the wish to end a run and its descendants."""
+    """What came of the wish to end a run and its descendants.
 
-    ended: list[str] = field(default_factory=list)
+    Attributes:
+        ended: Runs that have ended, with their status.
+        asked: Ids of runs whose end was recorded as wanted.
+        wakes: Runs to be claimed or told.
+    """
+
+    ended: list[Wake] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
     wakes: list[Wake] = field(default_factory=list)
 
@@ -58,7 +69,7 @@ def finish(tx: Transaction, claim: Claim, form: WritesForm, end: Finish) -> list
     name, session_id, session_place, parent_id = row
     writes.apply(tx, claim, form, now=end.now)
     if end.successor is None:
-        return settle(
+        wakes = settle(
             tx,
             claim.number,
             claim.run_id,
@@ -66,6 +77,7 @@ def finish(tx: Transaction, claim: Claim, form: WritesForm, end: Finish) -> list
             session_place=session_place,
             now=end.now,
         )
+        return wakes + end_children(tx, claim.run_id, now=end.now)
     waits.close_open_waits(tx, claim.number, now=end.now)
     number = starts.start_successor(
         tx,
@@ -76,7 +88,9 @@ def finish(tx: Transaction, claim: Claim, form: WritesForm, end: Finish) -> list
         parent_id=parent_id,
     )
     successor_id = end.successor.new.id
-    tx.change("hand_over_child", {"run_id": claim.run_id, "successor": successor_id})
+    heir = {"run_id": claim.run_id, "successor": successor_id}
+    tx.change("hand_over_child", heir)
+    tx.change("hand_over_children", heir)
     return [wake_of(number, successor_id, RunStatus.PENDING)]
 
 
@@ -113,11 +127,31 @@ def end(tx: Transaction, run_id: str, *, status: RunStatus, error: bytes, now: i
         if state is None:
             raise RunNotFound(run_id)
         raise RunEnded(run_id, state[2])
+    return _end_line(tx, line, status=status, error=error, now=now)
+
+
+def end_children(tx: Transaction, run_id: str, *, now: int) -> list[Wake]:
+    """Cancel the live descendants of a run that has just ended: nobody waits for them any more.
+
+    Returns:
+        All that have ended or are to be claimed or told.
+    """
+    if tx.one("find_live_child", (run_id,)) is None:
+        return []
+    line = tx.all("list_line", (run_id,))
+    result = _end_line(tx, line, status=RunStatus.CANCELLED, error=_PARENT_ENDED, now=now)
+    return result.ended + result.wakes
+
+
+def _end_line(
+    tx: Transaction, line: list[Row], *, status: RunStatus, error: bytes, now: int
+) -> Ended:
+    """End what can end at once of ``list_line``, and record for the rest that it is wanted."""
     result = Ended()
     for row in line:
         _end_one(tx, row, result, status=status, error=error, now=now)
     # A run that was woken for its parent's sake may have ended after it.
-    gone = set(result.ended)
+    gone = {ended.run_id for ended in result.ended}
     result.wakes = [wake for wake in dict.fromkeys(result.wakes) if wake.run_id not in gone]
     return result
 
@@ -129,7 +163,7 @@ def _end_one(
     has_decision = tx.one("find_open_of_kind", (number, WaitKind.DECISION.value)) is not None
     if current != RunStatus.RUNNING and not has_at_end and not has_decision:
         result.wakes += end_now(tx, number, run_id, status=status, error=error, now=now)
-        result.ended.append(run_id)
+        result.ended.append(wake_of(number, run_id, status))
         return
     ask = {"number": number, "status": status.value, "error": error}
     tx.change("ask_end", ask)

@@ -178,7 +178,9 @@ class SqliteRuns:
                 endings.end, run_id=run_id, status=status, error=encode(error), now=to_micros(now)
             )
         )
-        return Ending(ended=ended.ended, asked=ended.asked, wakes=ended.wakes)
+        return Ending(
+            ended=[one.run_id for one in ended.ended], asked=ended.asked, wakes=ended.wakes
+        )
 
     async def hold(
         self, run_id: str, *, reason: str, snapshot_id: str, now: datetime

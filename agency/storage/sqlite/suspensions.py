@@ -44,7 +44,7 @@ def suspend(tx: Transaction, claim: Claim, form: WritesForm, wish: Suspend) -> S
     fence = tx.one("fence", (claim.number, claim.epoch))
     if fence is None:
         raise Fenced(claim.run_id, claim.epoch)
-    hold, ending, ending_epoch, has_at_end = fence
+    hold, ending, ending_epoch = fence
     writes.apply(tx, claim, form, now=wish.now)
     if hold is None:
         keys = encode(list(wish.blocked_on)).decode()
@@ -66,28 +66,21 @@ def suspend(tx: Transaction, claim: Claim, form: WritesForm, wish: Suspend) -> S
     insert_snapshot(tx, claim.number, wish.snapshot_id, wish.reason, now=wish.now)
     wakes: list[Wake] = []
     if ending is not None and ending_epoch == claim.epoch:
-        wakes = _carry_out_end(
-            tx, claim, RunStatus(ending), has_at_end=bool(has_at_end), now=wish.now
-        )
+        wakes = _carry_out_end(tx, claim, RunStatus(ending), now=wish.now)
     return Suspended(has_snapshot=True, resolved=[], wakes=wakes)
 
 
-def _carry_out_end(
-    tx: Transaction, claim: Claim, ending: RunStatus, *, has_at_end: bool, now: int
-) -> list[Wake]:
+def _carry_out_end(tx: Transaction, claim: Claim, ending: RunStatus, *, now: int) -> list[Wake]:
     """Do what `endings.end` would have done had it come after the suspension.
 
-    The wish for the end met a claimed run, whose worker suspended it before it was told.
+    The wish for the end met a claimed run, whose worker suspended it before it was told, perhaps
+    in the commit that has started its children.
     """
-    if tx.one("find_open_of_kind", (claim.number, WaitKind.DECISION.value)) is not None:
-        return []
-    if has_at_end:
-        waits.close_operator_waits(tx, claim.number, now=now)
-        tx.change("requeue_for_end", {"number": claim.number, "now": now})
-        return [wake_of(claim.number, claim.run_id, RunStatus.PENDING)]
     row = tx.one("load_error", (claim.number,))
     assert row is not None
-    return endings.end_now(tx, claim.number, claim.run_id, status=ending, error=row[0], now=now)
+    result = endings.end(tx, claim.run_id, status=ending, error=row[0], now=now)
+    children = [ended for ended in result.ended if ended.run_id != claim.run_id]
+    return children + result.wakes
 
 
 def insert_snapshot(tx: Transaction, run: int, snapshot_id: str, reason: str, *, now: int) -> None:

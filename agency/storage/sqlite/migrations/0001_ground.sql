@@ -68,6 +68,7 @@ CREATE INDEX runs_live_session ON runs (session_id, session_place)
  WHERE session_place IS NOT NULL AND ended_at IS NULL;
 CREATE INDEX runs_by_session ON runs (session_id, number) WHERE session_id IS NOT NULL;
 CREATE INDEX runs_by_parent ON runs (parent_id, number) WHERE parent_id IS NOT NULL;
+CREATE INDEX runs_live_child ON runs (parent_id) WHERE parent_id IS NOT NULL AND ended_at IS NULL;
 CREATE UNIQUE INDEX runs_idempotency ON runs (idempotency_key) WHERE idempotency_key IS NOT NULL;
 CREATE INDEX runs_deadline ON runs (deadline_at)
  WHERE deadline_at IS NOT NULL AND ending IS NULL AND ended_at IS NULL;

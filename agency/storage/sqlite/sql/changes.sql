@@ -64,6 +64,15 @@ SELECT runs.number, runs.id, runs.status, runs.has_at_end
  WHERE runs.ended_at IS NULL
  ORDER BY line.depth, line.number;
 
+-- name: find_live_child
+SELECT 1 FROM runs
+ WHERE parent_id = ? AND parent_id IS NOT NULL AND ended_at IS NULL LIMIT 1;
+
+-- name: hand_over_children
+-- What a run has started and nobody has ended belongs to its successor.
+UPDATE runs SET parent_id = :successor
+ WHERE parent_id = :run_id AND parent_id IS NOT NULL AND ended_at IS NULL;
+
 -- name: ask_end
 -- The first wish stands. A hold is lifted.
 UPDATE runs

@@ -17,7 +17,8 @@ INSERT INTO journal (run, epoch, kind, at, key, meta, body) VALUES (?, ?, ?, ?, 
 
 -- name: fence
 -- One row while the claim holds.
-SELECT hold, ending, ending_epoch, has_at_end FROM runs WHERE number = ? AND epoch = ? AND status = 'running';
+SELECT hold, ending, ending_epoch FROM runs
+ WHERE number = ? AND epoch = ? AND status = 'running';
 
 -- name: supersede
 -- A failure that a retry has made void stays readable under another key and counts no more.
