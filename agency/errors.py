@@ -776,6 +776,17 @@ class StepNameTaken(InvalidInput):
         self.name = name
 
 
+class NotAwaited(InvalidInput):
+    """A workflow asked its context for something and did not await it, so it was never done."""
+
+    code = "not_awaited"
+    hint = "Write `await` in front of it, or hand it to ctx.gather or ctx.first."
+
+    def __init__(self, operation: str) -> None:
+        super().__init__(f"{operation} was never awaited, and so never done.")
+        self.operation = operation
+
+
 class WaitInsideTimeout(InvalidInput):
     """A durable wait stands inside ``asyncio.timeout``, whose timer it would outlive."""
 

@@ -12,6 +12,7 @@ import os
 import select
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from agency.daemon.exits import ExitCode
 
@@ -49,11 +50,19 @@ class Report:
         return True
 
 
-def detach(serve: Callable[[Report], int], *, log: int, log_name: str, keep: Sequence[int]) -> int:
+def detach(
+    serve: Callable[[Report], int],
+    *,
+    folder: Path,
+    log: int,
+    log_name: str,
+    keep: Sequence[int],
+) -> int:
     """Run ``serve`` in a detached process; return in both, with the code to exit with.
 
     Args:
         serve: The daemon; it reports once it serves, or why it does not.
+        folder: Where it works: what authors' steps write to relative paths lands there.
         log: Open file that becomes its standard output and standard error.
         log_name: What the file is called, for messages.
         keep: Further descriptors that it needs.
@@ -72,7 +81,7 @@ def detach(serve: Callable[[Report], int], *, log: int, log_name: str, keep: Seq
     with os.fdopen(os.dup(log), "a") as stream:
         context = DaemonContext(
             detach_process=True,
-            working_directory="/",
+            working_directory=str(folder),
             umask=0o077,
             files_preserve=[writer, log, *keep],
             stdout=stream,

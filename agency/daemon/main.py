@@ -19,6 +19,7 @@ from agency.core.clock import monotonic_s
 from agency.daemon.detach import Report, detach
 from agency.daemon.exits import ExitCode, exit_code
 from agency.daemon.pidfile import claim_pid_file
+from agency.daemon.place import make_data_directory
 from agency.daemon.systemd import Notifier
 from agency.errors import AgencyError, InvalidInput
 from agency.version import VERSION
@@ -154,6 +155,8 @@ def _start(launch: Launch, loaded: Loaded) -> int:
                 held.release()
     from agency.telemetry.logs import open_log_file
 
+    data_dir = Path(loaded.settings.server.data_dir)
+    make_data_directory(data_dir)
     name = _log_name(launch, loaded)
     log = open_log_file(name)
 
@@ -167,7 +170,7 @@ def _start(launch: Launch, loaded: Loaded) -> int:
                 held.release()
 
     keep = [held.descriptor] if held else []
-    return detach(serve, log=log, log_name=str(name), keep=keep)
+    return detach(serve, folder=data_dir, log=log, log_name=str(name), keep=keep)
 
 
 def _log_name(launch: Launch, loaded: Loaded) -> Path:

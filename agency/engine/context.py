@@ -41,14 +41,19 @@ Delay = timedelta | float | int
 class Operation(Generic[T]):
     """Something that the context was asked for; it begins when it is awaited.
 
-    Handed to `Context.gather` or `Context.first` instead, it becomes a branch.
+    Handed to `Context.gather` or `Context.first` instead, it becomes a branch. One that is never
+    awaited does nothing, and fails the run at its end: it was surely meant.
     """
 
-    __slots__ = ("_begin", "_begun")
+    __slots__ = ("_begin", "_begun", "_forgotten", "_what")
 
-    def __init__(self, begin: Callable[[], Awaitable[T]]) -> None:
+    def __init__(
+        self, what: str, begin: Callable[[], Awaitable[T]], forgotten: Callable[[str], None]
+    ) -> None:
+        self._what = what
         self._begin = begin
         self._begun = False
+        self._forgotten = forgotten
 
     def __await__(self) -> Generator[Any, Any, T]:
         if self._begun:
@@ -56,12 +61,21 @@ class Operation(Generic[T]):
         self._begun = True
         return self._begin().__await__()
 
+    def close(self) -> None:
+        """Take back what is not to be awaited, as for coroutines."""
+        self._begun = True
+
+    def __del__(self) -> None:
+        if not self._begun:
+            self._forgotten(self._what)
+
 
 class Context:
     """A run, as its author's code sees it."""
 
     def __init__(self, execution: Execution) -> None:
         self._execution = execution
+        self._forgotten = execution.forgotten.append
 
     # --- what the run is --------------------------------------------------------------------
 
@@ -159,7 +173,10 @@ class Context:
         )
 
     def _perform(self, call: StepCall) -> Operation[Any]:
-        return Operation(lambda: self.perform(call))
+        return self._operation(f"ctx.step({call.name!r})", lambda: self.perform(call))
+
+    def _operation(self, what: str, begin: Callable[[], Awaitable[T]]) -> Operation[T]:
+        return Operation(what, begin, self._forgotten)
 
     async def perform(self, call: StepCall) -> Any:  # noqa: ANN401  author's value
         """Do a step that was described before; what `step` and the interpreters share."""
@@ -170,11 +187,11 @@ class Context:
 
     def sleep(self, delay: Delay) -> Operation[None]:
         """Sleep for a time, in seconds or as a timedelta; also over restarts."""
-        return Operation(lambda: self._sleep(delay, None))
+        return self._operation("ctx.sleep", lambda: self._sleep(delay, None))
 
     def sleep_until(self, moment: datetime) -> Operation[None]:
         """Sleep until an aware moment; also over restarts."""
-        return Operation(lambda: self._sleep(None, moment))
+        return self._operation("ctx.sleep_until", lambda: self._sleep(None, moment))
 
     async def _sleep(self, delay: Delay | None, moment: datetime | None) -> None:
         due = moment if moment is not None else None
@@ -207,7 +224,7 @@ class Context:
             WaitTimedOut: none came within ``timeout_s`` seconds.
             StepFailed: the payload does not fit ``schema``.
         """
-        return Operation(lambda: self._wait_event(name, timeout_s, schema))
+        return self._operation("ctx.wait_event", lambda: self._wait_event(name, timeout_s, schema))
 
     async def _wait_event(self, name: str, timeout_s: float | None, schema: Any) -> Any:  # noqa: ANN401
         wait = await self._wait(
@@ -238,7 +255,7 @@ class Context:
         Raises:
             WaitTimedOut: nobody answered in time.
         """
-        return Operation(lambda: self._input(prompt, schema, timeout_s, name))
+        return self._operation("ctx.input", lambda: self._input(prompt, schema, timeout_s, name))
 
     async def _input(
         self,
@@ -307,7 +324,7 @@ class Context:
             StepFailed: the child did not complete, or could not be started: there is no such
                 workflow, or the input does not fit it. ``error_code`` and ``details`` say why.
         """
-        return Operation(lambda: self._call(workflow, input, name or workflow))
+        return self._operation("ctx.call", lambda: self._call(workflow, input, name or workflow))
 
     async def _call(self, workflow: str, value: Any, name: str) -> Any:  # noqa: ANN401
         execution = self._execution
@@ -404,7 +421,7 @@ class Context:
         """
         if branches and named:
             raise InvalidInput("ctx.gather takes named or unnamed branches, not both.")
-        return Operation(lambda: self._gather(branches, named, limit))
+        return self._operation("ctx.gather", lambda: self._gather(branches, named, limit))
 
     async def _gather(
         self,
@@ -434,7 +451,9 @@ class Context:
         Raises:
             StepFailed: of the first item, in order, whose step failed; after all have ended.
         """
-        return Operation(lambda: self._map(name, list(items), function, limit, retry, timeout_s))
+        return self._operation(
+            "ctx.map", lambda: self._map(name, list(items), function, limit, retry, timeout_s)
+        )
 
     async def _map(
         self,
@@ -460,7 +479,7 @@ class Context:
         Raises:
             the exception of the winner, if it raised one.
         """
-        return Operation(lambda: self._first(branches))
+        return self._operation("ctx.first", lambda: self._first(branches))
 
     async def _first(self, branches: dict[str, Awaitable[Any]]) -> Winner:
         parent = self._execution.enter("ctx.first", "first")
@@ -485,7 +504,7 @@ class Context:
     def random(self) -> float:
         """Draw a number from 0 up to, not including, 1: on replay the same."""
         branch = self._execution.enter("ctx.random", "random")
-        return (_seed(self._execution.run.seed, branch.key("random")) >> 10) / (1 << 53)
+        return _seed(self._execution.run.seed, branch.key("random")) / (1 << 53)
 
     def uuid(self) -> str:
         """Make a UUID: on replay the same."""
@@ -532,8 +551,9 @@ class Context:
 
 
 def _seed(seed: int, key: str) -> int:
+    """Derive a number of 53 bits, which every JSON reader keeps exactly."""
     digest = hashlib.sha256(f"{seed}\x1f{key}".encode()).digest()
-    return int.from_bytes(digest[:8]) >> 1
+    return int.from_bytes(digest[:8]) >> 11
 
 
 def _schema(annotation: Any, codec: Codec | None) -> Any:  # noqa: ANN401  JSON Schema

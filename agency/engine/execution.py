@@ -51,6 +51,7 @@ from agency.errors import (
     Fenced,
     ForeignTask,
     InvalidInput,
+    NotAwaited,
     ShuttingDown,
     StepNameTaken,
     StoreBroken,
@@ -97,6 +98,7 @@ class Execution:
         self.active = 0
         self.doubts: dict[str, str] = {}
         self.at_end: list[AtEnd] = []
+        self.forgotten: list[str] = []
         self.left_reason = ""
         self._definition = definition
         self._blocked: dict[str, asyncio.Future[Wait]] = {}
@@ -467,7 +469,10 @@ class Execution:
             return self._control
         if self._is_stopped_at_frontier and self.ending is not None:
             return self.ending
-        return _outcome(main)
+        outcome = _outcome(main)
+        if self.forgotten and isinstance(outcome, foreign.Returned):
+            return foreign.Raised(NotAwaited(self.forgotten[0]))
+        return outcome
 
     async def _unanswered(self, outcome: object) -> list[NewWait]:
         """What somebody has to decide before the run may end."""

@@ -219,7 +219,7 @@ def as_work(awaitable: Awaitable[T]) -> Callable[[], Awaitable[T]]:
 
 
 def discard(work: Work) -> None:
-    """Close a coroutine that will never be awaited, so that Python does not complain."""
-    awaitable = work()
-    if inspect.iscoroutine(awaitable):
-        awaitable.close()
+    """Close what will never be awaited, so that nobody complains."""
+    close = getattr(work(), "close", None)
+    if callable(close):
+        close()

@@ -92,6 +92,7 @@ STATUSES: Mapping[type[AgencyError], int] = {
     errors.Permanent: 502,
     errors.ForeignTask: 502,
     errors.StepNameTaken: 502,
+    errors.NotAwaited: 502,
     errors.WaitInsideTimeout: 502,
     # models
     errors.ModelUnavailable: 503,

@@ -449,3 +449,19 @@ async def test_sleep_inside_asyncio_timeout_is_refused(tmp_path: Path) -> None:
 
     assert run.error is not None
     assert ("failed", "wait_inside_timeout") == (run.status, run.error.code)
+
+
+async def test_step_that_is_not_awaited_fails_the_run(tmp_path: Path) -> None:
+    async def effect() -> None: ...
+
+    @workflow("w")
+    async def w(ctx: Context) -> str:
+        ctx.step("effect", effect)  # the mistake is the point
+        return "done"
+
+    async with open_house(tmp_path, w) as house:
+        run = (await house.run("w")).run
+
+    assert run.error is not None
+    assert ("failed", "not_awaited") == (run.status, run.error.code)
+    assert "ctx.step('effect')" in run.error.message

@@ -12,7 +12,9 @@ from agency.core.clock import from_micros, to_micros, to_text
 
 OFFSETS = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
 MOMENTS = st.datetimes(
-    min_value=datetime(2, 1, 1), max_value=datetime(9998, 12, 31), timezones=OFFSETS | st.just(UTC)
+    min_value=datetime(2, 1, 1),  # noqa: DTZ001  hypothesis adds the zone
+    max_value=datetime(9998, 12, 31),  # noqa: DTZ001  hypothesis adds the zone
+    timezones=OFFSETS | st.just(UTC),
 )
 
 
