@@ -100,7 +100,7 @@ class Run:
         attempt: From 1; rises when a failure is recorded, never by waking or a crash.
         epoch: Fencing number; each claim raises it and each write carries it.
         owner: Boot id of the daemon that has claimed it, or None.
-        available_at: Not claimed before.
+        available_at: Since when it could be claimed; if a later moment was asked for, that moment.
         ending: ``cancelled`` or ``timed_out`` once that was asked for and work is still to be
             ended properly; else None.
         hold: Reason of the operator who asked to suspend it, or None.
@@ -153,6 +153,7 @@ class NewRun:
     Attributes:
         request_hash: Hash of the request, compared when the idempotency key is used again.
         parent: Parent's number, epoch and step key, when a run starts it as a child.
+        available_at: Not claimed before, if that is later than ``created_at``.
         max_attempts: Tries of the whole run before it is a dead letter, 1 or more.
     """
 

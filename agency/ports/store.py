@@ -228,9 +228,11 @@ class RunStore(Protocol):
     ) -> Sequence[Run]:
         """Hand up to ``limit`` ready runs to the caller, each to at most one caller.
 
-        A run is ready when it is pending, due, and no older live run has its session. Highest
-        priority first, then the longest ready. Each claim raises the epoch, sets the owner and,
-        the first time, ``started_at``. With ``only`` just that run is considered.
+        A run is ready when it is pending, no older live run has its session, and the moment has
+        come to which its start or its release has put it off. One that was not put off is ready
+        whatever the clock says, which may have been set back since it was accepted or woken.
+        Highest priority first, then the longest ready. Each claim raises the epoch, sets the owner
+        and, the first time, ``started_at``. With ``only`` just that run is considered.
         """
         ...
 
@@ -316,6 +318,8 @@ class RunStore(Protocol):
     ) -> None:
         """Record, and put the run back to pending. ``failed`` raises ``attempt`` and is stored.
 
+        The run is not claimed before ``available_at`` if that is later than ``now``.
+
         A run whose end was asked for meanwhile can be claimed at once, whatever ``available_at``
         says, and keeps the error that it is to end with.
 
@@ -371,8 +375,8 @@ class RunStore(Protocol):
         """Resolve up to ``limit`` open waits that are due, and wake their runs.
 
         Timers become FIRED, others TIMED_OUT. Also tells which live runs are past their deadline.
-        ``next_at`` is the earliest moment of an open wait, a pending run that is not due yet, or
-        a deadline, that is later than ``now``; it is ``now`` itself if ``limit`` was reached.
+        ``next_at`` is the earliest moment of an open wait, a pending run that was put off, or a
+        deadline, that is later than ``now``; it is ``now`` itself if ``limit`` was reached.
         """
         ...
 

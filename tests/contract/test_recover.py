@@ -209,7 +209,8 @@ async def test_more_than_the_limit_is_due_again_at_once(store: Store) -> None:
     assert (1, None) == (len(second.wakes), second.next_at)
 
 
-async def test_next_moment_counts_pending_runs_and_deadlines(store: Store) -> None:
+async def test_next_moment_counts_runs_that_were_put_off_and_deadlines(store: Store) -> None:
+    await start(store, created_at=at(5))
     await start(store, available_at=at(30), priority=5)
     await start(store, available_at=at(20), priority=-5)
     moments = [(await store.runs.fire_due(now=T0, limit=9)).next_at]

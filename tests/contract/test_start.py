@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 
 import pytest
 
+from agency.domain.entry import EntryKind
 from agency.domain.run import RunStatus
 from agency.domain.wait import WaitKind
 from agency.errors import IdempotencyMismatch, NameTaken, SessionBusy
@@ -13,13 +15,19 @@ from agency.ports.store import NOTHING, Claim, RunFilter, Store
 from tests.contract.conftest import Opener
 from tests.contract.making import (
     BOOT,
+    BROKE,
     T0,
+    answer,
     at,
     claim,
+    deliver,
     end,
     finish,
+    hold,
     ids,
     make_run,
+    make_step,
+    record,
     start,
     start_claimed,
     start_suspended,
@@ -239,6 +247,67 @@ async def test_run_is_not_claimed_before_it_is_due(store: Store) -> None:
     assert [] == list(await store.runs.claim(limit=1, owner=BOOT, now=at(9)))
     assert [] == list(await store.runs.claim(limit=1, owner=BOOT, now=at(9), only=run.id))
     assert [run.id] == ids(await store.runs.claim(limit=1, owner=BOOT, now=at(10)))
+
+
+@pytest.mark.parametrize("available_at", [None, T0, at(-1)])
+async def test_accepted_run_is_ready_though_the_clock_is_set_back(
+    store: Store, available_at: datetime | None
+) -> None:
+    run = await start(store, available_at=available_at)
+    other = await start(store, available_at=available_at)
+
+    assert [run.id] == ids(await store.runs.claim(limit=1, owner=BOOT, now=at(-3600)))
+    await claim(store, other.id, now=at(-3600))
+
+
+async def test_woken_and_released_runs_are_ready_though_the_clock_is_set_back(
+    store: Store,
+) -> None:
+    woken, _ = await start_suspended(store, wait_for_event("a"))
+    await deliver(store, woken.run_id, "a")
+    released = await start_claimed(store)
+    await store.runs.release(released, NOTHING, available_at=T0, now=T0)
+    failed = await start_claimed(store, max_attempts=2)
+    await store.runs.release(failed, NOTHING, available_at=at(-1), failed=BROKE, now=T0)
+    ended = await start_claimed(store)
+    await record(store, ended, entries=[make_step("undo", kind=EntryKind.AT_END)])
+    await suspend(store, ended, wait_for_event("a"))
+    await end(store, ended.run_id)
+    held = await start(store, available_at=at(60))
+    await hold(store, held.id)
+    await answer(store, held.id, "!operator#1")
+
+    runs = await store.runs.claim(limit=9, owner=BOOT, now=at(-3600))
+
+    wanted = [woken.run_id, released.run_id, failed.run_id, ended.run_id, held.id]
+    assert sorted(wanted) == sorted(ids(runs))
+
+
+async def test_run_that_was_put_off_is_ready_after_a_crash_though_the_clock_is_set_back(
+    store: Store,
+) -> None:
+    run = await start(store, available_at=at(60))
+    await claim(store, run.id, now=at(60))
+
+    await store.runs.recover(owner="boot-2", now=T0)
+
+    await claim(store, run.id, owner="boot-2")
+
+
+async def test_runs_that_were_put_off_and_others_are_claimed_in_one_order(store: Store) -> None:
+    late = await start(store, available_at=at(3))
+    first = await start(store)
+    later = await start(store, available_at=at(5))
+    second = await start(store, created_at=at(4))
+    low = await start(store, available_at=at(1), priority=-1)
+    never = await start(store, available_at=at(99), priority=9)
+
+    batches = [
+        ids(await store.runs.claim(limit=limit, owner=BOOT, now=at(5))) for limit in (3, 1, 9)
+    ]
+
+    assert [[first.id, late.id, second.id], [later.id], [low.id]] == batches
+    assert RunStatus.PENDING == await status_of(store, never.id)
 
 
 async def test_claim_sets_owner_epoch_and_first_start(store: Store) -> None:

@@ -68,6 +68,7 @@ def start_form(new: NewRun) -> StartForm:
         NotJson: its input is not JSON.
     """
     created_at = to_micros(new.created_at)
+    available_at = created_at if new.available_at is None else to_micros(new.available_at)
     columns = {
         "id": new.id,
         "name": new.name,
@@ -75,7 +76,8 @@ def start_form(new: NewRun) -> StartForm:
         "version": new.version,
         "kind": new.kind.value,
         "priority": new.priority,
-        "available_at": created_at if new.available_at is None else to_micros(new.available_at),
+        "available_at": available_at,
+        "not_before": available_at if available_at > created_at else None,
         "max_attempts": new.max_attempts,
         "created_at": created_at,
         "deadline_at": None if new.deadline_at is None else to_micros(new.deadline_at),

@@ -118,6 +118,7 @@ def release(
         "number": claim.number,
         "epoch": claim.epoch,
         "available_at": available_at,
+        "not_before": available_at if available_at > now else None,
         "now": now,
         "steps": tx.steps.settle(claim.run_id, claim.epoch) + form.steps,
     }

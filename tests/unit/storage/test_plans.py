@@ -24,7 +24,19 @@ WALKS_ON_PURPOSE = {
     "last_resolution": "the end of an index",
 }
 TABLES = ("runs", "journal", "waits", "events", "snapshots", "messages", "blobs")
-ALIASES = ("run", "ready", "live", "old", "head", "newest", "entry", "newer", "wanted", "later")
+ALIASES = (
+    "run",
+    "ready",
+    "late",
+    "live",
+    "old",
+    "head",
+    "newest",
+    "entry",
+    "newer",
+    "wanted",
+    "later",
+)
 
 
 def plan_of(database: sqlite3.Connection, name: str) -> list[str]:
@@ -86,6 +98,7 @@ async def test_plans_stay_when_statistics_are_there(
     "name",
     [
         "claim_priority",
+        "next_available",
         "list_due",
         "find_open_event",
         "find_untaken_event",

@@ -16,7 +16,8 @@ CREATE TABLE runs (
     epoch INTEGER NOT NULL,
     session_blocked INTEGER NOT NULL,  -- 1 while an older live run has the session
     priority INTEGER NOT NULL,
-    available_at INTEGER NOT NULL,
+    available_at INTEGER NOT NULL,     -- orders those that are ready; it holds nobody up
+    not_before INTEGER,                -- not claimed before; NULL unless a later moment was asked for
     ended_at INTEGER,
     attempt INTEGER NOT NULL,
     max_attempts INTEGER NOT NULL,
@@ -58,8 +59,12 @@ CREATE TABLE runs (
     CHECK ((ended_at IS NULL) = (status IN ('pending', 'running', 'suspended')))
 ) STRICT;
 
+-- Only what was asked to begin later is compared with the clock: the clock may be set back, and what
+-- was ready must stay so.
 CREATE INDEX runs_ready ON runs (session_blocked, priority DESC, available_at, number)
- WHERE status = 'pending';
+ WHERE status = 'pending' AND not_before IS NULL;
+CREATE INDEX runs_delayed ON runs (session_blocked, priority DESC, not_before, number)
+ WHERE status = 'pending' AND not_before IS NOT NULL;
 CREATE INDEX runs_by_status ON runs (status, number);
 CREATE UNIQUE INDEX runs_live_name ON runs (name) WHERE name IS NOT NULL AND ended_at IS NULL;
 CREATE INDEX runs_by_name ON runs (name, number) WHERE name IS NOT NULL;

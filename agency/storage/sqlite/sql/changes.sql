@@ -10,7 +10,8 @@ UPDATE runs
 -- A run whose end is wanted is claimed at once, so that it can end.
 UPDATE runs
    SET status = 'pending', owner = NULL, ran_alone = 0, steps = steps + :steps,
-       available_at = CASE WHEN ending IS NULL THEN :available_at ELSE :now END
+       available_at = CASE WHEN ending IS NULL THEN :available_at ELSE :now END,
+       not_before = CASE WHEN ending IS NULL THEN :not_before END
  WHERE number = :number AND epoch = :epoch AND status = 'running';
 
 -- name: release_failed_run
@@ -18,6 +19,7 @@ UPDATE runs
 UPDATE runs
    SET status = 'pending', owner = NULL, ran_alone = 0, steps = steps + :steps,
        available_at = CASE WHEN ending IS NULL THEN :available_at ELSE :now END,
+       not_before = CASE WHEN ending IS NULL THEN :not_before END,
        crashes = 0, attempt = attempt + 1,
        error = CASE WHEN ending IS NULL THEN :error ELSE error END
  WHERE number = :number AND epoch = :epoch AND status = 'running';
@@ -32,7 +34,7 @@ RETURNING name, session_id, session_place, parent_id;
 -- name: wake_run
 -- A suspended run has a reason to go on, unless an operator holds it.
 UPDATE runs
-   SET status = 'pending', snapshot_id = NULL, available_at = :now
+   SET status = 'pending', snapshot_id = NULL, available_at = :now, not_before = NULL
  WHERE number = :number AND status = 'suspended' AND hold IS NULL;
 
 -- name: find_state
@@ -82,7 +84,8 @@ UPDATE runs
  WHERE number = :number AND ended_at IS NULL;
 
 -- name: requeue_for_end
-UPDATE runs SET status = 'pending', snapshot_id = NULL, hold = NULL, available_at = :now
+UPDATE runs
+   SET status = 'pending', snapshot_id = NULL, hold = NULL, available_at = :now, not_before = NULL
  WHERE number = :number AND status IN ('pending', 'suspended');
 
 -- name: end_run
@@ -114,16 +117,18 @@ SELECT min(deadline_at) FROM runs
 -- The earliest moment at which a pending run comes due, looked up priority by priority.
 WITH RECURSIVE level (blocked, priority) AS (
      SELECT column1, (SELECT max(priority) FROM runs
-                       WHERE status = 'pending' AND session_blocked = column1)
+                       WHERE status = 'pending' AND not_before IS NOT NULL
+                         AND session_blocked = column1)
        FROM (VALUES (0), (1))
      UNION ALL
      SELECT level.blocked, (SELECT max(runs.priority) FROM runs
-                             WHERE runs.status = 'pending' AND runs.session_blocked = level.blocked
+                             WHERE runs.status = 'pending' AND runs.not_before IS NOT NULL
+                               AND runs.session_blocked = level.blocked
                                AND runs.priority < level.priority)
        FROM level WHERE level.priority IS NOT NULL)
-SELECT min((SELECT min(runs.available_at) FROM runs
+SELECT min((SELECT min(runs.not_before) FROM runs
              WHERE runs.status = 'pending' AND runs.session_blocked = level.blocked
-               AND runs.priority = level.priority AND runs.available_at > :now))
+               AND runs.priority = level.priority AND runs.not_before > :now))
   FROM level
  WHERE level.priority IS NOT NULL;
 

@@ -2,27 +2,42 @@
 
 -- name: next_priority
 -- The highest priority below the given one that a pending run has.
-SELECT max(priority) FROM runs
- WHERE status = 'pending' AND session_blocked = 0 AND priority < ?;
+SELECT max(column1)
+  FROM (VALUES
+       ((SELECT max(priority) FROM runs
+          WHERE status = 'pending' AND not_before IS NULL
+            AND session_blocked = 0 AND priority < ?1)),
+       ((SELECT max(priority) FROM runs
+          WHERE status = 'pending' AND not_before IS NOT NULL
+            AND session_blocked = 0 AND priority < ?1)));
 
 -- name: claim_priority
--- Atomic: SQLite runs one write at a time, so no run is handed out twice.
+-- Atomic: SQLite runs one write at a time, so no run is handed out twice. Those that may begin at
+-- any time and those whose moment has come are merged, each from its own index.
 UPDATE runs
-   SET status = 'running', owner = :owner, epoch = epoch + 1, ran_alone = 0,
+   SET status = 'running', owner = :owner, epoch = epoch + 1, ran_alone = 0, not_before = NULL,
        started_at = coalesce(started_at, :now)
  WHERE number IN (
-       SELECT ready.number FROM runs AS ready
-        WHERE ready.status = 'pending' AND ready.session_blocked = 0
-          AND ready.priority = :priority AND ready.available_at <= :now
-        ORDER BY ready.available_at, ready.number
-        LIMIT :limit)
+       SELECT number
+         FROM (SELECT ready.available_at AS ready_at, ready.number AS number
+                 FROM runs AS ready
+                WHERE ready.status = 'pending' AND ready.not_before IS NULL
+                  AND ready.session_blocked = 0 AND ready.priority = :priority
+               UNION ALL
+               SELECT late.not_before, late.number
+                 FROM runs AS late
+                WHERE late.status = 'pending' AND late.not_before <= :now
+                  AND late.session_blocked = 0 AND late.priority = :priority
+                ORDER BY 1, 2
+                LIMIT :limit))
 RETURNING {run_columns};
 
 -- name: claim_one
 UPDATE runs
-   SET status = 'running', owner = :owner, epoch = epoch + 1, ran_alone = 0,
+   SET status = 'running', owner = :owner, epoch = epoch + 1, ran_alone = 0, not_before = NULL,
        started_at = coalesce(started_at, :now)
- WHERE id = :run_id AND status = 'pending' AND session_blocked = 0 AND available_at <= :now
+ WHERE id = :run_id AND status = 'pending' AND session_blocked = 0
+   AND (not_before IS NULL OR not_before <= :now)
 RETURNING {run_columns};
 
 -- name: count_running

@@ -3,12 +3,12 @@
 -- name: insert_run
 -- No row when the id, the idempotency key or the name of a live run is taken.
 INSERT INTO runs (
-       status, epoch, session_blocked, priority, available_at, attempt, max_attempts, crashes,
-       ran_alone, has_at_end, generation, steps, created_at, deadline_at, session_id, session_place,
+       status, epoch, session_blocked, priority, available_at, not_before, attempt, max_attempts,
+       crashes, ran_alone, has_at_end, generation, steps, created_at, deadline_at, session_id, session_place,
        id, name, workflow, version, kind, phase, queue, parent_id, forked_from, idempotency_key,
        request_hash, correlation_id, principal, provider, seed, tags, input)
-VALUES ('pending', 0, :session_blocked, :priority, :available_at, 1, :max_attempts, 0,
-       0, 0, 0, 0, :created_at, :deadline_at, :session_id, :session_place,
+VALUES ('pending', 0, :session_blocked, :priority, :available_at, :not_before, 1, :max_attempts,
+       0, 0, 0, 0, 0, :created_at, :deadline_at, :session_id, :session_place,
        :id, :name, :workflow, :version, :kind, 'forward', :queue, :parent_id, :forked_from,
        :idempotency_key,
        :request_hash, :correlation_id, :principal, :provider, :seed, :tags, :input)
