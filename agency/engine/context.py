@@ -45,12 +45,17 @@ class Operation(Generic[T]):
     awaited does nothing, and fails the run at its end: it was surely meant.
     """
 
-    __slots__ = ("_begin", "_begun", "_forgotten", "_what")
+    __slots__ = ("_begin", "_begun", "_forgotten", "_name", "_what")
 
     def __init__(
-        self, what: str, begin: Callable[[], Awaitable[T]], forgotten: Callable[[str], None]
+        self,
+        what: str,
+        name: str,
+        begin: Callable[[], Awaitable[T]],
+        forgotten: Callable[[str], None],
     ) -> None:
         self._what = what
+        self._name = name
         self._begin = begin
         self._begun = False
         self._forgotten = forgotten
@@ -67,7 +72,7 @@ class Operation(Generic[T]):
 
     def __del__(self) -> None:
         if not self._begun:
-            self._forgotten(self._what)
+            self._forgotten(f"{self._what}({self._name!r})" if self._name else self._what)
 
 
 class Context:
@@ -173,10 +178,10 @@ class Context:
         )
 
     def _perform(self, call: StepCall) -> Operation[Any]:
-        return self._operation(f"ctx.step({call.name!r})", lambda: self.perform(call))
+        return Operation("ctx.step", call.name, lambda: self.perform(call), self._forgotten)
 
     def _operation(self, what: str, begin: Callable[[], Awaitable[T]]) -> Operation[T]:
-        return Operation(what, begin, self._forgotten)
+        return Operation(what, "", begin, self._forgotten)
 
     async def perform(self, call: StepCall) -> Any:  # noqa: ANN401  author's value
         """Do a step that was described before; what `step` and the interpreters share."""

@@ -110,12 +110,18 @@ class Recorder:
             Dropped: the claim is over.
         """
         self._count(len(entries))
-        is_shared = not self._ledger.is_empty
-        writes = self.take(entries, messages=messages, closed_waits=closed_waits)
-        if is_shared or closed_waits:
+        if closed_waits or not self._ledger.is_empty:
+            writes = self.take(entries, messages=messages, closed_waits=closed_waits)
             await asyncio.shield(self._begin(self._commit(writes)))
-        else:
-            await self._commit(writes)
+            return
+        # The common case, by the shortest way: nothing of it is anybody else's.
+        claim, parts = self.claim, self._parts
+        writes = Writes(entries=entries, messages=messages)
+        try:
+            await parts.store.runs.record(claim, writes, now=parts.clock.now())
+        except (StoreFull, Fenced, ShuttingDown, StoreBroken):
+            await self._record(writes)
+        parts.recorded(claim.run_id)
 
     async def barrier(self) -> None:
         """Return when all that was handed in before is recorded, and read it into the journal.
@@ -201,17 +207,10 @@ class Recorder:
         self._parts.recorded(self.claim.run_id)
 
     async def _record(self, writes: Writes) -> Sequence[Wait]:
-        try:  # the common case, without the closure that `until_room` needs
-            return await self._parts.store.runs.record(
-                self.claim, writes, now=self._parts.clock.now()
-            )
-        except (StoreFull, Fenced, ShuttingDown, StoreBroken):
-            resolved: Sequence[Wait] = await self.until_room(
-                lambda: self._parts.store.runs.record(
-                    self.claim, writes, now=self._parts.clock.now()
-                )
-            )
-            return resolved
+        resolved: Sequence[Wait] = await self.until_room(
+            lambda: self._parts.store.runs.record(self.claim, writes, now=self._parts.clock.now())
+        )
+        return resolved
 
     def _begin(self, work: Awaitable[None]) -> asyncio.Task[None]:
         async def commit() -> None:
