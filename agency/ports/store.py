@@ -333,10 +333,14 @@ class RunStore(Protocol):
     ) -> Ending:
         """Cancel (CANCELLED) or time out (TIMED_OUT) a run and all its live descendants.
 
-        Pending and suspended runs end at once, unless they have entries of kind AT_END or an open
-        wait of kind DECISION: then the wanted end is recorded, the former become pending, the
-        latter stay suspended until decided. Claimed runs get the wanted end recorded. A hold is
-        lifted. A run that ends answers its parent's wait as `finish` does.
+        Pending and suspended runs end at once, unless there is something to be done or decided
+        before; then the wanted end is recorded. With an open wait of kind DECISION a suspended run
+        stays so until decided. Otherwise, with entries of kind AT_END or an effect in doubt, it
+        becomes pending, to work or to ask. An effect is in doubt when an INTENT ``K!N`` that is
+        not superseded has no outcome: neither an entry ``K`` nor one ``K~N``.
+
+        Claimed runs get the wanted end recorded. A hold is lifted. A run that ends answers its
+        parent's wait as `finish` does.
 
         Raises:
             RunNotFound: there is none.

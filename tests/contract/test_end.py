@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from agency.core.ids import new_id
-from agency.domain.entry import EntryKind
+from agency.domain.entry import Entry, EntryKind
 from agency.domain.run import RunStatus
 from agency.domain.wait import WaitKind, WaitOutcome
 from agency.errors import Fenced, RunEnded, RunNotFound
@@ -97,6 +97,94 @@ async def test_decision_keeps_a_run_suspended_until_decided(store: Store) -> Non
         suspended.hold,
     )
     assert [claimed.run_id] == ids(wakes)
+
+
+async def start_with(store: Store, *entries: Entry, way: str) -> Claim:
+    """A pending or suspended run with that journal."""
+    claimed = await start_claimed(store)
+    await record(store, claimed, entries=entries)
+    if way == "suspended":
+        await suspend(store, claimed, wait_for_event("a"))
+    else:
+        await store.runs.recover(owner="boot-2", now=T0)
+    return claimed
+
+
+INTENT, ATTEMPT = EntryKind.INTENT, EntryKind.ATTEMPT
+IN_DOUBT = [
+    [make_step("charge#1!1", kind=INTENT)],
+    [make_step("b#1.a/charge#12!10", kind=INTENT), make_step("b#1.a/charge#12~1", kind=ATTEMPT)],
+    [
+        make_step("charge#1!1", kind=INTENT),
+        make_step("charge#1~1", kind=ATTEMPT),
+        make_step("charge#1!2", kind=INTENT),
+    ],
+    [make_step("other#1"), make_step("charge#1!1", kind=INTENT), make_step("charge#11")],
+]
+SETTLED = [
+    [make_step("charge#1!1", kind=INTENT), make_step("charge#1")],
+    [make_step("charge#1!1", kind=INTENT), make_step("charge#1", kind=EntryKind.FAILURE)],
+    [make_step("b#1.a/charge#1!1", kind=INTENT), make_step("b#1.a/charge#1~1", kind=ATTEMPT)],
+]
+
+
+@pytest.mark.parametrize("way", ["pending", "suspended"])
+@pytest.mark.parametrize("entries", IN_DOUBT)
+async def test_effect_in_doubt_makes_a_run_pending_so_that_it_asks(
+    store: Store, entries: list[Entry], way: str
+) -> None:
+    claimed = await start_with(store, *entries, way=way)
+
+    ending = await end(store, claimed.run_id)
+
+    assert ([], [claimed.run_id]) == (list(ending.ended), list(ending.asked))
+    assert [(claimed.run_id, RunStatus.PENDING)] == [(w.run_id, w.status) for w in ending.wakes]
+    (run,) = await store.runs.claim(limit=1, owner="boot-2", now=T0)
+    assert "cancelled" == run.ending
+
+
+@pytest.mark.parametrize("way", ["pending", "suspended"])
+@pytest.mark.parametrize("entries", SETTLED)
+async def test_effect_with_an_outcome_is_not_in_doubt(
+    store: Store, entries: list[Entry], way: str
+) -> None:
+    claimed = await start_with(store, *entries, way=way)
+
+    assert [claimed.run_id] == list((await end(store, claimed.run_id)).ended)
+
+
+async def test_intent_that_a_retry_has_made_void_is_not_in_doubt(store: Store) -> None:
+    claimed = await start_claimed(store)
+    await record(store, claimed, entries=[make_step("charge#1!1", kind=INTENT)])
+    await record(store, claimed, superseded=["charge#1!1"])
+    await suspend(store, claimed, wait_for_event("a"))
+
+    assert [claimed.run_id] == list((await end(store, claimed.run_id)).ended)
+
+
+async def test_run_that_has_asked_about_its_effect_stays_suspended(store: Store) -> None:
+    claimed = await start_claimed(store)
+    await record(store, claimed, entries=[make_step("charge#1!1", kind=INTENT)])
+    await suspend(store, claimed, wait_for("charge#1:decision1", WaitKind.DECISION))
+
+    ending = await end(store, claimed.run_id)
+
+    assert ([claimed.run_id], []) == (list(ending.asked), list(ending.wakes))
+    assert RunStatus.SUSPENDED == await status_of(store, claimed.run_id)
+
+
+async def test_child_with_an_effect_in_doubt_is_asked_when_its_parent_ends(store: Store) -> None:
+    parent = await start_claimed(store)
+    child = make_run()
+    await record(store, parent, children=[child])
+    claimed = await claim(store, child.id)
+    await record(store, claimed, entries=[make_step("charge#1!1", kind=INTENT)])
+    await suspend(store, claimed, wait_for_event("a"))
+
+    wakes = await finish(store, parent)
+
+    assert [(child.id, RunStatus.PENDING)] == [(wake.run_id, wake.status) for wake in wakes]
+    assert "cancelled" == (await store.runs.get(child.id)).run.ending
 
 
 async def test_held_run_can_be_ended(store: Store) -> None:

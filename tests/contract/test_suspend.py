@@ -271,6 +271,16 @@ async def test_end_under_the_same_claim_wakes_a_run_with_work_for_its_end(store:
     assert RunStatus.SUSPENDED == await status_of(store, claimed.run_id)
 
 
+async def test_end_under_the_same_claim_wakes_a_run_with_an_effect_in_doubt(store: Store) -> None:
+    claimed = await start_claimed(store)
+    await record(store, claimed, entries=[make_step("charge#1!1", kind=EntryKind.INTENT)])
+    await end(store, claimed.run_id)
+
+    await suspend(store, claimed, wait_for_event("never"))
+
+    assert RunStatus.PENDING == await status_of(store, claimed.run_id)
+
+
 @pytest.mark.parametrize("way", ["at once", "work", "decision"])
 async def test_end_under_the_same_claim_reaches_the_children_of_the_suspension(
     store: Store, way: str

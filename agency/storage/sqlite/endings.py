@@ -161,7 +161,8 @@ def _end_one(
 ) -> None:
     number, run_id, current, has_at_end = row
     has_decision = tx.one("find_open_of_kind", (number, WaitKind.DECISION.value)) is not None
-    if current != RunStatus.RUNNING and not has_at_end and not has_decision:
+    is_claimed = current == RunStatus.RUNNING
+    if not (is_claimed or has_at_end or has_decision or tx.one("find_doubt", (number,))):
         result.wakes += end_now(tx, number, run_id, status=status, error=error, now=now)
         result.ended.append(wake_of(number, run_id, status))
         return
@@ -169,7 +170,7 @@ def _end_one(
     tx.change("ask_end", ask)
     waits.close_operator_waits(tx, number, now=now)
     result.asked.append(run_id)
-    if current == RunStatus.RUNNING:
+    if is_claimed:
         result.wakes.append(wake_of(number, run_id, RunStatus.RUNNING))
     elif current == RunStatus.PENDING or not has_decision:
         tx.change("requeue_for_end", {"number": number, "now": now})

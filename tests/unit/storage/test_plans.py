@@ -35,6 +35,8 @@ ALIASES = (
     "entry",
     "newer",
     "wanted",
+    "intent",
+    "outcome",
     "later",
 )
 

@@ -26,6 +26,20 @@ UPDATE journal
    SET key = key || '^' || id, superseded = 1
  WHERE run = ? AND key = ? AND kind IN (2, 3, 4) AND superseded = 0;
 
+-- name: find_doubt
+-- An effect that may have happened: of an intent K!N neither the step's end K nor the try K~N.
+SELECT 1
+  FROM journal AS intent
+ WHERE intent.run = ? AND intent.key GLOB '*![0-9]*' AND intent.kind = 4 AND intent.superseded = 0
+   AND NOT EXISTS (
+       SELECT 1 FROM journal AS outcome
+        WHERE outcome.run = intent.run
+          AND outcome.key IN (
+              substr(intent.key, 1, length(rtrim(intent.key, '0123456789')) - 1),
+              substr(intent.key, 1, length(rtrim(intent.key, '0123456789')) - 1)
+              || '~' || substr(intent.key, length(rtrim(intent.key, '0123456789')) + 1)))
+ LIMIT 1;
+
 -- name: newest_entry
 SELECT coalesce(max(id), 0) FROM journal WHERE run = ?;
 
