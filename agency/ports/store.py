@@ -385,10 +385,12 @@ class RunStore(Protocol):
         ...
 
     async def strays(self, *, owner: str) -> Sequence[str]:
-        """Tell which runs have no reason to go on, for the sweeper.
+        """Tell which runs may have no reason to go on, for the sweeper.
 
-        Those are suspended runs with neither an open wait nor a hold, and runs claimed by another
-        than ``owner``.
+        Those are suspended runs with neither an open wait nor a hold, and all claimed runs: those
+        of another than ``owner``, and those of ``owner`` itself, which leaves out what it works
+        on. At the moment of its claim or its end one of its own may be told although it is well:
+        look twice.
         """
         ...
 

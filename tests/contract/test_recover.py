@@ -238,7 +238,8 @@ async def test_overdue_runs_are_told_until_their_end_is_asked_for(store: Store) 
     assert ([], at(9)) == (list(after.overdue), after.next_at)
 
 
-async def test_strays_are_runs_without_a_reason_to_go_on(store: Store) -> None:
+async def test_strays_are_suspended_on_nothing_or_claimed(store: Store) -> None:
+    """Whoever asks knows which of its own claims it works on, and the store does not."""
     good, _ = await start_suspended(store, wait_for_event("a"))
     held = await start(store)
     await hold(store, held.id)
@@ -250,8 +251,8 @@ async def test_strays_are_runs_without_a_reason_to_go_on(store: Store) -> None:
 
     strays = await store.runs.strays(owner="boot-2")
 
-    assert sorted([stray.run_id, foreign.run_id]) == sorted(strays)
-    assert {good.run_id, held.id, own.run_id}.isdisjoint(strays)
+    assert sorted([stray.run_id, foreign.run_id, own.run_id]) == sorted(strays)
+    assert {good.run_id, held.id}.isdisjoint(strays)
 
 
 async def test_finished_runs_are_not_recovered(store: Store) -> None:

@@ -215,7 +215,7 @@ class SqliteRuns:
 
     async def strays(self, *, owner: str) -> Sequence[str]:
         """Tell which runs have no reason to go on; see `RunStore.strays`."""
-        strays = [run_id for (run_id,) in await self._readers.all("list_foreign", (owner,))]
+        strays = [run_id for (run_id,) in await self._readers.all("list_claimed", (owner,))]
         after = 0
         while page := await self._readers.all("list_strays", (after, _STRAYS_PAGE_ROWS)):
             strays += [run_id for _, run_id, is_stray in page if is_stray]

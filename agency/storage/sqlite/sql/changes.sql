@@ -141,8 +141,9 @@ SELECT number, id,
  WHERE status = 'suspended' AND number > ?
  ORDER BY number LIMIT ?;
 
--- name: list_foreign
-SELECT id FROM runs WHERE status = 'running' AND owner IS NOT ? ORDER BY number;
+-- name: list_claimed
+-- Those of other owners first: nobody works on them.
+SELECT id FROM runs WHERE status = 'running' ORDER BY owner IS ?, number;
 
 -- name: load_error
 SELECT error FROM runs WHERE number = ?;
