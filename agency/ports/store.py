@@ -45,8 +45,10 @@ class Writes:
             CANCELLED, and an event that one of them had taken goes back to the mailbox.
         children: Runs to start as children; insert-or-find by their id.
         messages: Messages to append to sessions, in this order; sessions are made as needed.
-        superseded: Keys of failures that a retry has made void: they stay readable under another
-            key and no longer count.
+        superseded: Keys of failures (``K``), tries (``K~N``) and intents (``K!N``) that a retry has
+            made void: they stay readable under another key and no longer count, and their keys
+            are free again, from the same commit on. A key that is not there, or is of another
+            kind, is left alone.
         progress: JSON value that replaces the run's progress, when ``has_progress``.
     """
 
@@ -419,7 +421,7 @@ class JournalStore(Protocol):
     """Reading what runs have recorded."""
 
     async def load(self, number: int) -> Journal:
-        """Read the whole journal of a run, superseded failures left out."""
+        """Read the whole journal of a run, superseded entries left out."""
         ...
 
     async def waits(self, number: int, keys: Sequence[str]) -> Sequence[Wait]:

@@ -16,6 +16,7 @@ from agency.domain.wait import WaitKind, WaitOutcome
 from agency.errors import Fenced, JournalKeyTaken, NameTaken, RunNotFound
 from agency.ports.store import NOTHING, Claim, Store, Writes
 from tests.contract.making import (
+    BROKE,
     T0,
     at,
     claim,
@@ -360,6 +361,48 @@ async def test_superseded_failure_counts_no_more_but_stays_readable(store: Store
     assert b'"broke"' == page[1].body
     assert "s" != page[1].key
     assert 2 == (await store.runs.get(claimed.run_id)).steps_executed
+
+
+async def test_retry_of_a_run_renews_the_budget_of_a_step(store: Store) -> None:
+    """Time after time: its tries and intents are superseded with its failure."""
+    claimed = await start_claimed(store, max_attempts=4)
+    await record(store, claimed, entries=[make_step("kept#1")])
+    keys = {
+        "s#1!1": EntryKind.INTENT,
+        "s#1~1": EntryKind.ATTEMPT,
+        "s#1!2": EntryKind.INTENT,
+        "s#1": EntryKind.FAILURE,
+    }
+    void = [*keys, "s#1~2", "never#1", "never#1~1", "never#1!1"]
+    for attempt in range(1, 4):
+        for key, kind in keys.items():
+            await record(store, claimed, entries=[make_step(key, attempt, kind)])
+        journal = await store.journal.load(claimed.number)
+        assert ["kept#1", *keys] == [entry.key for entry in journal.entries]
+
+        await store.runs.release(
+            claimed, Writes(superseded=void), available_at=T0, failed=BROKE, now=T0
+        )
+
+        journal = await store.journal.load(claimed.number)
+        assert ["kept#1"] == [entry.key for entry in journal.entries]
+        page = await store.journal.entries(claimed.run_id, after=0, limit=99)
+        assert 1 + attempt * len(keys) == len(page) == len({entry.key for entry in page})
+        claimed = await claim(store, claimed.run_id)
+
+    assert 1 == (await store.runs.get(claimed.run_id)).steps_executed
+
+
+@pytest.mark.parametrize("key", ["s~1", "s!1"])
+async def test_superseded_key_is_free_in_the_same_commit(store: Store, key: str) -> None:
+    kind = EntryKind.ATTEMPT if "~" in key else EntryKind.INTENT
+    claimed = await start_claimed(store)
+    await record(store, claimed, entries=[make_step(key, "old", kind)])
+
+    await record(store, claimed, superseded=[key], entries=[make_step(key, "new", kind)])
+
+    (entry,) = (await store.journal.load(claimed.number)).entries
+    assert (key, b'"new"') == (entry.key, entry.body)
 
 
 async def test_progress_is_replaced(store: Store) -> None:

@@ -21,7 +21,8 @@ SELECT hold, ending, ending_epoch FROM runs
  WHERE number = ? AND epoch = ? AND status = 'running';
 
 -- name: supersede
--- A failure that a retry has made void stays readable under another key and counts no more.
+-- A failure (2), try (3) or intent (4) that a retry has made void stays readable under another key
+-- and counts no more.
 UPDATE journal
    SET key = key || '^' || id, superseded = 1
  WHERE run = ? AND key = ? AND kind IN (2, 3, 4) AND superseded = 0;
