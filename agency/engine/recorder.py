@@ -34,7 +34,8 @@ class Recorder:
     """Writes for one claim.
 
     What belongs to several branches is committed by a task of its own, so that a branch that is
-    cancelled in the middle does not take the others' part of it along.
+    cancelled in the middle does not take the others' part of it along. All is handed to the store
+    in the order of the calls: what such a task has not yet handed over is never overtaken.
 
     Attributes:
         claim: The claim that is written for.
@@ -57,6 +58,7 @@ class Recorder:
         self._on_broken = on_broken
         self._ledger = Ledger()
         self._commits: set[asyncio.Task[None]] = set()
+        self._unbegun = 0
         self._flush: asyncio.TimerHandle | None = None
         self._has_warned = False
         self.claim = Claim(run.number, run.id, run.epoch)
@@ -110,7 +112,7 @@ class Recorder:
             Dropped: the claim is over.
         """
         self._count(len(entries))
-        if closed_waits or not self._ledger.is_empty:
+        if closed_waits or self._unbegun or not self._ledger.is_empty:
             writes = self.take(entries, messages=messages, closed_waits=closed_waits)
             await asyncio.shield(self._begin(self._commit(writes)))
             return
@@ -214,8 +216,10 @@ class Recorder:
 
     def _begin(self, work: Awaitable[None]) -> asyncio.Task[None]:
         async def commit() -> None:
+            self._unbegun -= 1
             await work
 
+        self._unbegun += 1
         task = asyncio.get_running_loop().create_task(commit(), name=f"{self.claim.run_id}:commit")
         self._commits.add(task)
         task.add_done_callback(self._committed)
@@ -232,6 +236,8 @@ class Recorder:
             self._begin(self._flush_now())
 
     async def _flush_now(self) -> None:
+        if self._ledger.is_empty:
+            return  # it has ridden with another commit meanwhile, perhaps the last of this claim
         outcome = await foreign.attempt(self._commit(self.take()))
         if isinstance(outcome, foreign.Raised):
             self._on_broken(outcome.error)
