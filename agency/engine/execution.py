@@ -447,7 +447,9 @@ class Execution:
             now=self.now(),
         )
         if isinstance(decided, TryAgain):
-            return await self._retry_run(decided.error)
+            if self.ending is None:
+                return await self._retry_run(decided.error)
+            decided = Verdict(status=self.ending.status, error=self.ending_error)
         self._verdict = decided
         if self.at_end:
             self._control = None
