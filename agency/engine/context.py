@@ -18,7 +18,7 @@ from agency.core.clock import from_micros, to_micros
 from agency.domain.entry import Entry, EntryKind
 from agency.domain.run import NewRun
 from agency.domain.wait import NewWait, Wait, WaitKind, WaitOutcome
-from agency.engine.branch import Branch
+from agency.engine.branch import CURRENT_BRANCH, Branch
 from agency.engine.codec import Codec, codec_for
 from agency.engine.execution import Execution
 from agency.engine.failure import describe, step_failed, wait_timed_out
@@ -42,10 +42,11 @@ class Operation(Generic[T]):
     """Something that the context was asked for; it begins when it is awaited.
 
     Handed to `Context.gather` or `Context.first` instead, it becomes a branch. One that is never
-    awaited does nothing, and fails the run at its end: it was surely meant.
+    awaited does nothing, and fails the run at its end: it was surely meant, unless its branch has
+    lost to another.
     """
 
-    __slots__ = ("_begin", "_begun", "_forgotten", "_name", "_what")
+    __slots__ = ("_begin", "_begun", "_branch", "_forgotten", "_name", "_what")
 
     def __init__(
         self,
@@ -58,6 +59,7 @@ class Operation(Generic[T]):
         self._name = name
         self._begin = begin
         self._begun = False
+        self._branch = CURRENT_BRANCH.get()
         self._forgotten = forgotten
 
     def __await__(self) -> Generator[Any, Any, T]:
@@ -71,7 +73,7 @@ class Operation(Generic[T]):
         self._begun = True
 
     def __del__(self) -> None:
-        if not self._begun:
+        if not self._begun and not (self._branch is not None and self._branch.is_lost):
             self._forgotten(f"{self._what}({self._name!r})" if self._name else self._what)
 
 

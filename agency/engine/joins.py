@@ -58,7 +58,7 @@ async def run_all(
             await _joined(execution, join)
     finally:
         parent.in_flight = None
-        _close(waiting)
+        _close(execution, waiting)
     for task in join.done.values():
         _raise_control(task)
     return {name: _value(join.done[name]) for name in works}
@@ -86,7 +86,7 @@ async def run_first(execution: Execution, parent: Branch, works: Mapping[str, Wo
                 Mismatch(branch=parent.path, recorded=f"{group}.{winner}", asked=", ".join(works))
             )
         await _cancel_children(execution, [f"{group}.{n}/" for n in works if n != winner])
-        _close([(name, work) for name, work in works.items() if name != winner])
+        _close(execution, [(name, work) for name, work in works.items() if name != winner])
         works = {winner: works[winner]}
     join = Join(lambda join: bool(join.done))
     parent.in_flight = "first"
@@ -109,12 +109,21 @@ def _launch(
 ) -> None:
     branch = Branch(f"{group}.{name}/", parent)
     join.branches[name] = branch
-    task = execution.spawn(branch, lambda: foreign.attempt(work()))
+    has_begun = False
+
+    async def begin() -> foreign.Returned | foreign.Raised:
+        nonlocal has_begun
+        has_begun = True
+        return await foreign.attempt(work())
+
+    task = execution.spawn(branch, begin)
     join.running[name] = task
 
     def ended(task: asyncio.Task[Any]) -> None:
         if not task.cancelled():
             task.exception()  # looked at here; raised again by whoever joins
+        if not has_begun:
+            discard(execution, work)  # cancelled before its first turn
         if name in join.running and not join.finish(name, task):
             execution.deactivate()
 
@@ -201,9 +210,9 @@ async def _cancel_children(execution: Execution, losers: Sequence[str]) -> None:
             await execution.parts.cancel(target)
 
 
-def _close(works: list[tuple[str, Work]]) -> None:
+def _close(execution: Execution, works: list[tuple[str, Work]]) -> None:
     for _, work in works:
-        discard(work)
+        discard(execution, work)
 
 
 def as_work(awaitable: Awaitable[T]) -> Callable[[], Awaitable[T]]:
@@ -218,8 +227,10 @@ def as_work(awaitable: Awaitable[T]) -> Callable[[], Awaitable[T]]:
     return work
 
 
-def discard(work: Work) -> None:
-    """Close what will never be awaited, so that nobody complains."""
+def discard(execution: Execution, work: Work) -> None:
+    """Close what will never be awaited, and what it was handed, so that nobody complains."""
+    known = len(execution.forgotten)
     close = getattr(work(), "close", None)
     if callable(close):
         close()
+    del execution.forgotten[known:]
