@@ -78,6 +78,33 @@ async def test_runs_are_listed_newest_first_in_pages(store: Store) -> None:
     assert ids(runs)[::-1] == ids([*first, *rest])
 
 
+@pytest.mark.parametrize(
+    "statuses", [(), (RunStatus.CANCELLED,), (RunStatus.PENDING, RunStatus.CANCELLED)]
+)
+@pytest.mark.parametrize("workflow", ["a", "b", "unknown"])
+async def test_runs_of_a_workflow_are_listed_newest_first_in_pages(
+    store: Store, workflow: str, statuses: tuple[RunStatus, ...]
+) -> None:
+    wanted = []
+    for i in range(40):
+        run = await start(store, workflow="b" if i % 7 == 3 else "a")
+        status = RunStatus.PENDING
+        if i % 3 == 0:
+            await end(store, run.id)
+            status = RunStatus.CANCELLED
+        if run.workflow == workflow and (status in statuses or not statuses):
+            wanted.append(run.id)
+    which = RunFilter(workflow=workflow, statuses=frozenset(statuses))
+
+    found: list[str] = []
+    before: int | None = None
+    while page := await store.runs.list(which, before=before, limit=3):
+        found += ids(page)
+        before = page[-1].number
+
+    assert wanted[::-1] == found
+
+
 async def test_runs_are_filtered(store: Store) -> None:
     named = await start(store, name="n")
     other = await start(store, workflow="other")

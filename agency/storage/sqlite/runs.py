@@ -297,6 +297,8 @@ def _list_statement(which: RunFilter) -> str:
         return "list_runs_of_session"
     if which.name is not None:
         return "list_runs_of_name"
+    if which.workflow is not None:
+        return "list_runs_of_workflow_and_statuses" if which.statuses else "list_runs_of_workflow"
     if which.statuses:
         return "list_runs_of_statuses"
     if which.is_named:

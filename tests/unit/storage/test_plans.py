@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
+from agency.domain.run import RunStatus
+from agency.ports.store import RunFilter
+from agency.storage.sqlite.runs import _list_statement
 from agency.storage.sqlite.statements import load_statements
 from agency.storage.sqlite.store import SqliteStore
-from tests.contract.making import start, start_suspended, wait_for_event, wait_until
+from tests.contract.making import end, start, start_suspended, wait_for_event, wait_until
 
 WALKS_ON_PURPOSE = {
     "list_runs": "newest first, by number, until the page is full",
@@ -37,6 +43,7 @@ ALIASES = (
     "wanted",
     "intent",
     "outcome",
+    "own",
     "later",
 )
 
@@ -97,6 +104,48 @@ async def test_plans_stay_when_statistics_are_there(
 
 
 @pytest.mark.parametrize(
+    ("workflow", "statuses"),
+    [
+        ("unknown", ()),
+        ("unknown", ("pending",)),
+        ("rare", ()),
+        ("rare", ("pending", "cancelled")),
+        ("common", ("cancelled",)),
+        ("common", ("completed", "failed")),
+    ],
+)
+async def test_what_is_rare_is_found_without_looking_through_the_rest(
+    store: SqliteStore, path: Path, workflow: str, statuses: tuple[str, ...]
+) -> None:
+    for i in range(600):
+        run = await start(store, workflow="rare" if i == 300 else "common")
+        if i in {2, 300}:
+            await end(store, run.id)
+    looks = 0
+
+    def look() -> int:
+        nonlocal looks
+        looks += 1
+        return 0
+
+    which = RunFilter(workflow=workflow, statuses=frozenset(map(RunStatus, statuses)))
+    parameters = {
+        **dict.fromkeys(("name", "session_id", "parent_id", "is_named")),
+        "workflow": workflow,
+        "statuses": json.dumps(statuses) if statuses else None,
+        "before": 1 << 62,
+        "limit": 50,
+    }
+    with closing(sqlite3.connect(path)) as database:
+        database.set_progress_handler(look, 1)
+        found = database.execute(load_statements()[_list_statement(which)], parameters).fetchall()
+
+    assert len(found) <= 1
+    # Instructions of SQLite's machine: a walk takes 20 and more for each run.
+    assert looks < 1200
+
+
+@pytest.mark.parametrize(
     "name",
     [
         "claim_priority",
@@ -108,6 +157,7 @@ async def test_plans_stay_when_statistics_are_there(
         "list_overdue",
         "list_runs",
         "list_runs_of_session",
+        "list_runs_of_workflow",
         "list_runs_of_parent",
         "list_named_runs",
         "list_snapshots",

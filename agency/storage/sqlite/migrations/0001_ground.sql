@@ -66,6 +66,7 @@ CREATE INDEX runs_ready ON runs (session_blocked, priority DESC, available_at, n
 CREATE INDEX runs_delayed ON runs (session_blocked, priority DESC, not_before, number)
  WHERE status = 'pending' AND not_before IS NOT NULL;
 CREATE INDEX runs_by_status ON runs (status, number);
+CREATE INDEX runs_by_workflow ON runs (workflow, number);
 CREATE UNIQUE INDEX runs_live_name ON runs (name) WHERE name IS NOT NULL AND ended_at IS NULL;
 CREATE INDEX runs_by_name ON runs (name, number) WHERE name IS NOT NULL;
 CREATE INDEX runs_named ON runs (number) WHERE name IS NOT NULL;

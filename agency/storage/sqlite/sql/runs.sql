@@ -97,6 +97,29 @@ SELECT {run_columns} FROM runs INDEXED BY runs_by_parent
  WHERE parent_id IS NOT NULL AND parent_id = :parent_id AND {run_filter}
  ORDER BY number DESC LIMIT :limit;
 
+-- name: list_runs_of_workflow
+SELECT {run_columns} FROM runs INDEXED BY runs_by_workflow
+ WHERE workflow = :workflow AND {run_filter}
+ ORDER BY number DESC LIMIT :limit;
+
+-- name: list_runs_of_workflow_and_statuses
+-- Steps from index to index: the next run of the workflow, then the next of the statuses that is
+-- not newer. So neither a rare workflow nor a rare status is looked for among millions of others.
+WITH RECURSIVE page (next) AS (
+     SELECT :before
+     UNION ALL
+     SELECT (SELECT max((SELECT max(run.number) FROM runs AS run
+                          WHERE run.status = wanted.value
+                            AND run.number <= (
+                                SELECT max(own.number) FROM runs AS own
+                                 WHERE own.workflow = :workflow AND own.number < page.next)))
+               FROM json_each(:statuses) AS wanted)
+       FROM page WHERE page.next IS NOT NULL)
+SELECT {run_columns}
+  FROM page CROSS JOIN runs
+ WHERE number = page.next AND {run_filter}
+ LIMIT :limit;
+
 -- name: list_runs_of_statuses
 -- Steps from run to run through the index of each status, so that a rare status is found among
 -- millions of others without a scan and without a sort.
