@@ -63,12 +63,15 @@ class Worker:
     def wake(self, wakes: Sequence[Wake]) -> None:
         """Hand on what a transaction has woken."""
         for woken in wakes:
-            if woken.status is RunStatus.RUNNING:
+            if woken.status is RunStatus.PENDING:
+                self._ready.set()
+            elif woken.status is RunStatus.RUNNING:
                 execution = self._executions.get(woken.run_id)
                 if execution is not None:
                     execution.refresh()
             else:
-                self._ready.set()
+                self.forget(woken.run_id)
+                self._parts.changed(woken.run_id)
 
     def forget(self, run_id: str) -> None:
         """Drop the lingering coroutine of a run that has ended elsewhere."""
