@@ -221,7 +221,9 @@ class RunStore(Protocol):
         Raises:
             NameTaken: a live run has the name.
             IdempotencyMismatch: the key was used with another request hash.
-            SessionBusy: the session's newest live run is suspended.
+            SessionBusy: the session's newest live run is suspended, and somebody has to answer
+                what it waits for. Behind one that goes on by itself (timer, resource, child) the
+                new run queues.
         """
         ...
 

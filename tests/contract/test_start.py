@@ -167,6 +167,18 @@ async def test_session_whose_run_is_suspended_is_busy(store: Store) -> None:
     assert (claimed.run_id, "ask") == (refused.value.run_id, refused.value.wait)
 
 
+@pytest.mark.parametrize("kind", [WaitKind.TIMER, WaitKind.RESOURCE])
+async def test_message_queues_behind_a_run_that_goes_on_by_itself(
+    store: Store, kind: WaitKind
+) -> None:
+    first, _ = await start_suspended(store, wait_for("w", kind), session_id="s")
+
+    second = await start(store, session_id="s")
+
+    assert first.run_id == (await store.runs.get(second.id)).behind
+    assert () == tuple(await store.runs.claim(limit=10, owner=BOOT, now=T0))
+
+
 async def test_busy_session_gives_the_run_of_a_known_key_all_the_same(store: Store) -> None:
     changes = {"session_id": "s", "idempotency_key": "k", "request_hash": "h"}
     claimed, _ = await start_suspended(store, wait_for("ask", WaitKind.INPUT), **changes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from agency.domain.run import RunStatus
+from agency.domain.wait import WaitKind
 from agency.errors import IdempotencyMismatch, NameTaken, SessionBusy
 from agency.storage.sqlite.forms import StartForm
 from agency.storage.sqlite.rows import RUN_COLUMNS
@@ -11,6 +12,10 @@ from agency.storage.sqlite.transaction import Row, Transaction
 RUN_INLINE_BYTES_MAX = 4096
 """Inputs and outputs above this live in the blob table: a run's row is rewritten with each change
 of its status, and what is long would be rewritten with it."""
+
+
+_GOES_ON = frozenset({WaitKind.TIMER, WaitKind.RESOURCE, WaitKind.CHILD})
+"""Waits that end without anybody's answer: a message queues behind a run that has only these."""
 
 
 def start(tx: Transaction, form: StartForm) -> int | Row:
@@ -27,7 +32,12 @@ def start(tx: Transaction, form: StartForm) -> int | Row:
     if new.session_id is not None:
         tail = tx.one("session_tail", (new.session_id,))
         if tail is not None and tail[1] == RunStatus.SUSPENDED:
-            return _find(tx, form) or _raise_busy(tx, new.session_id, tail)
+            wait = _answerable(tx, tail[3])
+            if wait is not None:
+                found = _find(tx, form)
+                if found is None:
+                    raise SessionBusy(new.session_id, tail[0], wait)
+                return found
         columns |= _last_place(tail)
     return _insert(tx, form, columns)
 
@@ -110,6 +120,9 @@ def _find(tx: Transaction, form: StartForm) -> Row | None:
     return tx.one("find_run_by_id", (new.id,))
 
 
-def _raise_busy(tx: Transaction, session_id: str, tail: Row) -> Row:
-    keys = tx.all("list_open_keys", (tail[3],))
-    raise SessionBusy(session_id, tail[0], keys[0][0] if keys else "nothing")
+def _answerable(tx: Transaction, number: int) -> str | None:
+    """Key of a wait that somebody has to answer; None if the run goes on by itself."""
+    waits = tx.all("list_open_kinds", (number,))
+    if not waits:
+        return "nothing"
+    return next((key for key, kind in waits if kind not in _GOES_ON), None)

@@ -43,6 +43,9 @@ SELECT id, kind, outcome FROM waits WHERE run = ? AND key = ?;
 -- name: list_open_keys
 SELECT key FROM waits WHERE run = ? AND outcome IS NULL ORDER BY id;
 
+-- name: list_open_kinds
+SELECT key, kind FROM waits WHERE run = ? AND outcome IS NULL ORDER BY id;
+
 -- name: find_open_of_kind
 SELECT id FROM waits WHERE run = ? AND kind = ? AND outcome IS NULL LIMIT 1;
 
