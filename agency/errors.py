@@ -449,6 +449,18 @@ class RequestRefused(InvalidInput):
     code = "request_refused"
 
 
+class TooManyConnections(Unavailable):
+    """As many connections are open as ``[server] connections_max`` allows."""
+
+    code = "too_many_connections"
+    hint = "Close some, or raise [server] connections_max."
+
+    def __init__(self, connections_max: int) -> None:
+        super().__init__(f"{connections_max} connections are open, and more are not taken.")
+        self.connections_max = connections_max
+        self.retry_after_s = 1.0
+
+
 class InternalError(AgencyError):
     """A bug of ours. The log has the traceback under the correlation id."""
 

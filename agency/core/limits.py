@@ -30,6 +30,11 @@ JSON_DEPTH_MAX = 128
 BODY_READ_S = 30.0
 """A request's body has come within this time: slower senders would hold connections for nothing."""
 
+IDLE_CONNECTION_S = 75.0
+"""A connection brings the whole head of a request within this time of its opening, or of the last
+answer, or is closed: idle ones and such as send byte by byte would take up all places. Longer than
+the 60 s for which common proxies keep connections, so that it is they who close."""
+
 SLOW_REQUEST_S = 5.0
 """A reading request that took longer is logged even when others are not."""
 

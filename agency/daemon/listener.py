@@ -22,11 +22,6 @@ BACKLOG = 1024
 SHUTDOWN_S = 5.0
 """Time for answers that are being written when the site closes; waiting requests end at once."""
 
-_FULL = (
-    b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n"
-    b"Content-Type: text/plain\r\nContent-Length: 22\r\n\r\nToo many connections.\n"
-)
-
 
 async def bind(host: str, port: int) -> Sequence[socket.socket]:
     """Bind the sockets of all addresses of ``host``, without listening yet.
@@ -105,14 +100,18 @@ async def serving(
     """
     from aiohttp import web
 
+    from agency.web.connection import Connection, Refusal
+    from agency.web.correlation import CorrelationIds
+
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=SHUTDOWN_S)
     await runner.setup()
     server = runner.server
     assert server is not None
+    ids = CorrelationIds()
 
     def accept() -> asyncio.BaseProtocol:
         is_free = len(server.connections) < connections_max
-        return server() if is_free else _Refusal()
+        return Connection(server, ids=ids) if is_free else Refusal(connections_max, ids=ids)
 
     loop = asyncio.get_running_loop()
     listeners: list[asyncio.Server] = []
@@ -124,12 +123,3 @@ async def serving(
         for listener in listeners:
             listener.close()
         await runner.cleanup()
-
-
-class _Refusal(asyncio.Protocol):
-    """Answers a connection that is one too many, without reading its request."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        transport.write(_FULL)
-        transport.close()

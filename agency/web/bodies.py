@@ -22,6 +22,9 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
 
+_CODINGS = frozenset({"identity", "gzip", "deflate"})
+"""Codings that the HTTP library takes off wherever it is installed; their size is bounded, too."""
+
 _Model = TypeVar("_Model", bound=Body)
 
 
@@ -36,7 +39,7 @@ async def read_body(
     Raises:
         BodyTooLarge: it is longer than ``[server] body_bytes_max``; the rest was not read.
         BodyLate: it did not come in time.
-        ContentTypeRefused: it says that it is something else than JSON.
+        ContentTypeRefused: it says that it is something else than JSON, or in an unknown coding.
         BodyMalformed: it is not JSON, not UTF-8, nested too deeply, or empty.
         InvalidInput: it does not fit the model; ``faults`` has all that is wrong.
     """
@@ -58,6 +61,7 @@ async def _read(request: web.Request) -> bytes:
     length = request.content_length
     if length is not None and length > bytes_max:
         raise BodyTooLarge(bytes_max)
+    _check_coding(request)
     try:
         async with asyncio.timeout(BODY_READ_S):
             return await request.read()
@@ -65,6 +69,20 @@ async def _read(request: web.Request) -> bytes:
         raise BodyLate(BODY_READ_S) from error
     except web.HTTPRequestEntityTooLarge as error:
         raise BodyTooLarge(bytes_max) from error
+    except web.RequestPayloadError as error:
+        raise BodyMalformed(f"The body cannot be decoded from {_coding(request)!r}.") from error
+    except ConnectionError as error:
+        # Nobody reads this, but it is not a fault of ours, either.
+        raise BodyMalformed("The caller hung up before the body was whole.") from error
+
+
+def _check_coding(request: web.Request) -> None:
+    if _coding(request) not in _CODINGS:
+        raise ContentTypeRefused(f"Content-Encoding: {_coding(request)}")
+
+
+def _coding(request: web.Request) -> str:
+    return request.headers.get("Content-Encoding", "identity").strip().lower()
 
 
 def _check_content_type(request: web.Request) -> None:

@@ -16,6 +16,8 @@ from agency.core.context import CORRELATION_ID
 from agency.core.limits import SLOW_REQUEST_S
 from agency.errors import (
     AgencyError,
+    BodyLate,
+    BodyTooLarge,
     Corrupt,
     InternalError,
     MethodNotAllowed,
@@ -30,6 +32,9 @@ from agency.web.problems import Problem, problem_answer, problem_of
 Answering = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 log = logging.getLogger(__name__)
+
+_BODY_LEFT = (BodyTooLarge, BodyLate)
+"""After these the rest of a body may still come, which nobody reads: it is no next request."""
 
 
 def make_guard(access: Access, public_paths: frozenset[str]) -> Middleware:
@@ -56,6 +61,8 @@ def make_guard(access: Access, public_paths: frozenset[str]) -> Middleware:
             if isinstance(error, Corrupt):
                 log.exception("request met a broken thing")
             response = problem_answer(problem_of(error), request)
+            if isinstance(error, _BODY_LEFT):
+                response.force_close()
         except web.HTTPException as error:
             response = _answer_of_http(error, request)
         except Exception:
@@ -63,17 +70,22 @@ def make_guard(access: Access, public_paths: frozenset[str]) -> Middleware:
             # answer, not the others the daemon.
             log.exception("request failed")
             response = problem_answer(problem_of(InternalError()), request)
-        answer_headers = response.headers
-        answer_headers[HEADER] = correlation_id
+        seal(response, correlation_id)
         if ALTERNATIVE in headers:
-            answer_headers[ALTERNATIVE] = correlation_id
-        answer_headers["X-Content-Type-Options"] = "nosniff"
-        # Instead of the versions of Python and aiohttp, which only help who looks for holes.
-        answer_headers["Server"] = "agency"
+            response.headers[ALTERNATIVE] = correlation_id
         _log(request, response.status, monotonic_s() - started_s)
         return response
 
     return guard
+
+
+def seal(response: web.StreamResponse, correlation_id: str) -> None:
+    """Put the headers on an answer that every answer has."""
+    headers = response.headers
+    headers[HEADER] = correlation_id
+    headers["X-Content-Type-Options"] = "nosniff"
+    # Instead of the versions of Python and aiohttp, which only help who looks for holes.
+    headers["Server"] = "agency"
 
 
 def _log(request: web.Request, status: int, elapsed_s: float) -> None:

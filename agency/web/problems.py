@@ -65,6 +65,7 @@ STATUSES: Mapping[type[AgencyError], int] = {
     errors.PathNotFound: 404,
     errors.MethodNotAllowed: 405,
     errors.RequestRefused: 400,
+    errors.TooManyConnections: 503,
     errors.InternalError: 500,
     # runs
     errors.WorkflowNotFound: 404,
@@ -156,7 +157,7 @@ def problem_of(error: AgencyError) -> Problem:
 
 def problem_answer(problem: Problem, request: web.Request) -> web.Response:
     """Answer a request with a problem document."""
-    document = _document(
+    document = problem_document(
         problem,
         instance=request.rel_url.raw_path,
         timestamp=to_text(request.app[SERVICES].clock.now()),
@@ -165,7 +166,8 @@ def problem_answer(problem: Problem, request: web.Request) -> web.Response:
     return web.Response(body=json.encode(document), status=problem.status, headers=headers)
 
 
-def _document(problem: Problem, *, instance: str, timestamp: str) -> dict[str, Any]:
+def problem_document(problem: Problem, *, instance: str, timestamp: str) -> dict[str, Any]:
+    """Make the document of a problem; its correlation id is that of the context."""
     document: dict[str, Any] = {
         "type": problem_type(problem.code),
         "title": title_of(problem.code),

@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 
 from aiohttp import hdrs, web
 
-from agency.errors import AgencyError, BodyTooLarge, RequestRefused
+from agency.errors import AgencyError
 from agency.web.answers import SERVICES
 from agency.web.bodies import Body
-from agency.web.problems import Problem, problem_answer, problem_of
 from agency.web.queries import Query
 
 Answering = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -63,19 +62,13 @@ def add_routes(application: web.Application, routes: Sequence[Route]) -> None:
             resource.add_route(method, route.answer, expect_handler=_expect)
 
 
-async def _expect(request: web.Request) -> web.StreamResponse | None:
-    """Answer ``Expect: 100-continue`` before a body is sent. Source: RFC 9110, section 10.1.1."""
-    if request.headers.get(hdrs.EXPECT, "").lower() != "100-continue":
-        refused = problem_of(RequestRefused("Only `Expect: 100-continue` is understood."))
-        return problem_answer(
-            Problem(status=417, code=refused.code, detail=refused.detail), request
-        )
+async def _expect(request: web.Request) -> None:
+    """Answer ``Expect: 100-continue`` before a body is sent. Source: RFC 9110, section 10.1.1.
+
+    A body that is too large is not asked for; reading it is refused behind the guard. Other
+    expectations do not count, as the source allows.
+    """
+    is_wanted = request.headers.get(hdrs.EXPECT, "").lower() == "100-continue"
     bytes_max = request.app[SERVICES].settings.server.body_bytes_max
-    if (request.content_length or 0) > bytes_max:
-        answer = problem_answer(problem_of(BodyTooLarge(bytes_max)), request)
-        # The body that was announced may come all the same; nobody reads it.
-        answer.force_close()
-        return answer
-    assert request.transport is not None
-    request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-    return None
+    if is_wanted and (request.content_length or 0) <= bytes_max and request.transport is not None:
+        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")

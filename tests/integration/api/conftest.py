@@ -13,7 +13,6 @@ from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp import web
 
 from agency.api.application import make_application
 from agency.config.schema import Engine as EngineSettings
@@ -21,6 +20,7 @@ from agency.config.schema import Server, Settings
 from agency.config.schema import Store as StoreSettings
 from agency.core.clock import SystemClock
 from agency.core.ids import new_id
+from agency.daemon import listener
 from agency.domain.principal import Token
 from agency.domain.run import Run
 from agency.engine.engine import Engine
@@ -70,7 +70,7 @@ class Daemon:
     tokens: CountedTokens
     provider: PlayedProvider
     session: aiohttp.ClientSession
-    runner: web.AppRunner
+    doors: AsyncExitStack
     store_works: bool = True
     has_bug: bool = False
     is_stopping: bool = False
@@ -168,19 +168,20 @@ async def serving(
                 load_failures=[LoadFailure("broken.py", "SyntaxError: invalid syntax", "…")],
             )
         )
-        runner = web.AppRunner(application, access_log=None, lingering_time=0.5)
-        await runner.setup()
-        stack.push_async_callback(runner.cleanup)
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        sockets = await listener.bind("127.0.0.1", 0)
+        doors = await stack.enter_async_context(AsyncExitStack())
+        await doors.enter_async_context(
+            listener.serving(application, sockets, connections_max=server.connections_max)
+        )
         session = await stack.enter_async_context(aiohttp.ClientSession())
         state.append(
             Daemon(
-                url=f"http://127.0.0.1:{runner.addresses[0][1]}",
+                url=listener.address_of("127.0.0.1", sockets),
                 runs=engine.runs,
                 tokens=tokens,
                 provider=provider,
                 session=session,
-                runner=runner,
+                doors=doors,
             )
         )
         yield state[0]

@@ -127,7 +127,7 @@ async def test_waiting_requests_are_answered_when_the_server_closes(daemon: Daem
         await daemon.provider.is_asked.wait()
 
     async with asyncio.timeout(3):
-        await daemon.runner.cleanup()
+        await daemon.doors.aclose()
 
     assert (await waiting).status == 202
 

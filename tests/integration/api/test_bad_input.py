@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import io
+import json
+import logging
 from collections.abc import AsyncIterator
 
 import pytest
 
+from agency.web import connection
 from tests.integration.api.conftest import Answer, Daemon, Serve
 
 PATH = "/api/v1/agent/process"
@@ -19,6 +23,14 @@ UNKNOWN = "550e8400-e29b-41d4-a716-446655440000"
 async def healthy_after(daemon: Daemon) -> AsyncIterator[None]:
     yield
     assert (await daemon.ask("GET", "/health")).status == 200
+
+
+def parse(raw: bytes) -> Answer:
+    """Read an answer that came over a bare connection."""
+    head, _, body = raw.partition(b"\r\n\r\n")
+    status, *lines = head.decode().split("\r\n")
+    headers = dict(line.split(": ", 1) for line in lines)
+    return Answer(int(status.split(" ")[1]), headers, body.decode(), json.loads(body))
 
 
 def check_problem(answer: Answer, status: int, code: str) -> None:
@@ -295,12 +307,149 @@ async def test_a_bug_is_told_without_its_inside(daemon: Daemon) -> None:
     assert "ZeroDivisionError" not in answer.text
 
 
-async def test_an_unknown_expectation(daemon: Daemon) -> None:
+async def test_an_unknown_expectation_does_not_count(daemon: Daemon) -> None:
     answer = await daemon.raw(
         b"GET /health HTTP/1.1\r\nHost: localhost\r\nExpect: miracles\r\nConnection: close\r\n\r\n"
     )
 
-    assert answer.startswith(b"HTTP/1.1 417 ")
+    assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /health HTTP/1.1",
+        b"GET /health HTTP/1.1\r\nHost: localhost\r\nHost: evil.example",
+        b"GET /health HTTP/9.9\r\nHost: localhost",
+        b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: localhost",
+        b"GET /health HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 20_000,
+        b"GET /health HTTP/1.1\r\nHost: localhost" + b"\r\nX: a" * 2_000,
+        b"GET /\xff HTTP/1.1\r\nHost: localhost",
+        b"EHLO localhost",
+        b"POST /api/v1/runs HTTP/1.1\r\nHost: localhost\r\nContent-Length: -5",
+        b"POST /api/v1/runs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n"
+        b"Transfer-Encoding: chunked",
+    ],
+)
+async def test_what_is_no_http_is_told_as_a_problem(daemon: Daemon, head: bytes) -> None:
+    answer = parse(await daemon.raw(head + b"\r\n\r\n"))
+
+    check_problem(answer, 400, "request_refused")
+    assert answer.headers["Server"] == "agency"
+
+
+async def test_a_token_in_a_broken_header_is_not_logged(
+    daemon: Daemon, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+
+    answer = await daemon.raw(
+        b"GET /health HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer s3cret\x01\r\n\r\n"
+    )
+
+    assert b"s3cret" not in answer
+    assert "s3cret" not in caplog.text
+    assert "request refused" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("coding", "status", "code"),
+    [("gzip", 400, "body_malformed"), ("zip", 415, "content_type_refused")],
+)
+async def test_a_body_in_a_broken_or_unknown_coding(
+    daemon: Daemon, coding: str, status: int, code: str
+) -> None:
+    answer = parse(
+        await daemon.raw(
+            f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Encoding: {coding}\r\n"
+            "Content-Length: 4\r\nConnection: close\r\n\r\n".encode()
+            + b"\x00\x01\x02\x03"
+        )
+    )
+
+    check_problem(answer, status, code)
+
+
+async def test_a_compressed_body_is_taken_and_bounded(daemon: Daemon) -> None:
+    headers = {**JSON, "Content-Encoding": "gzip"}
+
+    taken = await daemon.ask("POST", PATH, data=gzip.compress(b'{"message":"Hi"}'), headers=headers)
+    bomb = await daemon.ask("POST", PATH, data=gzip.compress(b" " * (20 << 20)), headers=headers)
+
+    assert taken.status == 200
+    check_problem(bomb, 413, "body_too_large")
+
+
+async def test_a_caller_who_hangs_up_is_no_error_of_ours(
+    daemon: Daemon, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "agency.web.guard")
+    answered = asyncio.Event()
+    logged = logging.getLogger("agency.web.guard")
+    handler = _Telling(answered)
+    logged.addHandler(handler)
+
+    _, writer = await asyncio.open_connection("127.0.0.1", daemon.port)
+    writer.write(f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{{".encode())
+    await writer.drain()
+    writer.close()
+
+    async with asyncio.timeout(5):
+        await answered.wait()
+    logged.removeHandler(handler)
+    assert not [record for record in caplog.records if record.levelno > logging.INFO]
+
+
+class _Telling(logging.Handler):
+    def __init__(self, answered: asyncio.Event) -> None:
+        super().__init__()
+        self._answered = answered
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._answered.set()
+
+
+async def test_an_answer_before_the_whole_body_ends_the_connection(daemon: Daemon) -> None:
+    head = f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {20 << 20}\r\n\r\n"
+
+    answer = await daemon.raw(head.encode(), until=b"\r\n\r\n")
+
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b"Connection: close" in answer
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /health HTTP/1.1\r\nHost: loc"])
+async def test_a_connection_that_brings_no_request_is_closed(
+    daemon: Daemon, sent: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "IDLE_CONNECTION_S", 0.05)
+
+    assert b"" == await daemon.raw(sent)
+
+
+async def test_a_connection_is_kept_while_its_request_is_worked_off(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "IDLE_CONNECTION_S", 0.05)
+    started = await daemon.ask("POST", "/api/v1/runs", json={"workflow": "hangs"})
+
+    path = f"/api/v1/runs/{started.json['run_id']}"
+    answer = await daemon.ask("GET", path, headers={"Prefer": "wait=1"})
+
+    assert answer.status == 200
+
+
+async def test_a_connection_too_many_is_told_so_as_a_problem(serve: Serve, daemon: Daemon) -> None:
+    small = await serve(connections_max=1)
+    _, writer = await asyncio.open_connection("127.0.0.1", small.port)
+    # The first one is open for the server, too, once it has answered.
+    writer.write(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+
+    answer = parse(await small.raw(b""))
+
+    writer.close()
+    check_problem(answer, 503, "too_many_connections")
+    assert answer.headers["Retry-After"] == "1"
 
 
 async def test_a_thousand_idle_connections(serve: Serve, daemon: Daemon) -> None:
