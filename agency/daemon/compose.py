@@ -7,7 +7,7 @@ that nothing is loaded for `--version`, `--check` or a start that is refused.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from agency.config.places import database_path
 from agency.config.schema import Settings
 from agency.core.clock import Clock
+from agency.errors import PlaceNotWritable
 from agency.version import VERSION
 
 if TYPE_CHECKING:
@@ -35,18 +36,25 @@ async def open_store(settings: Settings, clock: Clock) -> AsyncIterator[SqliteSt
 
     Raises:
         DataDirectoryLocked: another process has one of them.
+        PlaceNotWritable: a file there cannot be opened.
         AgencyError: as `agency.storage.sqlite.store.open_store`.
     """
     from agency.storage.sqlite.place import locked
     from agency.storage.sqlite.store import open_store as open_sqlite
 
     data_dir, database = Path(settings.server.data_dir), database_path(settings.store.url)
-    with ExitStack() as stack:
+    async with AsyncExitStack() as stack:
         # Usually one and the same, and then the store locks it.
         if not _is_same(database.parent, data_dir):
             stack.enter_context(locked(data_dir))
-        async with open_sqlite(database, settings=settings.store, clock=clock) as store:
-            yield store
+        opening = open_sqlite(database, settings=settings.store, clock=clock)
+        try:
+            store = await stack.enter_async_context(opening)
+        except OSError as error:
+            # Most often a file that is left from a start as another user.
+            place = str(error.filename or database)
+            raise PlaceNotWritable(place, error.strerror or str(error)) from error
+        yield store
 
 
 def _is_same(one: Path, other: Path) -> bool:

@@ -19,7 +19,8 @@ from agency.core.clock import monotonic_s
 from agency.daemon.detach import Report, detach
 from agency.daemon.exits import ExitCode, exit_code
 from agency.daemon.pidfile import claim_pid_file
-from agency.daemon.place import make_data_directory
+from agency.daemon.place import make_folder
+from agency.daemon.streams import open_standard_streams
 from agency.daemon.systemd import Notifier
 from agency.errors import AgencyError, InvalidInput
 from agency.version import VERSION
@@ -76,6 +77,7 @@ class Launch:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the daemon; return its exit code."""
     started_s = monotonic_s()
+    open_standard_streams()
     launch = _parse(sys.argv[1:] if argv is None else argv, started_s)
     os.umask(0o077)
     # Children of the daemon must not talk to the service manager in its name.
@@ -156,7 +158,7 @@ def _start(launch: Launch, loaded: Loaded) -> int:
     from agency.telemetry.logs import open_log_file
 
     data_dir = Path(loaded.settings.server.data_dir)
-    make_data_directory(data_dir)
+    make_folder(data_dir)
     name = _log_name(launch, loaded)
     log = open_log_file(name)
 

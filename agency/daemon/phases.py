@@ -16,7 +16,8 @@ _Opened = TypeVar("_Opened")
 @asynccontextmanager
 async def phase(name: str, opening: AbstractAsyncContextManager[_Opened]) -> AsyncIterator[_Opened]:
     """Enter a context and log the duration of its opening, and later of its closing."""
-    started_s = closing_s = monotonic_s()
+    started_s = monotonic_s()
+    closing_s: float | None = None
     try:
         async with opening as opened:
             log.debug("opened", extra={"phase": name, "elapsed_s": _since(started_s)})
@@ -25,7 +26,9 @@ async def phase(name: str, opening: AbstractAsyncContextManager[_Opened]) -> Asy
             finally:
                 closing_s = monotonic_s()
     finally:
-        log.info("closed", extra={"phase": name, "elapsed_s": _since(closing_s)})
+        # What could not be opened is not closed.
+        if closing_s is not None:
+            log.info("closed", extra={"phase": name, "elapsed_s": _since(closing_s)})
 
 
 def _since(moment_s: float) -> float:

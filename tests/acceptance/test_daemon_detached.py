@@ -26,6 +26,29 @@ def test_parent_exits_when_the_child_serves(daemons: Daemons) -> None:
     assert (daemons.folder / "var").resolve() == Path(f"/proc/{pid}/cwd").readlink()
 
 
+def test_file_that_cannot_be_opened_is_told_without_a_traceback(daemons: Daemons) -> None:
+    (daemons.folder / "var" / "agency.lock").mkdir(parents=True)
+
+    refused = daemons.run("--daemon")
+
+    assert 1 == refused.returncode
+    assert refused.stderr.startswith("agency-daemon: The daemon cannot write '")
+    assert "agency.lock': Is a directory." in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_open_data_directory_is_warned_about_in_the_log_only(daemons: Daemons) -> None:
+    (daemons.folder / "var").mkdir(mode=0o755)
+    pid_file = daemons.folder / "agency.pid"
+
+    started = daemons.run("--daemon", "--pid-file", pid_file, "--log-file", "log")
+
+    daemons.detached(pid_file)
+    assert (0, "") == (started.returncode, started.stderr)
+    lines = log_messages(daemons.folder / "log")
+    assert "data directory is open to others" in [line["message"] for line in lines]
+
+
 def test_terminate_stops_it_and_removes_the_pid_file(daemons: Daemons) -> None:
     pid_file = daemons.folder / "agency.pid"
     daemons.run("--daemon", "--pid-file", pid_file, "--log-file", "agency.log")

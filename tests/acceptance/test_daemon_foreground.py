@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from agency.version import VERSION
-from tests.processes import GUARD_S, Daemons, free_port, get, log_messages, post
+from tests.processes import COMMAND, GUARD_S, Daemons, free_port, get, log_messages, post
 
 GUIDE = (Path(__file__).parent / "guide.toml").read_text()
 HOLDING = '''\
@@ -147,6 +147,26 @@ def test_closed_standard_error_does_not_stop_the_daemon(daemons: Daemons) -> Non
 
     child.send_signal(signal.SIGTERM)
     assert 0 == child.wait(GUARD_S)
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_daemon_starts_with_standard_streams_closed(daemons: Daemons, closed: str) -> None:
+    command = f'exec "$@" {closed}'
+    child = subprocess.Popen(
+        ["/bin/sh", "-c", command, "sh", *COMMAND, "--log-file", "log"],
+        cwd=daemons.folder,
+        env=daemons.environ,
+    )
+    try:
+        daemons.await_notice("READY=1")
+        assert 200 == get(f"{daemons.announced()['url']}/health")[0]
+
+        child.send_signal(signal.SIGTERM)
+        assert 0 == child.wait(GUARD_S)
+    finally:
+        child.kill()
+        child.wait(GUARD_S)
+    assert "stopped" == log_messages(daemons.folder / "log")[-1]["message"]
 
 
 def test_data_directory_and_what_is_in_it_are_the_owners_only(daemons: Daemons) -> None:
