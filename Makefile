@@ -6,7 +6,10 @@ VENV := .venv
 BENCH_VENV := .venv-bench
 BIN := $(VENV)/bin
 # Long lists (crash points, random kills) are sampled by this seed. The same seed, the same sample.
-SEED ?= $(shell od -An -N3 -tu4 /dev/urandom | tr -d ' ')
+# Drawn once: `?=` would draw another one at each mention, and print a seed that is not the one used.
+ifndef SEED
+SEED := $(shell od -An -N3 -tu4 /dev/urandom | tr -d ' ')
+endif
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
 
 .DEFAULT_GOAL := help

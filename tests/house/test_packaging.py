@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import configparser
+import os
 import plistlib
+import re
 import shutil
 import subprocess
 import sys
@@ -89,6 +91,26 @@ def test_checked_in_configuration_differs_from_the_defaults_in_the_provider_only
     assert "auto" == shipped.settings.llm.provider
     assert defaults.settings.engine == shipped.settings.engine
     assert str(ROOT / "var") == shipped.settings.server.data_dir
+
+
+def test_seed_that_is_printed_is_the_one_that_is_used() -> None:
+    make = shutil.which("make")
+    if make is None:
+        pytest.skip("make is not installed")
+
+    done = subprocess.run(
+        [make, "--dry-run", "test"],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    printed = re.findall(r"seed: (\d+)", done.stdout)
+    assert 1 == len(printed)
+    assert printed == re.findall(r"SEED=(\d+)", done.stdout)
 
 
 @pytest.mark.parametrize("word", ["setup", "check", "test", "soak", "bench", "docs", "run"])
