@@ -216,9 +216,12 @@ class _Reading:
                     continue
                 self._take(setting, Origin(Source.ENVIRONMENT, variable), variable, text)
                 break
+        # AGENCY_URL and its like belong to others; AGENCY_SERVER_PORT can only be meant for us.
+        flat = {_flat(variable) for variable in known}
         for variable in sorted(environ):
-            is_ours = variable.startswith(_PREFIX) and "__" in variable
-            if is_ours and variable not in known:
+            if not variable.startswith(_PREFIX) or variable in known:
+                continue
+            if "__" in variable or _flat(variable) in flat:
                 likely = nearest(variable, known)
                 hint = f"Did you mean {likely}?" if likely else ""
                 self.fault(variable, "No setting has this environment variable.", hint)
@@ -244,6 +247,10 @@ class _Reading:
             return
         self.values[setting.name] = accepted
         self.origins[setting.name] = origin
+
+
+def _flat(variable: str) -> str:
+    return variable.replace("__", "_")
 
 
 def _no_section(section: str) -> tuple[str, str]:

@@ -170,15 +170,21 @@ class Memory:
     database_url: str = setting(
         "", "Names the one database when [store] url is empty.", form="database"
     )
-    embedding_model: str = setting("nomic-embed-text", "Model for embeddings.")
+    embedding_model: str = setting(
+        "nomic-embed-text", "Model for embeddings; checked, and not used yet."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mcp:
     """Tools from MCP servers."""
 
-    server_url: str = setting("", "Address of an MCP server.", form="url")
-    timeout_seconds: float = setting(30.0, "Longest call to a tool.", minimum=0.1)
+    server_url: str = setting(
+        "", "Address of an MCP server; checked, and not used yet.", form="url"
+    )
+    timeout_seconds: float = setting(
+        30.0, "Longest call to a tool; checked, and not used yet.", minimum=0.1
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -113,6 +113,15 @@ def test_variables_of_the_command_line_are_no_settings(tmp_path: Path) -> None:
     load(None, environ={"AGENCY_URL": "http://x", "AGENCY_TOKEN": "t"}, current=tmp_path)
 
 
+def test_variable_with_one_line_too_few_is_a_fault_with_a_suggestion(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationInvalid) as caught:
+        load(None, environ={"AGENCY_SERVER_PORT": "1"}, current=tmp_path)
+
+    (fault,) = caught.value.faults
+    assert "AGENCY_SERVER_PORT" == fault.where
+    assert "Did you mean AGENCY_SERVER__PORT?" == fault.hint
+
+
 def test_config_path_names_the_file_and_the_flag_wins_over_it(file: Path, tmp_path: Path) -> None:
     file.parent.mkdir()
     file.write_text("[server]\nport = 1\n")
