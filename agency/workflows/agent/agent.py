@@ -11,9 +11,9 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from agency.config.schema import Llm
 from agency.domain.message import NewMessage
@@ -45,6 +45,9 @@ class AgentInput:
         max_steps: Model turns at most; None for ``[llm] max_steps``.
         model: Model to ask; None for ``[llm] model``.
     """
+
+    # A misspelt member would else be dropped in silence.
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     message: Annotated[str, Field(min_length=1, max_length=MESSAGE_CHARACTERS_MAX)]
     max_steps: Annotated[int, Field(ge=1, le=MAX_STEPS_MAX)] | None = None

@@ -77,6 +77,15 @@ async def test_unknown_fields_get_a_suggestion(daemon: Daemon) -> None:
     assert faults["/message"]["detail"] == "This is needed and missing."
 
 
+async def test_unknown_members_of_the_agents_input_are_not_dropped(daemon: Daemon) -> None:
+    body = {"workflow_id": "w", "input": {"message": "Hello", "max_step": 3}}
+
+    answer = await daemon.ask("POST", "/api/v1/workflows", json=body)
+
+    check_problem(answer, 422, "invalid_input")
+    assert [fault["pointer"] for fault in answer.json["errors"]] == ["/input/max_step"]
+
+
 @pytest.mark.parametrize("body", [b"[]", b'"text"', b"null", b"7"])
 async def test_a_body_that_is_no_object(daemon: Daemon, body: bytes) -> None:
     answer = await daemon.ask("POST", PATH, data=body, headers=JSON)
