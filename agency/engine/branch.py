@@ -23,6 +23,7 @@ class Branch:
         task: The only task that may call the context for it.
         in_flight: Name of the operation that it awaits, or None.
         is_lost: It has lost a ``first``: nothing that it still asks for is answered.
+        is_left: Its code was told to stop and did not: it is left to itself, and counts no more.
         last_key: Key of the last operation that it has begun.
     """
 
@@ -30,6 +31,7 @@ class Branch:
         "_counters",
         "in_flight",
         "is_end",
+        "is_left",
         "is_lost",
         "last_key",
         "parent",
@@ -41,6 +43,7 @@ class Branch:
         self.path = path
         self.parent = parent
         self.is_lost = False
+        self.is_left = False
         self.task: asyncio.Task[Any] | None = None
         self.in_flight: str | None = None
         self.last_key = ""

@@ -748,11 +748,10 @@ class Execution:
         del self._tasks[task]
 
     async def _settle(self) -> None:
-        """Wait until no task of the run is left, and look at each one's end."""
-        if self._tasks:
-            done, late = await asyncio.wait(
-                set(self._tasks), timeout=0 if self._is_late else STUBBORN_S
-            )
+        """Wait until no task of the run is left but those that do not stop; look at their ends."""
+        waiting = {task for task, branch in self._tasks.items() if not branch.is_left}
+        if waiting:
+            done, late = await asyncio.wait(waiting, timeout=0 if self._is_late else STUBBORN_S)
             for task in done:
                 if not task.cancelled():
                     task.exception()
@@ -761,7 +760,10 @@ class Execution:
                     "code of a run does not stop",
                     extra={"run_id": self.run.id, "task": task.get_name()},
                 )
+                branch = self._tasks[task]
+                branch.is_left = branch.is_lost = True
                 task.cancel()
+        self._is_late = False
         await self.recorder.settle()
 
 

@@ -124,7 +124,7 @@ def _launch(
             task.exception()  # looked at here; raised again by whoever joins
         if not has_begun:
             discard(execution, work)  # cancelled before its first turn
-        if name in join.running and not join.finish(name, task):
+        if name in join.running and not join.finish(name, task) and not branch.is_left:
             execution.deactivate()
 
     task.add_done_callback(ended)
