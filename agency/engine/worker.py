@@ -41,6 +41,7 @@ class Worker:
         self._claiming = asyncio.Lock()
         self._eviction: asyncio.TimerHandle | None = None
         self._dropping: set[asyncio.Task[None]] = set()
+        self._unfinished: list[str] = []
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @property
@@ -101,12 +102,15 @@ class Worker:
         Args:
             grace_s: Seconds that steps may take to finish.
             hurry: Once it is set, nothing is waited for any longer.
+
+        Returns:
+            Ids of the runs that were in memory and have not ended.
         """
         self._is_draining = True
-        async with self._claiming:  # a claim that is under way brings its runs in first
-            left = list(self._executions)
         for execution in list(self._executions.values()):
             execution.drain()
+        async with self._claiming:
+            pass  # a claim that is under way brings its runs in first, to be drained as well
         if self._tasks and grace_s > 0:
             hurried = asyncio.ensure_future(hurry.wait())
             idle = asyncio.ensure_future(asyncio.wait(set(self._tasks)))
@@ -127,7 +131,7 @@ class Worker:
             self.forget(run_id)
         if self._dropping:
             await asyncio.wait(self._dropping)
-        return left
+        return self._unfinished
 
     # --- inside -----------------------------------------------------------------------------
 
@@ -200,11 +204,14 @@ class Worker:
                 self.failed.set_exception(error)
 
     async def _work(self, run: Run, execution: Execution) -> None:
+        left = Left.LOST
         try:
             left = await execution.work()
         finally:
             if self._executions.get(run.id) is execution:
                 del self._executions[run.id]
+            if self._is_draining and left is not Left.ENDED:
+                self._unfinished.append(run.id)
         self._log(run, execution, left)
         if left is Left.SUSPENDED:
             self._linger(execution)
