@@ -156,6 +156,8 @@ class Execution:
         if self._main is None:
             await self._load()
             self._begin("", self._author)
+            if self.ending is not None:
+                self._insist_later()
         elif self._is_reclaimed:
             self._is_reclaimed = False
             self._open_gates()
@@ -232,16 +234,29 @@ class Execution:
             return  # its code is not yet running: it is replayed up to its frontier
         self._control = self.ending
         self._interrupt()
-        self._insistence = asyncio.get_running_loop().call_later(STUBBORN_S, self._insist)
+        self._insist_later()
         self._signal.set()
 
-    def _insist(self) -> None:
-        """Code that does not let itself be stopped is left to itself; the run ends without it."""
+    def _insist_later(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._insistence = loop.call_later(STUBBORN_S, self._insist, self.journal.met)
+
+    def _insist(self, met: int) -> None:
+        """Stop code that does not come to its frontier; leave code to itself that does not stop."""
         self._insistence = None
-        if self._main is not None and not self._main.done() and self._verdict is None:
-            log.error("code of a run does not stop", extra={"run_id": self.run.id})
-            self._is_late = True
-            self._signal.set()
+        has_left = isinstance(self._control, Dropped | Parked)
+        if has_left or self._main is None or self._main.done() or self._verdict is not None:
+            return
+        if self._control is None:
+            if self.journal.met == met:
+                self._control = self.ending
+                self._is_stopped_at_frontier = True  # there is no more to be known
+                self._interrupt()
+            self._insist_later()
+            return
+        log.error("code of a run does not stop", extra={"run_id": self.run.id})
+        self._is_late = True
+        self._signal.set()
 
     # --- what the context calls -----------------------------------------------------------
 

@@ -62,6 +62,11 @@ class JournalView:
             if wait.outcome is None:
                 self.left_open.append(wait.key)
 
+    @property
+    def met(self) -> int:
+        """How many recorded entries the code has met so far, in all branches."""
+        return sum(self._met.values())
+
     def at_frontier(self, branch: str) -> bool:
         """Tell whether a branch has met all that is recorded for it."""
         expected = self._expected.get(branch)
