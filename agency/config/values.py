@@ -122,6 +122,9 @@ def _check_url(value: str) -> None:
         is_good = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:
         is_good = False
+    if is_good and parts.username is not None:
+        # Not repeated here, because the password stands beside it.
+        raise Unsuitable("It must not hold a user name or a password.")
     if not is_good:
         raise Unsuitable(f"It must be an http or https address, and is {value!r}.")
 

@@ -122,6 +122,15 @@ def test_variable_with_one_line_too_few_is_a_fault_with_a_suggestion(tmp_path: P
     assert "Did you mean AGENCY_SERVER__PORT?" == fault.hint
 
 
+def test_password_in_an_address_is_refused_and_not_repeated(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationInvalid) as caught:
+        load(None, environ={"OLLAMA_URL": "http://me:s3cret@h:1"}, current=tmp_path)
+
+    (fault,) = caught.value.faults
+    assert "OLLAMA_URL" == fault.where
+    assert "s3cret" not in fault.what + caught.value.message
+
+
 def test_config_path_names_the_file_and_the_flag_wins_over_it(file: Path, tmp_path: Path) -> None:
     file.parent.mkdir()
     file.write_text("[server]\nport = 1\n")
