@@ -9,8 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-SYNCHRONOUS = ("FULL", "NORMAL")
-
 
 def setting(default: Any, help: str, **more: Any) -> Any:  # noqa: ANN401  dataclass field
     """Make a field with its comment; a list default is copied for each instance.

@@ -7,6 +7,7 @@ its server to come back, look with aiohttp, which serves the doors anyway.
 from __future__ import annotations
 
 import asyncio
+import os
 
 import aiohttp
 
@@ -58,5 +59,9 @@ async def _ask(address: ServerAddress) -> Health:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientConnectorError):
-        return error.strerror or str(error.os_error)
+        cause = error.os_error
+        # asyncio writes the address into `strerror`; the errors of name lookups are below 0.
+        if cause.errno is not None and cause.errno > 0:
+            return os.strerror(cause.errno).lower()
+        return cause.strerror or str(cause)
     return str(error) or type(error).__name__

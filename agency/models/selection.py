@@ -16,7 +16,7 @@ from agency.models.rehearsal.provider import RehearsalProvider
 from agency.models.rehearsal.script import load_script
 from agency.ports.model import Provider
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 PROBE_TIMEOUT_S = 1.0
 """``auto`` waits this long for Ollama; on the same machine it answers within milliseconds."""
@@ -51,11 +51,11 @@ async def open_provider(settings: Llm, *, folder: Path | None = None) -> AsyncIt
             assert_never(settings.provider)
     if takes_ollama:
         async with open_ollama(settings) as provider:
-            logger.info("Models are served by Ollama at %s.", settings.base_url)
+            log.info("models are served by ollama", extra={"url": settings.base_url})
             yield provider
     else:
         rehearsal = _open_rehearsal(settings, folder)
-        logger.warning("Models are served by the REHEARSAL stand-in: its answers are made up.")
+        log.warning("models are served by the REHEARSAL stand-in, its answers are made up")
         yield rehearsal
 
 
@@ -63,7 +63,8 @@ async def _ollama_answers(settings: Llm) -> bool:
     address = parse_address(settings.base_url)
     health = await probe.look(address, limit_s=PROBE_TIMEOUT_S)
     if not health.reachable:
-        logger.warning("Ollama at %s does not answer: %s.", address.url, health.reason)
+        fields = {"url": address.url, "reason": health.reason}
+        log.warning("ollama does not answer", extra=fields)
     return health.reachable
 
 
