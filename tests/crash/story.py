@@ -19,7 +19,7 @@ from tests.crash.witness import (
     read_left,
 )
 
-AT_END = "!end/echo-1#1"
+AT_END = "!end/at_end#1"
 """Key of the work that ``crash-whole`` has registered for its end."""
 
 AT_ONCE = 2
