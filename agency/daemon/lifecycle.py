@@ -23,7 +23,7 @@ from agency.daemon import compose
 from agency.daemon.announcement import announced
 from agency.daemon.banner import Serving, log_serving, write_banner
 from agency.daemon.detach import Report
-from agency.daemon.listener import address_of, bind, serving
+from agency.daemon.listener import BACKLOG, address_of, bind, serving
 from agency.daemon.phases import phase
 from agency.daemon.place import make_data_directory, make_folder
 from agency.daemon.reload import reload
@@ -40,8 +40,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SPARE_DESCRIPTORS = 256
-"""Open files beside connections: database, logs, calls to models, steps' own."""
+SPARE_DESCRIPTORS = 256 + BACKLOG
+"""Open files beside connections: database, logs, calls to models, steps' own; and connections that
+were accepted in one sweep, before those of the same sweep were counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -96,7 +96,8 @@ async def serving(
 ) -> AsyncIterator[None]:
     """Answer requests on bound sockets until the end of the block.
 
-    Connections beyond ``connections_max`` are told so and closed.
+    Connections beyond ``connections_max`` are told so and closed. A burst may go beyond it by
+    `BACKLOG` at most: what is accepted in one sweep is counted after it.
     """
     from aiohttp import web
 

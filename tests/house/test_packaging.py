@@ -17,6 +17,7 @@ import tomli
 
 from agency.config.load import load
 from agency.config.schema import Settings
+from agency.daemon.lifecycle import SPARE_DESCRIPTORS
 
 ROOT = Path(__file__).parents[2]
 UNIT = ROOT / "packaging/systemd/agency.service"
@@ -57,7 +58,7 @@ def test_unit_gives_steps_their_grace_and_connections_their_files(
 
     assert "notify" == service["Type"]
     assert float(service["TimeoutStopSec"]) > server.grace_s + 10
-    assert int(service["LimitNOFILE"]) > server.connections_max + 256
+    assert int(service["LimitNOFILE"]) > server.connections_max + SPARE_DESCRIPTORS
     assert {"agency"} == {service[f"{kind}Directory"] for kind in ("State", "Logs", "Runtime")} | {
         service["User"]
     }
