@@ -46,6 +46,7 @@ async def slow(store: SqliteStore, lives: Lives, *, is_slow: bool) -> AsyncItera
     if not is_slow:
         yield
         return
+
     def failed(error: BaseException) -> None:
         lives.faults.append(f"the disk has failed: {error!r}")
 
