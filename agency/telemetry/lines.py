@@ -48,10 +48,13 @@ class JsonLines(logging.Formatter):
         if error:
             document["error"] = error
         try:
-            return orjson.dumps(document, default=repr, option=orjson.OPT_NON_STR_KEYS).decode()
+            line = orjson.dumps(document, default=repr, option=orjson.OPT_NON_STR_KEYS).decode()
         except TypeError:  # integers above 64 bits, lone surrogates
             plain = {str(name): _plain(value) for name, value in document.items()}
-            return orjson.dumps(plain).decode()
+            line = orjson.dumps(plain).decode()
+        if len(line) <= LINE_CHARACTERS_MAX:
+            return line
+        return orjson.dumps({name: _bounded(value) for name, value in document.items()}).decode()
 
 
 class TextLines(logging.Formatter):
@@ -107,6 +110,12 @@ def _shorten(text: str) -> str:
         return text
     half = LINE_CHARACTERS_MAX // 2
     return f"{text[:half]}\n… {len(text) - 2 * half} characters left out …\n{text[-half:]}"
+
+
+def _bounded(value: object) -> object:
+    if isinstance(value, Mapping):  # the member `error`; others are cut as the text they make
+        return {str(name): _shorten(_plain(part)) for name, part in value.items()}
+    return _shorten(_plain(value)) if not isinstance(value, int | float) else value
 
 
 def _value(value: object) -> str:

@@ -35,9 +35,10 @@ class Logs:
         self.path = path
         self._descriptor = descriptor
         self._followers: Sequence[int] = ()
-        self._sink = Sink(descriptor)
+        self._lines = _choose_lines(settings, descriptor, environ)
+        self._sink = Sink(descriptor, tell_lost=self._lost_line)
         self._handler = _SinkHandler(self._sink)
-        self._handler.setFormatter(_choose_lines(settings, descriptor, environ))
+        self._handler.setFormatter(self._lines)
         self.set_level(settings.level)
 
     def set_level(self, level: str) -> None:
@@ -81,6 +82,17 @@ class Logs:
         logging.captureWarnings(capture=True)
         # Nobody is there to read what logging itself would print about a failed line.
         logging.raiseExceptions = False
+
+    def _lost_line(self, count: int) -> bytes:
+        """Say in the log's own form that it has a hole."""
+        lost = {
+            "name": __name__,
+            "levelno": logging.WARNING,
+            "levelname": "WARNING",
+            "msg": "log lines were lost: they came faster than they could be written",
+            "lines": count,
+        }
+        return self._lines.format(logging.makeLogRecord(lost)).encode() + b"\n"
 
     def close(self) -> None:
         """Write the last lines and let go of the root logger."""

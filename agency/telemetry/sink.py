@@ -10,17 +10,28 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
+from collections.abc import Callable
 
 LINES_MAX = 8192
-"""Lines that wait to be written; beyond that they are dropped. Some megabytes at most."""
+"""Lines that wait to be written; beyond that they are dropped."""
+
+WAITING_BYTES_MAX = 8 << 20
+"""Bytes that wait to be written; beyond that lines are dropped, because some have tracebacks."""
+
+
+def _tell_lost(count: int) -> bytes:
+    return b"%d log lines were lost\n" % count
 
 
 class Sink:
     """Writes lines to a file descriptor, which stays the caller's."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, *, tell_lost: Callable[[int], bytes] = _tell_lost) -> None:
+        """Begin to write. ``tell_lost`` makes the line about lines that were lost."""
         self._descriptor = descriptor
+        self._tell_lost = tell_lost
         self._lines: deque[bytes] = deque()
+        self._waiting_bytes = 0
         self._dropped = 0
         self._changed = threading.Condition()
         self._is_closing = False
@@ -32,10 +43,12 @@ class Sink:
     def put(self, line: bytes) -> None:
         """Hand over one line, its line feed included. Never waits, never raises."""
         with self._changed:
-            if len(self._lines) >= LINES_MAX:
+            waiting_bytes = self._waiting_bytes + len(line)
+            if len(self._lines) >= LINES_MAX or waiting_bytes > WAITING_BYTES_MAX:
                 self._dropped += 1
                 return
             self._lines.append(line)
+            self._waiting_bytes = waiting_bytes
             self._changed.notify_all()
 
     def flush(self, *, timeout_s: float) -> bool:
@@ -63,11 +76,9 @@ class Sink:
                     return
                 batch = b"".join(self._lines)
                 self._lines.clear()
+                self._waiting_bytes = 0
                 if self._dropped:
-                    batch += (
-                        b"# %d log lines were lost: they came faster than they could be written\n"
-                        % (self._dropped)
-                    )
+                    batch += self._tell_lost(self._dropped)
                     self._dropped = 0
                 self._is_writing = True
             self._write(batch)

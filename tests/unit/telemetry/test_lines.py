@@ -93,3 +93,11 @@ def test_long_text_is_cut_in_its_middle() -> None:
 
 def test_line_for_the_journal_begins_with_its_priority() -> None:
     assert JournalLines().format(record()).startswith('<6>{"at"')
+
+
+@pytest.mark.parametrize("field", ["y" * 10**6, ["y" * 10**6], {"a": "y" * 10**6}])
+def test_long_field_of_a_json_line_is_cut(field: object) -> None:
+    line = JsonLines().format(record(field=field))
+
+    assert len(line) < 2 * LINE_CHARACTERS_MAX
+    assert "characters left out" in str(orjson.loads(line)["field"])

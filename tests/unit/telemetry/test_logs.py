@@ -11,7 +11,7 @@ import pytest
 from agency.config.schema import Logging
 from agency.errors import PlaceNotWritable
 from agency.telemetry.logs import is_journal, open_logs
-from agency.telemetry.sink import LINES_MAX, Sink
+from agency.telemetry.sink import LINES_MAX, WAITING_BYTES_MAX, Sink
 
 
 @pytest.fixture(autouse=True)
@@ -99,6 +99,47 @@ def test_reader_that_has_stopped_holds_nobody_up_and_lost_lines_are_counted() ->
     os.close(reader)
     sink.close(timeout_s=5)
     os.close(writer)
+
+
+def test_waiting_bytes_are_bounded_too() -> None:
+    reader, writer = os.pipe()
+    sink = Sink(writer)
+    for _ in range(40):
+        sink.put(b"x" * (1 << 20))
+
+    received = 0
+    while chunk := os.read(reader, 1 << 20):
+        received += len(chunk)
+        if b"lines were lost" in chunk:
+            break
+        sink.put(b"more\n")
+
+    # One batch may be with the writing thread while the next one waits.
+    assert received <= 2 * WAITING_BYTES_MAX + (1 << 20)
+    os.close(reader)
+    sink.close(timeout_s=5)
+    os.close(writer)
+
+
+def test_lost_lines_are_told_in_the_form_of_the_log() -> None:
+    reader, writer = os.pipe()
+    os.dup2(writer, stderr := os.dup(writer))
+    with open_logs(Logging(), environ={}, file=Path(f"/dev/fd/{stderr}")):
+        for _ in range(3 * LINES_MAX):
+            logging.getLogger("agency.x").info("x" * 100)
+        os.close(writer)
+        os.close(stderr)
+        text = b""
+        while b"lines were lost" not in text:
+            text += os.read(reader, 1 << 20)
+            logging.getLogger("agency.x").info("more")
+        text += os.read(reader, 1 << 20)
+    os.close(reader)
+
+    lost = next(line for line in text.splitlines() if b"lines were lost" in line)
+    document = orjson.loads(lost)
+    assert "warning" == document["level"]
+    assert document["lines"] > 0
 
 
 def test_journal_is_recognised_by_its_device_and_inode(tmp_path: Path) -> None:
