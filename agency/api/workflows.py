@@ -122,7 +122,8 @@ def _input_of(body: CreateBody) -> Any:  # noqa: ANN401  JSON value
 
 
 def _where_of_message(pointer: str) -> str:
-    return "/initial_message" if pointer == "/message" else pointer
+    # The root of the input is the message, too: nothing else of the body makes one.
+    return "/initial_message" if pointer in {"", "/", "/message"} else pointer
 
 
 async def list_workflows(request: web.Request) -> web.Response:

@@ -88,6 +88,11 @@ async def echo(ctx: Context, input: Any) -> Any:
     return input
 
 
+@workflow("number")
+async def number(ctx: Context, input: float) -> float:
+    return input
+
+
 @workflow("asks")
 async def asks(ctx: Context, input: Any) -> Any:
     return {"name": await ctx.input("Your name?")}
@@ -112,4 +117,4 @@ async def hangs(ctx: Context) -> None:
     await ctx.step("forever", never)
 
 
-WORKFLOWS = (echo, asks, listens, both, hangs)
+WORKFLOWS = (echo, number, asks, listens, both, hangs)

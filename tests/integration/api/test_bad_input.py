@@ -86,6 +86,15 @@ async def test_unknown_members_of_the_agents_input_are_not_dropped(daemon: Daemo
     assert [fault["pointer"] for fault in answer.json["errors"]] == ["/input/max_step"]
 
 
+async def test_message_for_a_workflow_that_takes_none_is_pointed_at(daemon: Daemon) -> None:
+    body = {"workflow_id": "w", "workflow": "number", "initial_message": "Hello"}
+
+    answer = await daemon.ask("POST", "/api/v1/workflows", json=body)
+
+    check_problem(answer, 422, "invalid_input")
+    assert [fault["pointer"] for fault in answer.json["errors"]] == ["/initial_message"]
+
+
 @pytest.mark.parametrize("body", [b"[]", b'"text"', b"null", b"7"])
 async def test_a_body_that_is_no_object(daemon: Daemon, body: bytes) -> None:
     answer = await daemon.ask("POST", PATH, data=body, headers=JSON)
