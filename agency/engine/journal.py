@@ -29,6 +29,11 @@ def branch_of(key: str) -> str:
     return key[: key.rfind("/") + 1]
 
 
+def name_of(key: str) -> str:
+    """Name of the step that a key belongs to."""
+    return key[key.rfind("/") + 1 : key.rfind("#")]
+
+
 class JournalView:
     """What is recorded of one run, and how far each branch has met it.
 
@@ -97,6 +102,11 @@ class JournalView:
     def add(self, entry: Entry) -> None:
         """Take in an entry that was just recorded, when it will be looked up again."""
         self._entries[entry.key] = entry
+
+    def decide(self, group: str, winner: str) -> None:
+        """Take note of a winner that was just recorded: what the others have left is not missed."""
+        if self._expected:
+            self._winners[group] = winner
 
     def tries(self, key: str) -> Iterator[dict[str, object]]:
         """Bodies of the failed tries of a step that are recorded, in order."""

@@ -143,3 +143,27 @@ async def test_continuing_in_a_branch_leaves_one_that_waits_beside_it(tmp_path: 
         run_id = await house.start("w", 0)
         output = (await house.ended(run_id)).run.output
         assert "successor" == (await house.ended(output["continued_as"])).run.output
+
+
+async def test_what_a_loser_has_recorded_in_an_earlier_life_is_not_missed(tmp_path: Path) -> None:
+    """It loses before its replay has come to where it was."""
+    may_pass = asyncio.Event()
+    may_pass.set()
+
+    @workflow("w", version="1")
+    async def w(ctx: Context) -> str:
+        async def leg() -> Any:
+            await may_pass.wait()
+            return await ctx.gather(ctx.wait_event("x"), ctx.step("echo", echo, 1))
+
+        won = await ctx.first(leg=leg(), go=ctx.wait_event("go"))
+        return won.name
+
+    async with open_house(tmp_path, w) as house:
+        run_id = await house.start("w")
+        await house.suspended(run_id)
+        may_pass.clear()
+        await house.runs.send(run_id, name="go", payload=None)
+        run = (await house.ended(run_id)).run
+
+    assert ("completed", "go") == (run.status, run.output)
