@@ -29,11 +29,6 @@ def branch_of(key: str) -> str:
     return key[: key.rfind("/") + 1]
 
 
-def name_of(key: str) -> str:
-    """Name of the step that a key belongs to."""
-    return key[key.rfind("/") + 1 : key.rfind("#")]
-
-
 class JournalView:
     """What is recorded of one run, and how far each branch has met it.
 
