@@ -33,7 +33,7 @@ from agency.domain.wait import NewWait, Wait, WaitKind, WaitOutcome
 from agency.engine import foreign
 from agency.engine.branch import CURRENT_BRANCH, END_PATH, Branch
 from agency.engine.failure import failed_steps, run_error
-from agency.engine.journal import JournalView
+from agency.engine.journal import JournalView, name_of
 from agency.engine.parts import Parts
 from agency.engine.recorder import STORE_FULL_PAUSE_S, WAIT_FLUSH_S, Recorder
 from agency.engine.suspension import (
@@ -382,6 +382,11 @@ class Execution:
                 task.cancel()
         return tasks, closed
 
+    def lacks_at_end(self, paths: str | tuple[str, ...]) -> bool:
+        """Tell whether work was registered below these branches that is not known in this life."""
+        known = {key for key, _, _ in self.at_end} | self._taken_at_end
+        return any(key.startswith(paths) and key not in known for key in self.journal.registered())
+
     def take_at_end(self, path: str) -> list[AtEnd]:
         """Hand out the work that a branch has registered for the end, last registered first."""
         taken = [work for work in self.at_end if work[0].startswith(path)]
@@ -476,8 +481,7 @@ class Execution:
         """The end came in the middle of a replay, before all work for the end was known again."""
         if self._is_stopped_at_frontier:
             return False
-        known = {key for key, _, _ in self.at_end} | self._taken_at_end
-        return any(key not in known for key in self.journal.registered())
+        return self.lacks_at_end("")
 
     def _outcome(self, main: asyncio.Task[Any]) -> foreign.Returned | foreign.Raised | Control:
         if isinstance(self._control, Broken):
@@ -519,7 +523,7 @@ class Execution:
             asked = [wait for k, wait in self.journal.waits.items() if k.startswith(prefix)]
             if any(wait.outcome is WaitOutcome.ANSWERED for wait in asked):
                 continue  # the step itself finds the answer when it is replayed
-            name = self.doubts.get(key) or key[key.rfind("/") + 1 : key.rfind("#")]
+            name = self.doubts.get(key) or name_of(key)
             wait = decision_wait(key, name, f"{self.run.attempt}.{intent}", reason)
             is_open = [known.key for known in asked if known.outcome is None]
             waits.append(replace(wait, key=is_open[0]) if is_open else wait)

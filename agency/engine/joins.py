@@ -15,12 +15,16 @@ from agency.domain.wait import WaitKind, WaitOutcome
 from agency.engine import foreign
 from agency.engine.branch import Branch, Join, check_name
 from agency.engine.execution import STUBBORN_S, Execution
+from agency.engine.journal import name_of
 from agency.engine.steps import ask_about, do_at_end
 from agency.engine.suspension import Mismatch
 from agency.errors import InvalidInput
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+
+CATCH_UP_TURNS_MAX = 10_000
+"""Turns of the loop that losers of a replay get to come to where they were."""
 Work = Callable[[], Awaitable[Any]]
 
 
@@ -98,6 +102,7 @@ async def run_first(execution: Execution, parent: Branch, works: Mapping[str, Wo
         # What has left by control flow has not won: the run is leaving.
         _raise_control(join.done[winner])
         if recorded is None:
+            await _catch_up(execution, [b.path for n, b in join.branches.items() if n != winner])
             await _record_winner(execution, parent, group, winner, join)
     finally:
         parent.in_flight = None
@@ -153,6 +158,19 @@ async def _joined(execution: Execution, join: Join) -> None:
         await execution.inactive(ready)
 
 
+async def _catch_up(execution: Execution, losers: Sequence[str]) -> None:
+    """Let losers register again what they had registered for the end in an earlier life.
+
+    On replay the winner may be done before the others have had their turn. Replaying takes turns
+    of the loop and no time.
+    """
+    for _ in range(CATCH_UP_TURNS_MAX):
+        if not execution.lacks_at_end(tuple(losers)):
+            return
+        await asyncio.sleep(0)
+    log.error("work for the end of a losing branch is unknown", extra={"branches": list(losers)})
+
+
 async def _record_winner(
     execution: Execution, parent: Branch, group: str, winner: str, join: Join
 ) -> None:
@@ -170,8 +188,10 @@ async def _record_winner(
         for task in late:
             log.error("code of a losing branch does not stop", extra={"task": task.get_name()})
     parent.in_flight = None
-    for key in [key for key in execution.doubts if key.startswith(tuple(losers))]:
-        await ask_about(execution, parent, key, execution.doubts[key])
+    # Also of steps that a loser had begun in an earlier life and has not come to in this one.
+    doubtful = {key: name_of(key) for key, _ in execution.journal.unsettled()} | execution.doubts
+    for key in [key for key in doubtful if key.startswith(tuple(losers))]:
+        await ask_about(execution, parent, key, doubtful[key])
     for path in losers:
         # What they have registered for the end is done now: on replay they do not run again.
         await do_at_end(execution, parent, execution.take_at_end(path))

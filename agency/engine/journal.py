@@ -29,6 +29,11 @@ def branch_of(key: str) -> str:
     return key[: key.rfind("/") + 1]
 
 
+def name_of(key: str) -> str:
+    """Name of the step that a key belongs to."""
+    return key[key.rfind("/") + 1 : key.rfind("#")]
+
+
 class JournalView:
     """What is recorded of one run, and how far each branch has met it.
 
@@ -43,6 +48,8 @@ class JournalView:
         self._expected: dict[str, list[str]] = {}
         self._met: dict[str, int] = {}
         self._winners: dict[str, str] = {}
+        self._intents: dict[str, int] = {}
+        self._at_end: dict[str, None] = {}
         self.waits: dict[str, Wait] = {}
         self.left_open: list[str] = []
         self.count = 0
@@ -52,6 +59,7 @@ class JournalView:
     def _index(self, journal: Journal) -> None:
         for entry in journal.entries:
             self._entries[entry.key] = entry
+            self._note(entry)
             if entry.kind is EntryKind.WINNER:
                 self._winners[entry.key] = json.decode(entry.body)["name"]
             if entry.kind in ORDERED:
@@ -97,6 +105,15 @@ class JournalView:
     def add(self, entry: Entry) -> None:
         """Take in an entry that was just recorded, when it will be looked up again."""
         self._entries[entry.key] = entry
+        self._note(entry)
+
+    def _note(self, entry: Entry) -> None:
+        """Keep apart the few kinds that are looked for without a key."""
+        if entry.kind is EntryKind.INTENT:
+            key, _, number = entry.key.rpartition("!")
+            self._intents[key] = max(self._intents.get(key, 0), int(number))
+        elif entry.kind is EntryKind.AT_END:
+            self._at_end[entry.key] = None
 
     def decide(self, group: str, winner: str) -> None:
         """Take note of a winner that was just recorded: what the others have left is not missed."""
@@ -124,18 +141,13 @@ class JournalView:
 
     def registered(self) -> Iterator[str]:
         """Keys of work that was registered for the end and has not been done."""
-        for entry in self._entries.values():
-            if entry.kind is EntryKind.AT_END and f"!end/{entry.key}" not in self._entries:
-                yield entry.key
+        for key in self._at_end:
+            if f"!end/{key}" not in self._entries:
+                yield key
 
     def unsettled(self) -> Iterator[tuple[str, int]]:
         """Steps with effect="once" whose last intent has no recorded outcome, with its number."""
-        last: dict[str, int] = {}
-        for entry in self._entries.values():
-            if entry.kind is EntryKind.INTENT:
-                key, _, intent = entry.key.rpartition("!")
-                last[key] = max(last.get(key, 0), int(intent))
-        for key, number in last.items():
+        for key, number in self._intents.items():
             if key not in self._entries and f"{key}~{number}" not in self._entries:
                 yield key, number
 
@@ -164,6 +176,7 @@ class JournalView:
         """Take in what was recorded since this view was made."""
         for entry in journal.entries:
             self._entries.setdefault(entry.key, entry)
+            self._note(entry)
         for wait in journal.waits:
             self.waits[wait.key] = wait
 

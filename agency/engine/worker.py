@@ -7,6 +7,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Sequence
 
+from agency.core.context import CORRELATION_ID, RUN_ID
 from agency.domain.run import Run, RunStatus
 from agency.engine.execution import Execution, Left
 from agency.engine.parts import Parts
@@ -204,6 +205,9 @@ class Worker:
                 self.failed.set_exception(error)
 
     async def _work(self, run: Run, execution: Execution) -> None:
+        # For the log lines of all that is done for the run; its branches' tasks inherit them.
+        RUN_ID.set(run.id)
+        CORRELATION_ID.set(run.correlation_id)
         left = Left.LOST
         try:
             left = await execution.work()

@@ -250,9 +250,16 @@ def test_store_of_a_live_daemon_is_never_opened(place: Place) -> None:
 def test_start_keeps_its_budget(place: Place) -> None:
     """``--version`` in 0.1 s and ``status`` in 0.25 s.
 
-    Processor time stands for the time on the clock, which other tests beside this one stretch.
+    Processor time stands for the time on the clock, which other tests beside this one stretch; on
+    a machine that is slow just now a bare interpreter says by how much.
     """
     place.start()
+    bare_s = []
+    for _ in range(5):
+        began_s = _children_s()
+        subprocess.run([sys.executable, "-c", ""], check=True)
+        bare_s.append(_children_s() - began_s)
+    slowness = max(1.0, min(bare_s) / 0.025)
 
     def best_s(*arguments: str) -> float:
         taken_s = []
@@ -263,8 +270,8 @@ def test_start_keeps_its_budget(place: Place) -> None:
         return min(taken_s)
 
     assert place.agency("--version").out == f"agency {VERSION}\n"
-    assert best_s("--version") <= 0.1
-    assert best_s("status") <= 0.25
+    assert best_s("--version") <= 0.1 * slowness
+    assert best_s("status") <= 0.25 * slowness
 
 
 def _children_s() -> float:

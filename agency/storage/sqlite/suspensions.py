@@ -161,7 +161,7 @@ def hold(
             if held is None:
                 tx.change("hold_run", {"number": number, "reason": reason})
                 key = open_operator_wait(tx, number, reason, now=now)
-                tx.change("add_snapshot_wait", {"id": newest, "key": key})
+                tx.change("add_snapshot_hold", {"id": newest, "key": key, "reason": reason})
         case _:
             raise RunEnded(run_id, status)
     return tx.one("get_snapshot", (newest,)), []

@@ -4,8 +4,10 @@
 INSERT INTO snapshots (id, run, entry_number, reason, created_at, wait_keys)
 VALUES (?, ?, ?, ?, ?, ?);
 
--- name: add_snapshot_wait
-UPDATE snapshots SET wait_keys = json_insert(wait_keys, '$[#]', :key) WHERE id = :id;
+-- name: add_snapshot_hold
+-- An operator's words are why it is suspended from now on, so that it is found by them.
+UPDATE snapshots SET wait_keys = json_insert(wait_keys, '$[#]', :key), reason = :reason
+ WHERE id = :id;
 
 -- name: get_snapshot
 SELECT {snapshot_columns}
