@@ -4,11 +4,13 @@ import pytest
 
 from agency.core import json
 from agency.domain.entry import Entry, EntryKind
+from agency.domain.wait import NewWait, Wait, WaitKind, WaitOutcome
 from agency.engine.journal import JournalView, branch_of
 from agency.engine.suspension import Mismatch
 from agency.ports.store import Journal
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
+ANSWERED = WaitOutcome.ANSWERED
 
 
 def entry(key: str, kind: EntryKind = EntryKind.STEP, body: object = None) -> Entry:
@@ -79,3 +81,75 @@ def test_empty_journal_is_all_frontier() -> None:
     assert journal.at_frontier("")
     assert journal.unmet() is None
     assert 0 == journal.intents("x#1")
+
+
+def make_wait(key: str, outcome: WaitOutcome | None) -> Wait:
+    return Wait(
+        key=key,
+        kind=WaitKind.EVENT,
+        name="news",
+        due_at=None,
+        show=None,
+        target="",
+        opened_at=AT,
+        outcome=outcome,
+        payload=None,
+        resolved_at=None,
+        resolved_number=0,
+    )
+
+
+def test_wait_that_is_opened_twice_stays_as_it_is() -> None:
+    journal = JournalView(Journal((), (make_wait("a#1", None), make_wait("b#1", ANSWERED))))
+    for key in ("a#1", "b#1", "c#1"):
+        journal.open_wait(NewWait(key=key, kind=WaitKind.EVENT, name="news"), AT)
+
+    assert ["a#1"] == journal.left_open
+    assert ["a#1", "c#1"] == journal.open_keys()
+
+
+def test_intent_is_settled_by_an_outcome_or_by_its_own_failed_try() -> None:
+    journal = view(
+        entry("in-doubt#1!1", EntryKind.INTENT),
+        entry("tried#1!1", EntryKind.INTENT),
+        entry("tried#1~1", EntryKind.ATTEMPT),
+        entry("again#1!1", EntryKind.INTENT),
+        entry("again#1~1", EntryKind.ATTEMPT),
+        entry("again#1!2", EntryKind.INTENT),
+        entry("done#1!1", EntryKind.INTENT),
+        entry("done#1"),
+    )
+
+    assert [("in-doubt#1", 1), ("again#1", 2)] == list(journal.unsettled())
+
+
+def test_what_was_recorded_since_is_taken_in() -> None:
+    journal = view(entry("one#1"))
+    journal.absorb(Journal((entry("one#1"), entry("two#1")), (make_wait("a#1", ANSWERED),)))
+
+    assert journal.find("two#1") is not None
+    assert ANSWERED is journal.waits["a#1"].outcome
+    journal.add(entry("one#1~1", EntryKind.ATTEMPT))
+    assert ["one#1", "one#1~1"] == journal.belonging("one#1")
+
+
+def test_loser_of_a_race_decided_in_this_life_is_not_missed() -> None:
+    journal = view(entry("first#1.a/one#1"), entry("first#1.b/one#1"))
+    assert 0 == journal.met
+    journal.meet("first#1.b/", "first#1.b/one#1")
+
+    assert "first#1.a/one#1" == journal.unmet()
+    journal.decide("first#1", "b")
+    assert journal.unmet() is None
+    assert 1 == journal.met
+
+
+def test_work_for_the_end_is_registered_until_it_is_done() -> None:
+    journal = view(
+        entry("at_end#1", EntryKind.AT_END),
+        entry("at_end#2", EntryKind.AT_END),
+        entry("!end/at_end#1"),
+    )
+
+    assert ["at_end#2"] == list(journal.registered())
+    assert journal.unmet() is None
