@@ -114,7 +114,8 @@ class Execution:
         self._signal = asyncio.Event()
         self._main: asyncio.Task[Any] | None = None
         self._tasks: dict[asyncio.Task[Any], Branch] = {}
-        self._taken_at_end: set[str] = set()
+        self._done_at_end: set[str] = set()
+        self.begun_at_end: set[str] = set()
         self._verdict: Verdict | None = None
         self._insistence: asyncio.TimerHandle | None = None
 
@@ -384,15 +385,17 @@ class Execution:
 
     def lacks_at_end(self, paths: str | tuple[str, ...]) -> bool:
         """Tell whether work was registered below these branches that is not known in this life."""
-        known = {key for key, _, _ in self.at_end} | self._taken_at_end
+        known = {key for key, _, _ in self.at_end} | self._done_at_end
         return any(key.startswith(paths) and key not in known for key in self.journal.registered())
 
-    def take_at_end(self, path: str) -> list[AtEnd]:
-        """Hand out the work that a branch has registered for the end, last registered first."""
-        taken = [work for work in self.at_end if work[0].startswith(path)]
-        self._taken_at_end.update(key for key, _, _ in taken)
-        self.at_end = [work for work in self.at_end if not work[0].startswith(path)]
-        return taken[::-1]
+    def at_end_below(self, path: str) -> list[AtEnd]:
+        """Tell what a branch has registered for the end and is not done, last registered first."""
+        return [work for work in reversed(self.at_end) if work[0].startswith(path)]
+
+    def done_at_end(self, key: str) -> None:
+        """Take note that work for the end is done and recorded."""
+        self._done_at_end.add(key)
+        self.at_end = [work for work in self.at_end if work[0] != key]
 
     def now(self) -> datetime:
         return self.parts.clock.now()
@@ -438,7 +441,7 @@ class Execution:
 
         branch = CURRENT_BRANCH.get()
         assert branch is not None
-        await do_at_end(self, branch, self.take_at_end(""))
+        await do_at_end(self, branch, self.at_end_below(""))
 
     async def _conclude(self, main: asyncio.Task[Any]) -> Left | None:
         """The main task is done: decide how the run ends, or that it does not."""

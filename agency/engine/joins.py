@@ -194,7 +194,7 @@ async def _record_winner(
         await ask_about(execution, parent, key, doubtful[key])
     for path in losers:
         # What they have registered for the end is done now: on replay they do not run again.
-        await do_at_end(execution, parent, execution.take_at_end(path))
+        await do_at_end(execution, parent, execution.at_end_below(path))
     entry = Entry(group, EntryKind.WINNER, json.encode({"name": winner}), execution.now())
     await execution.recorder.commit(entry, closed_waits=closed)
     execution.journal.decide(group, winner)

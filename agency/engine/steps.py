@@ -471,14 +471,19 @@ async def ask_about(execution: Execution, branch: Branch, key: str, name: str) -
 async def do_at_end(execution: Execution, branch: Branch, works: Sequence[AtEnd]) -> None:
     """Do work that was registered for the end, each as a step that is named by its registration.
 
-    A failure is recorded and logged, and does not keep the others from being done.
+    A failure is recorded and logged, and does not keep the others from being done. What is cut off
+    is done at the real end, unless it turns out to have been recorded.
     """
+    if any(key in execution.begun_at_end for key, _, _ in works):
+        await execution.recorder.barrier()
     for key, function, args in works:
         call = StepCall(name="at_end", function=function, args=args)
         recorded = f"{END_PATH}{key}"
         if execution.journal.find(recorded) is not None:
+            execution.done_at_end(key)
             continue
         await execution.safe_point(branch)
+        execution.begun_at_end.add(key)
         outcome = await foreign.attempt(_Step(execution, branch, recorded, call).run())
         if isinstance(outcome, foreign.Raised):
             log.error(
@@ -489,6 +494,7 @@ async def do_at_end(execution: Execution, branch: Branch, works: Sequence[AtEnd]
                     "error": foreign.text_of(outcome.error),
                 },
             )
+        execution.done_at_end(key)
 
 
 async def _call(execution: Execution, call: StepCall) -> foreign.Returned | foreign.Raised:
