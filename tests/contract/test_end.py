@@ -304,7 +304,7 @@ async def test_suspended_run_keeps_its_snapshot_when_held(store: Store) -> None:
     snapshot, _ = await store.runs.hold(claimed.run_id, reason="look", snapshot_id="s", now=T0)
 
     assert snapshot is not None
-    assert (snapshot_id, "test", ["a", "!operator#1"]) == (
+    assert (snapshot_id, "look", ["a", "!operator#1"]) == (
         snapshot.id,
         snapshot.reason,
         [wait.key for wait in snapshot.waits],
