@@ -359,8 +359,9 @@ class RunStore(Protocol):
 
         A pending run is suspended at once with a wait of kind OPERATOR. A suspended one gets that
         wait beside its others and keeps its snapshot, whose reason is ``reason`` from now on;
-        nothing wakes it until the hold is lifted, while what arrives is recorded. A claimed one has its hold recorded and comes back as None
-        with a wake, to be suspended at its next safe point. Twice is the same as once.
+        nothing wakes it until the hold is lifted, while what arrives is recorded. A claimed one
+        has its hold recorded and comes back as None with a wake, to be suspended at its next safe
+        point. Twice is the same as once.
 
         Raises:
             RunNotFound: there is none.
