@@ -107,6 +107,10 @@ class Run:
         crashes: Crashes in a row with nothing recorded since the claim.
         provider: Who serves its model calls, once that is decided.
         progress: ``{"done": 3, "total": 10, "note": ""}`` or None.
+        concurrency_key: Of the live runs with the same key one at a time is worked on.
+        rerun_of: Run that it repeats from the start, or None.
+        forked_at: Number of the newest journal entry that it shares with ``forked_from``.
+        schedule: Name of the schedule that has started it, or None.
     """
 
     number: int
@@ -144,6 +148,10 @@ class Run:
     crashes: int
     provider: str | None
     progress: Any
+    concurrency_key: str | None = None
+    rerun_of: str | None = None
+    forked_at: int | None = None
+    schedule: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,3 +186,7 @@ class NewRun:
     principal: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
     provider: str | None = None
+    concurrency_key: str | None = None
+    rerun_of: str | None = None
+    forked_at: int | None = None
+    schedule: str | None = None

@@ -6,7 +6,7 @@ even they be swallowed, every further call of the context raises again.
 
 from __future__ import annotations
 
-from typing import Any, Never
+from typing import Any
 
 from agency.domain.run import RunStatus
 
@@ -69,7 +69,3 @@ class Mismatch(Control):
         """What is shown to whoever decides how the run goes on."""
         return {"branch": self.branch, "recorded": self.recorded, "asked": self.asked}
 
-
-def unreachable(reason: str) -> Never:
-    """State that the code cannot come here."""
-    raise AssertionError(reason)

@@ -94,6 +94,10 @@ def start_form(new: NewRun) -> StartForm:
         "provider": new.provider,
         "seed": str(new.seed),
         "tags": encode(dict(new.tags)) if new.tags else None,
+        "concurrency_key": new.concurrency_key,
+        "rerun_of": new.rerun_of,
+        "forked_at": new.forked_at,
+        "schedule": new.schedule,
     }
     return StartForm(new, columns, encode(new.input))
 

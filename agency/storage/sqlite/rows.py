@@ -17,7 +17,7 @@ from agency.domain.wait import Wait, WaitKind, WaitOutcome
 from agency.ports.store import RunDetail, Wake
 from agency.storage.sqlite.transaction import Row
 
-RUN_COLUMNS = 35
+RUN_COLUMNS = 39
 
 _STATUSES = {status.value: status for status in RunStatus}
 _KINDS = {kind.value: kind for kind in RunKind}
@@ -78,6 +78,10 @@ def run_of(row: Row) -> Run:
         crashes,
         provider,
         progress,
+        concurrency_key,
+        rerun_of,
+        forked_at,
+        schedule,
     ) = row[:RUN_COLUMNS]
     return Run(
         number=number,
@@ -115,6 +119,10 @@ def run_of(row: Row) -> Run:
         crashes=crashes,
         provider=provider,
         progress=_value(progress),
+        concurrency_key=concurrency_key,
+        rerun_of=rerun_of,
+        forked_at=forked_at,
+        schedule=schedule,
     )
 
 

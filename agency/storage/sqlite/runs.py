@@ -344,4 +344,8 @@ def _new_run(number: int, form: forms.StartForm) -> Run:
         crashes=0,
         provider=new.provider,
         progress=None,
+        concurrency_key=new.concurrency_key,
+        rerun_of=new.rerun_of,
+        forked_at=new.forked_at,
+        schedule=new.schedule,
     )

@@ -50,7 +50,7 @@ async def main(folder: Path, fault: str) -> None:
             await record_for_ever(store, claims=8)
         elif fault == "limit":
             # Files cannot grow beyond this: a write fails with EFBIG, which is no full disk.
-            resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, 600_000))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, 2_000_000))
             await record_for_ever(store, claims=8)
             tell(is_broken=store.broken.is_set())
         elif fault == "full":

@@ -6,12 +6,14 @@ INSERT INTO runs (
        status, epoch, session_blocked, priority, available_at, not_before, attempt, max_attempts,
        crashes, ran_alone, has_at_end, generation, steps, created_at, deadline_at, session_id, session_place,
        id, name, workflow, version, kind, phase, queue, parent_id, forked_from, idempotency_key,
-       request_hash, correlation_id, principal, provider, seed, tags, input)
+       request_hash, correlation_id, principal, provider, seed, tags, concurrency_key, rerun_of,
+       forked_at, schedule, input)
 VALUES ('pending', 0, :session_blocked, :priority, :available_at, :not_before, 1, :max_attempts,
        0, 0, 0, 0, 0, :created_at, :deadline_at, :session_id, :session_place,
        :id, :name, :workflow, :version, :kind, 'forward', :queue, :parent_id, :forked_from,
        :idempotency_key,
-       :request_hash, :correlation_id, :principal, :provider, :seed, :tags, :input)
+       :request_hash, :correlation_id, :principal, :provider, :seed, :tags, :concurrency_key,
+       :rerun_of, :forked_at, :schedule, :input)
     ON CONFLICT DO NOTHING
 RETURNING number;
 

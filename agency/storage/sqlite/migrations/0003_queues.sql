@@ -1,0 +1,1 @@
+-- Queues: limits, order and counts.

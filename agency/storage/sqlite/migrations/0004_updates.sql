@@ -1,0 +1,1 @@
+-- Updates: what watchers of runs see, numbered with the journal.
