@@ -68,4 +68,3 @@ class Mismatch(Control):
     def difference(self) -> dict[str, str]:
         """What is shown to whoever decides how the run goes on."""
         return {"branch": self.branch, "recorded": self.recorded, "asked": self.asked}
-
