@@ -715,6 +715,83 @@ class ValueTooLarge(LimitExceeded):
         self.bytes_max = bytes_max
 
 
+# --- approvals and topics ------------------------------------------------------------------
+
+
+class ApprovalNotFound(NotFound):
+    """No approval has that id."""
+
+    code = "approval_not_found"
+    hint = "List the approvals with `agency approvals ls`."
+
+    def __init__(self, approval_id: str) -> None:
+        super().__init__(f"There is no approval {approval_id!r}.")
+        self.approval_id = approval_id
+
+
+class ApprovalDecided(Conflict):
+    """Somebody else was faster, it has expired, or nobody waits for it any more."""
+
+    code = "approval_decided"
+    hint = "See what was decided with `agency approvals show APPROVAL_ID`."
+
+    def __init__(
+        self, approval_id: str, decision: str, decided_by: str | None, decided_at: str
+    ) -> None:
+        by = f" by {decided_by}" if decided_by else ""
+        super().__init__(
+            f"The approval {approval_id!r} is not open any more: {decision}{by} at {decided_at}."
+        )
+        self.approval_id = approval_id
+        self.decision = decision
+        self.decided_by = decided_by
+        self.decided_at = decided_at
+
+
+class RuleNotFound(NotFound):
+    """No rule for approvals has that number."""
+
+    code = "rule_not_found"
+    hint = "List the rules with `agency approvals rules ls`."
+
+    def __init__(self, rule_id: str) -> None:
+        super().__init__(f"There is no rule {rule_id!r} for approvals.")
+        self.rule_id = rule_id
+
+
+class TooManyRules(LimitExceeded):
+    """There are as many rules for approvals as there may be."""
+
+    code = "too_many_rules"
+    hint = "Delete some with `agency approvals rules rm RULE`, or make one with a wider pattern."
+
+    def __init__(self, rules_max: int) -> None:
+        super().__init__(f"There are {rules_max} rules for approvals, and more are not taken.")
+        self.rules_max = rules_max
+
+
+class TopicNotFound(NotFound):
+    """The topic has no event, and nobody waits for one."""
+
+    code = "topic_not_found"
+    hint = "List the topics with `agency topics ls`; a topic is there once something uses it."
+
+    def __init__(self, topic: str) -> None:
+        super().__init__(f"The topic {topic!r} has no events, and nobody waits for one.")
+        self.topic = topic
+
+
+class TopicFull(LimitExceeded):
+    """The topic keeps as many events, or bytes, as ``[engine] topic_…_max`` allow."""
+
+    code = "topic_full"
+    hint = "Let runs take some, publish with a shorter keep_s, or raise [engine] topic_events_max."
+
+    def __init__(self, topic: str, what: str) -> None:
+        super().__init__(f"The topic {topic!r} is full: it keeps {what}.")
+        self.topic = topic
+
+
 # --- what authors of workflows meet --------------------------------------------------------
 
 

@@ -43,3 +43,27 @@ SUSPEND_WAIT_S = 5.0
 
 CANCEL_WAIT_S = 1.0
 """A request to cancel a run waits this long for its end, which mostly comes at once."""
+
+FILTER_BYTES_MAX = 4 * 1024
+"""A filter on events or approvals as JSON: it is judged inside a write transaction."""
+
+FILTER_CONDITIONS_MAX = 16
+"""Conditions of one filter, for the same reason."""
+
+QUESTION_CHARACTERS_MAX = 4096
+"""The question of an approval: more belongs into what is shown with it."""
+
+APPROVAL_SHOW_BYTES_MAX = 64 * 1024
+"""What an approval shows: it is part of every list and snapshot that the wait is in."""
+
+COMMENT_CHARACTERS_MAX = 4096
+"""What somebody says about a decision or a rule."""
+
+RULES_ROWS_MAX = 1000
+"""Rules that allow approvals: those of a workflow are looked through when one is opened."""
+
+PATTERN_CHARACTERS_MAX = 256
+"""A pattern of such a rule, for the same reason."""
+
+TOPIC_BATCH_ROWS_MAX = 200
+"""Waits that one transaction looks at for an event of a topic: more hold up other writers."""

@@ -7,6 +7,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from agency.domain.approval import NewApproval
+
 
 class WaitKind(StrEnum):
     TIMER = "timer"
@@ -41,8 +43,11 @@ class NewWait:
         key: Key in the run's journal; unique in the run.
         name: What people call it: the event's name, the question, the resource.
         due_at: Timer: when it fires. Others: when it times out, or None for never.
-        show: JSON value for whoever answers: prompt, schema, difference; or None.
-        target: Of a child its run id; of a resource its name; else empty.
+        show: JSON value for whoever answers: prompt, schema, difference; of an event that is not
+            taken by its name alone ``{"where": filter}``; or None.
+        target: Of a child its run id; of a resource its name; of an event its topic, if it is not
+            one that is sent to the run itself; else empty.
+        approval: Of an approval or an input the record that is opened with it.
     """
 
     key: str
@@ -51,6 +56,7 @@ class NewWait:
     due_at: datetime | None = None
     show: Any = None
     target: str = ""
+    approval: NewApproval | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -86,6 +86,13 @@ STATUSES: Mapping[type[AgencyError], int] = {
     errors.Fenced: 409,
     errors.JournalFull: 422,
     errors.ValueTooLarge: 413,
+    # approvals and topics
+    errors.ApprovalNotFound: 404,
+    errors.ApprovalDecided: 409,
+    errors.RuleNotFound: 404,
+    errors.TooManyRules: 413,
+    errors.TopicNotFound: 404,
+    errors.TopicFull: 429,
     # what authors of workflows meet: the request was right, the work behind it was not
     errors.StepFailed: 502,
     errors.WaitTimedOut: 504,

@@ -33,6 +33,7 @@ _UNITS: Mapping[str, str] = MappingProxyType(
         "ROWS": "rows",
         "TRANSACTIONS": "transactions",
         "DEPTH": "levels",
+        "CONDITIONS": "conditions",
         "S": "s",
     }
 )
