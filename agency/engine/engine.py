@@ -7,6 +7,7 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from datetime import datetime
 from types import TracebackType
 from typing import Self
 
@@ -52,10 +53,18 @@ class Engine:
         settings: EngineSettings,
         boot_id: str,
         health: Mapping[str, Callable[[], Awaitable[bool]]] | None = None,
+        source: random.Random | None = None,
     ) -> None:
+        """Put the parts together; nothing runs before the engine is entered.
+
+        Args:
+            health: Resources by name, and how to find out whether each answers.
+            source: Randomness for jitter.
+        """
         self._store = store
         self._clock = clock
         self._boot_id = boot_id
+        self._threads = ThreadPool(settings.step_threads)
         self._resources = Resources(
             mail=store.mail,
             clock=clock,
@@ -76,9 +85,9 @@ class Engine:
                 clock=clock,
                 settings=settings,
                 registry=registry,
-                threads=ThreadPool(settings.step_threads),
+                threads=self._threads,
                 processes=ProcessPool(settings.step_processes),
-                source=random.Random(),  # noqa: S311  jitter only
+                source=source or random.Random(),  # noqa: S311  jitter only
                 is_healthy=self._resources.is_healthy,
                 expect=self._timer.expect,
                 expect_resource=self._resources.expect,
@@ -125,6 +134,20 @@ class Engine:
         self.runs.is_closed = True
         await self._worker.drain(grace_s=0, hurry=asyncio.Event())
         await self._stack.__aexit__(kind, error, traceback)
+        self._threads.close()
+
+    async def idle(self) -> None:
+        """Return when no run is worked on and none is ready: what is left waits for something."""
+        await self._worker.idle()
+
+    async def catch_up(self) -> None:
+        """Wake what is due by the clock as it is now, without waiting for the timer to look."""
+        await self._timer.catch_up()
+
+    @property
+    def next_due_at(self) -> datetime | None:
+        """When something comes due next, as far as is known; never too late."""
+        return self._timer.next_at
 
     async def drain(self, *, grace_s: float, hurry: asyncio.Event) -> Sequence[str]:
         """Take no new work, let steps finish, and put the rest back to pending.

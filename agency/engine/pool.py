@@ -31,7 +31,7 @@ class ThreadPool:
         self._idle = 0
         self._waiting = 0
         self._lock = threading.Lock()
-        self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
 
     def submit(
         self, function: Callable[[], Any], *, on_start: Callable[[], None] | None = None
@@ -54,9 +54,15 @@ class ThreadPool:
         self._jobs.put((contextvars.copy_context(), function, future, loop, on_start))
         return future
 
+    def close(self) -> None:
+        """Let the threads end once what was submitted is done; nothing may be submitted then."""
+        for _ in range(self._threads):
+            self._jobs.put(None)
+
     def _serve(self) -> None:
-        while True:
-            context, function, future, loop, on_start = self._jobs.get()
+        while (job := self._jobs.get()) is not None:
+            context, function, future, loop, on_start = job
+            del job
             with self._lock:
                 self._idle -= 1
                 self._waiting -= 1

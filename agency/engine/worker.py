@@ -62,6 +62,19 @@ class Worker:
         """Look for ready runs."""
         self._ready.set()
 
+    async def idle(self) -> None:
+        """Return when no run is worked on and none is ready to be claimed."""
+        while self._tasks or self._dropping or self._ready.is_set() or self._claiming.locked():
+            if self._tasks or self._dropping:
+                await asyncio.wait({*self._tasks, *self._dropping})
+            elif self._claiming.locked():
+                async with self._claiming:
+                    pass
+            elif self._is_draining or self.failed.done():
+                return
+            else:
+                await asyncio.sleep(0)  # the claim begins in one of the next turns of the loop
+
     def wake(self, wakes: Sequence[Wake]) -> None:
         """Hand on what a transaction has woken."""
         for woken in wakes:
