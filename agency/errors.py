@@ -792,6 +792,31 @@ class TopicFull(LimitExceeded):
         self.topic = topic
 
 
+# --- schedules -----------------------------------------------------------------------------
+
+
+class ScheduleNotFound(NotFound):
+    """No schedule has that name."""
+
+    code = "schedule_not_found"
+    hint = "List the schedules with `agency schedules ls`."
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is no schedule named {name!r}.")
+        self.name = name
+
+
+class TooManySchedules(LimitExceeded):
+    """There are as many schedules as one store may have."""
+
+    code = "too_many_schedules"
+    hint = "Delete some that are not needed any more, or let one workflow do the work of several."
+
+    def __init__(self, schedules_max: int) -> None:
+        super().__init__(f"There are {schedules_max} schedules, and more are not taken.")
+        self.schedules_max = schedules_max
+
+
 # --- what authors of workflows meet --------------------------------------------------------
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from agency.domain.entry import Entry
 from agency.domain.event import Event
@@ -22,6 +22,9 @@ from agency.domain.principal import Token
 from agency.domain.run import NewRun, Run, RunError, RunStatus
 from agency.domain.snapshot import Snapshot
 from agency.domain.wait import NewWait, Wait, WaitOutcome
+
+if TYPE_CHECKING:  # they name records of this file
+    from agency.ports.schedule import ScheduleStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -580,6 +583,8 @@ class Store(Protocol):
     def sessions(self) -> SessionStore: ...
     @property
     def tokens(self) -> TokenStore: ...
+    @property
+    def schedules(self) -> ScheduleStore: ...
 
     async def check(self, *, timeout_s: float) -> bool:
         """Tell whether a read and an empty write both get through in time."""

@@ -93,6 +93,9 @@ STATUSES: Mapping[type[AgencyError], int] = {
     errors.TooManyRules: 413,
     errors.TopicNotFound: 404,
     errors.TopicFull: 429,
+    # schedules
+    errors.ScheduleNotFound: 404,
+    errors.TooManySchedules: 409,
     # what authors of workflows meet: the request was right, the work behind it was not
     errors.StepFailed: 502,
     errors.WaitTimedOut: 504,
