@@ -485,6 +485,30 @@ class WorkflowNotFound(NotFound):
         self.workflow = workflow
 
 
+class QueueNotFound(NotFound):
+    """No queue has the name."""
+
+    code = "queue_not_found"
+    hint = "List the queues with `agency queue ls`, or add a section [queues.NAME]."
+
+    def __init__(self, queue: str, *, hint: str | None = None) -> None:
+        super().__init__(f"There is no queue {queue!r}.", hint=hint)
+        self.queue = queue
+
+
+class QueueFull(LimitExceeded):
+    """The queue takes no more runs for now. ``retry_after_s`` says when to try, if it is known."""
+
+    code = "queue_full"
+    hint = "Send it again later; or raise size_max of the queue."
+    retry_after_s: float | None = None
+
+    def __init__(self, queue: str, size_max: int) -> None:
+        super().__init__(f"The queue {queue!r} is full: {size_max} runs are pending in it.")
+        self.queue = queue
+        self.size_max = size_max
+
+
 class RunNotFound(NotFound):
     """No run has that id or name."""
 

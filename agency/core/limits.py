@@ -21,6 +21,15 @@ PAGE_ROWS_MAX = 500
 BATCH_TRANSACTIONS_MAX = 128
 """Transactions in one commit: more raises everybody's median wait, as measured."""
 
+AGEING_S = 60.0
+"""A point of priority counts as much as this long a wait: what is less urgent is never starved."""
+
+PRIORITY_MAX = 1000
+"""Priorities lie between this and its negative: at most 17 hours ahead of, or behind, the others."""
+
+BULK_RUNS_MAX = 1000
+"""Runs in one bulk request: they share one commit, which holds up the others for some 20 ms."""
+
 TIMER_REREAD_S = 30.0
 """The timer looks at the wall clock at least this often, because machines sleep and clocks jump."""
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, overload
 
 from agency.domain.entry import Entry
 from agency.domain.event import Event
@@ -22,6 +22,8 @@ from agency.domain.principal import Token
 from agency.domain.run import NewRun, Run, RunError, RunStatus
 from agency.domain.snapshot import Snapshot
 from agency.domain.wait import NewWait, Wait, WaitOutcome
+from agency.errors import AgencyError
+from agency.ports.queues import QueueStore
 
 if TYPE_CHECKING:  # they name records of this file
     from agency.ports.schedule import ScheduleStore
@@ -100,6 +102,29 @@ class Started:
 
     run: Run
     is_new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed(Sequence[Run]):
+    """The runs of a claim, in their order.
+
+    Attributes:
+        next_at: When to look again: a queue has used up its rate, and would hand out more. None
+            if no rate holds anything up.
+    """
+
+    runs: Sequence[Run]
+    next_at: datetime | None = None
+
+    @overload
+    def __getitem__(self, index: int) -> Run: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Run]: ...
+    def __getitem__(self, index: int | slice) -> Run | Sequence[Run]:
+        return self.runs[index]
+
+    def __len__(self) -> int:
+        return len(self.runs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,10 +243,12 @@ class RunStore(Protocol):
     async def start(self, new: NewRun) -> Started:
         """Store a run as pending.
 
-        With an idempotency key that is known: the run of that key comes back with ``is_new``
-        False if the request hash is the same.
+        With an idempotency key that its principal has used before: the run of that key comes back
+        with ``is_new`` False if the request hash is the same.
 
         Raises:
+            QueueFull: the queue has as many pending runs as it may. A run that is known by its key
+                or id is found all the same; children and successors are never refused.
             NameTaken: a live run has the name.
             IdempotencyMismatch: the key was used with another request hash.
             SessionBusy: the session's newest live run is suspended, and somebody has to answer
@@ -230,16 +257,29 @@ class RunStore(Protocol):
         """
         ...
 
+    async def start_many(self, new: Sequence[NewRun]) -> Sequence[Started | AgencyError]:
+        """Store many runs in one commit, in this order; each stands for itself.
+
+        Returns:
+            For each of them what `start` would return or raise.
+        """
+        ...
+
     async def claim(
         self, *, limit: int, owner: str, now: datetime, only: str | None = None
-    ) -> Sequence[Run]:
+    ) -> Claimed:
         """Hand up to ``limit`` ready runs to the caller, each to at most one caller.
 
-        A run is ready when it is pending, no older live run has its session, and the moment has
-        come to which its start or its release has put it off. One that was not put off is ready
-        whatever the clock says, which may have been set back since it was accepted or woken.
-        Highest priority first, then the longest ready. Each claim raises the epoch, sets the owner
-        and, the first time, ``started_at``. With ``only`` just that run is considered.
+        A run is ready when it is pending, no older live run has its session or its concurrency key
+        (except an ancestor), and the moment has come to which its start or its release has put it
+        off. One that was not put off is ready whatever the clock says, which may have been set back
+        since it was accepted or woken.
+
+        Those ready the longest go first, a point of priority counting as ``limits.AGEING_S``
+        seconds of waiting. Left out are runs of a queue that is paused, or has as many claimed runs
+        as it may or no token left of its rate, and of a workflow that has as many claimed runs as
+        it may. Each claim raises the epoch, sets the owner and, the first time, ``started_at``.
+        With ``only`` just that run is considered, under the same limits.
         """
         ...
 
@@ -583,6 +623,8 @@ class Store(Protocol):
     def sessions(self) -> SessionStore: ...
     @property
     def tokens(self) -> TokenStore: ...
+    @property
+    def queues(self) -> QueueStore: ...
     @property
     def schedules(self) -> ScheduleStore: ...
 

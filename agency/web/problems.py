@@ -69,6 +69,8 @@ STATUSES: Mapping[type[AgencyError], int] = {
     errors.InternalError: 500,
     # runs
     errors.WorkflowNotFound: 404,
+    errors.QueueNotFound: 404,
+    errors.QueueFull: 429,
     errors.RunNotFound: 404,
     errors.SnapshotNotFound: 404,
     errors.NameTaken: 409,
@@ -216,7 +218,10 @@ def _links(data: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _headers_of(error: AgencyError) -> dict[str, str]:
-    if isinstance(error, errors.Unavailable) and error.retry_after_s is not None:
+    if (
+        isinstance(error, errors.Unavailable | errors.QueueFull)
+        and error.retry_after_s is not None
+    ):
         return {"Retry-After": str(max(1, round(error.retry_after_s)))}
     if isinstance(error, errors.TokenMissing):
         return {"WWW-Authenticate": 'Bearer realm="agency"'}

@@ -9,7 +9,7 @@ from agency.domain.run import RunError, RunStatus
 from agency.domain.wait import WaitKind
 from agency.errors import Fenced, RunEnded, RunNotFound
 from agency.ports.store import Claim, Wake
-from agency.storage.sqlite import starts, waits, writes
+from agency.storage.sqlite import holds, starts, waits, writes
 from agency.storage.sqlite.forms import StartForm, WritesForm
 from agency.storage.sqlite.rows import wake_of
 from agency.storage.sqlite.transaction import Row, Transaction
@@ -52,6 +52,7 @@ def finish(tx: Transaction, claim: Claim, form: WritesForm, end: Finish) -> list
         Fenced: the claim is over.
     """
     output = end.output
+    writes.apply_before(tx, claim, form, now=end.now)
     row = tx.one(
         "finish_run",
         {
@@ -66,15 +67,13 @@ def finish(tx: Transaction, claim: Claim, form: WritesForm, end: Finish) -> list
     )
     if row is None:
         raise Fenced(claim.run_id, claim.epoch)
-    name, session_id, session_place, parent_id = row
-    writes.apply(tx, claim, form, now=end.now)
+    name, session_id, concurrency_key, parent_id = row
     if end.successor is None:
         wakes = settle(
             tx,
             claim.number,
             claim.run_id,
-            session_id=session_id,
-            session_place=session_place,
+            has_holds=session_id is not None or concurrency_key is not None,
             now=end.now,
         )
         return wakes + end_children(tx, claim.run_id, now=end.now)
@@ -84,9 +83,10 @@ def finish(tx: Transaction, claim: Claim, form: WritesForm, end: Finish) -> list
         end.successor,
         name=name,
         session_id=session_id,
-        session_place=session_place,
+        concurrency_key=concurrency_key,
         parent_id=parent_id,
     )
+    holds.hand_over(tx, claim.number, number)
     successor_id = end.successor.new.id
     heir = {"run_id": claim.run_id, "successor": successor_id}
     tx.change("hand_over_child", heir)
@@ -99,17 +99,14 @@ def settle(
     number: int,
     run_id: str,
     *,
-    session_id: str | None,
-    session_place: int | None,
+    has_holds: bool,
     now: int,
 ) -> list[Wake]:
-    """Close what a run that has just ended leaves: its waits, its parent's, its session."""
+    """Close what a run that has just ended leaves: its waits, its parent's, its holds."""
     waits.close_open_waits(tx, number, now=now)
     wakes = waits.answer_parent(tx, run_id, now=now)
-    if session_place is not None:
-        following = tx.one("unblock_session", (session_id,))
-        if following is not None and following[2] == RunStatus.PENDING:
-            wakes.append(wake_of(*following))
+    if has_holds:
+        wakes += holds.leave(tx, number)
     return wakes
 
 
@@ -183,4 +180,4 @@ def end_now(
     """End a run that is pending or suspended."""
     row = tx.one("end_run", {"number": number, "status": status.value, "error": error, "now": now})
     assert row is not None, run_id
-    return settle(tx, number, run_id, session_id=row[0], session_place=row[1], now=now)
+    return settle(tx, number, run_id, has_holds=bool(row[0]), now=now)

@@ -59,6 +59,7 @@ class WritesForm:
     has_progress: bool
     steps: int
     has_at_end: bool
+    is_empty: bool
 
 
 def start_form(new: NewRun) -> StartForm:
@@ -82,8 +83,7 @@ def start_form(new: NewRun) -> StartForm:
         "created_at": created_at,
         "deadline_at": None if new.deadline_at is None else to_micros(new.deadline_at),
         "session_id": new.session_id,
-        "session_place": None,
-        "session_blocked": 0,
+        "blocked": 0,
         "queue": new.queue,
         "parent_id": None,
         "forked_from": new.forked_from,
@@ -136,6 +136,7 @@ def writes_form(writes: Writes) -> WritesForm:
         has_progress=writes.has_progress,
         steps=kinds.count(EntryKind.STEP),
         has_at_end=EntryKind.AT_END in kinds,
+        is_empty=writes.is_empty,
     )
 
 

@@ -14,9 +14,10 @@ from agency.domain.entry import EntryKind
 from agency.domain.run import ENDED, NewRun, Phase, Run, RunError, RunStatus, may_become
 from agency.domain.snapshot import Snapshot
 from agency.domain.wait import Wait
-from agency.errors import Fenced, RunNotFound
+from agency.errors import AgencyError, Fenced, RunNotFound
 from agency.ports.store import (
     Claim,
+    Claimed,
     Due,
     Ending,
     Recovery,
@@ -58,18 +59,31 @@ class SqliteRuns:
             return Started(run=_new_run(found, form), is_new=True)
         return Started(run=rows.run_of(found), is_new=False)
 
+    async def start_many(self, new: Sequence[NewRun]) -> Sequence[Started | AgencyError]:
+        """Store many runs in one commit; see `RunStore.start_many`."""
+        self._space.check()
+        if not new:
+            return []
+        encoded = [forms.start_form(one) for one in new]
+        outcomes = await self._writer.submit(partial(starts.start_many, forms=encoded))
+        return [_started(found, form) for found, form in zip(outcomes, encoded, strict=True)]
+
     async def claim(
         self, *, limit: int, owner: str, now: datetime, only: str | None = None
-    ) -> Sequence[Run]:
+    ) -> Claimed:
         """Hand ready runs to the caller; see `RunStore.claim`."""
         if limit < 1:
-            return []
+            return Claimed(())
         micros = to_micros(now)
         if only is None:
             work = partial(claims.claim, limit=limit, owner=owner, now=micros)
         else:
             work = partial(claims.claim_one, run_id=only, owner=owner, now=micros)
-        return [rows.run_of(row) for row in await self._writer.submit(work)]
+        found = await self._writer.submit(work)
+        return Claimed(
+            [rows.run_of(row) for row in found.rows],
+            next_at=None if found.next_at is None else from_micros(found.next_at),
+        )
 
     async def record(self, claim: Claim, writes: Writes, *, now: datetime) -> Sequence[Wait]:
         """Record for a claimed run; see `RunStore.record`."""
@@ -304,6 +318,14 @@ def _list_statement(which: RunFilter) -> str:
     if which.is_named:
         return "list_named_runs"
     return "list_runs"
+
+
+def _started(found: int | Row | AgencyError, form: forms.StartForm) -> Started | AgencyError:
+    if isinstance(found, AgencyError):
+        return found
+    if isinstance(found, int):
+        return Started(run=_new_run(found, form), is_new=True)
+    return Started(run=rows.run_of(found), is_new=False)
 
 
 def _new_run(number: int, form: forms.StartForm) -> Run:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from agency.domain.run import RunStatus
 from agency.domain.wait import WaitKind
-from agency.errors import IdempotencyMismatch, NameTaken, SessionBusy
+from agency.errors import AgencyError, IdempotencyMismatch, NameTaken, QueueFull, SessionBusy
+from agency.storage.sqlite import holds
 from agency.storage.sqlite.forms import StartForm
 from agency.storage.sqlite.rows import RUN_COLUMNS
 from agency.storage.sqlite.transaction import Row, Transaction
@@ -25,42 +28,47 @@ def start(tx: Transaction, form: StartForm) -> int | Row:
         The number of the new run, or the ``run_columns`` of the one that was found.
 
     Raises:
-        NameTaken, IdempotencyMismatch, SessionBusy: as the port says.
+        NameTaken, IdempotencyMismatch, SessionBusy, QueueFull: as the port says.
     """
-    new = form.new
-    columns = {**form.columns, "input": tx.keep(form.input, RUN_INLINE_BYTES_MAX)}
-    if new.session_id is not None:
-        tail = tx.one("session_tail", (new.session_id,))
-        if tail is not None and tail[1] == RunStatus.SUSPENDED:
-            wait = _answerable(tx, tail[3])
-            if wait is not None:
-                found = _find(tx, form)
-                if found is None:
-                    raise SessionBusy(new.session_id, tail[0], wait)
-                return found
-        columns |= _last_place(tail)
-    return _insert(tx, form, columns)
+    size_max = _find_full(tx, form.new.queue)
+    if size_max is not None:
+        found = _find(tx, form)
+        if found is None:
+            raise QueueFull(form.new.queue, size_max)
+        return found
+    return _start(tx, form)
+
+
+def start_many(tx: Transaction, forms: Sequence[StartForm]) -> list[int | Row | AgencyError]:
+    """Store runs as pending; each stands for itself.
+
+    Returns:
+        For each of them, in this order, what `start` returns or raises.
+    """
+    outcomes: list[int | Row | AgencyError] = []
+    for form in forms:
+        try:
+            with tx.protected():
+                outcomes.append(start(tx, form))
+        except AgencyError as error:
+            outcomes.append(error)
+    return outcomes
 
 
 def start_child(tx: Transaction, form: StartForm, parent_id: str) -> None:
     """Start a child of a claimed run, unless it was started before.
 
-    A session that an ancestor has is not waited for: the ancestor waits for this child.
+    What an ancestor has is not waited for: the ancestor waits for this child. Nor is a child
+    refused because its queue is full: its parent was accepted, and goes on.
 
     Raises:
         NameTaken, IdempotencyMismatch, SessionBusy: as `start`.
     """
     form.columns["parent_id"] = parent_id
-    new = form.new
-    if tx.one("find_run_by_id", (new.id,)) is not None:
+    if tx.one("find_run_by_id", (form.new.id,)) is not None:
         return
-    if new.session_id is not None:
-        line = {"run_id": parent_id, "session_id": new.session_id}
-        if tx.one("session_in_line", line) is not None:
-            columns = {**form.columns, "input": tx.keep(form.input, RUN_INLINE_BYTES_MAX)}
-            _insert(tx, form, columns)
-            return
-    start(tx, form)
+    _find_full(tx, form.new.queue)
+    _start(tx, form, parent_id=parent_id)
 
 
 def start_successor(
@@ -69,15 +77,18 @@ def start_successor(
     *,
     name: str | None,
     session_id: str | None,
-    session_place: int | None,
+    concurrency_key: str | None,
     parent_id: str | None,
 ) -> int:
-    """Start a run in the place of one that has just ended, and give its number."""
+    """Start a run in the place of one that has just ended, and give its number.
+
+    Its holds are those of the other, to be handed over by the caller.
+    """
     columns = {
         **form.columns,
         "name": name,
         "session_id": session_id,
-        "session_place": session_place,
+        "concurrency_key": concurrency_key,
         "parent_id": parent_id,
         # A key belongs to the request that has started the first of them.
         "idempotency_key": None,
@@ -89,10 +100,45 @@ def start_successor(
     return number
 
 
-def _last_place(tail: Row | None) -> dict[str, int]:
-    if tail is None:
-        return {"session_place": 1, "session_blocked": 0}
-    return {"session_place": tail[2] + 1, "session_blocked": 1}
+def _start(tx: Transaction, form: StartForm, *, parent_id: str | None = None) -> int | Row:
+    new = form.new
+    columns = {**form.columns, "input": tx.keep(form.input, RUN_INLINE_BYTES_MAX)}
+    if new.session_id is None and new.concurrency_key is None:
+        return _insert(tx, form, columns)
+    wanted = holds.wanted_by(new.session_id, new.concurrency_key)
+    places, columns["blocked"] = holds.choose_places(tx, wanted, parent_id=parent_id)
+    if any(kind == holds.SESSION for kind, *_ in places):
+        busy = _find_busy(tx, form)
+        if busy is not None:
+            found = _find(tx, form)
+            if found is None:
+                raise busy
+            return found
+    number = _insert(tx, form, columns)
+    if isinstance(number, int):
+        holds.take(tx, number, places)
+    return number
+
+
+def _find_busy(tx: Transaction, form: StartForm) -> SessionBusy | None:
+    """Tell why a run cannot stand in line for its session."""
+    session_id = form.new.session_id
+    assert session_id is not None
+    tail = holds.find_tail(tx, holds.SESSION, session_id)
+    if tail is None or tail[1] != RunStatus.SUSPENDED:
+        return None
+    wait = _answerable(tx, tail[3])
+    return None if wait is None else SessionBusy(session_id, tail[0], wait)
+
+
+def _find_full(tx: Transaction, queue: str) -> int | None:
+    """Give the limit of the queue's size if that is reached; a queue that is new is made."""
+    room = tx.one("check_room", (queue,))
+    if room is None:
+        tx.change("add_queue", (queue,))
+        return None
+    size_max, is_full = room
+    return size_max if is_full else None
 
 
 def _insert(tx: Transaction, form: StartForm, columns: dict[str, object]) -> int | Row:
@@ -112,7 +158,7 @@ def _insert(tx: Transaction, form: StartForm, columns: dict[str, object]) -> int
 def _find(tx: Transaction, form: StartForm) -> Row | None:
     new = form.new
     if new.idempotency_key is not None:
-        row = tx.one("find_run_by_key", (new.idempotency_key,))
+        row = tx.one("find_run_by_key", (new.idempotency_key, new.principal))
         if row is not None:
             if row[RUN_COLUMNS] != new.request_hash:
                 raise IdempotencyMismatch(new.idempotency_key, row[1])

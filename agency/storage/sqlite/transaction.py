@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from agency.core import limits
@@ -40,6 +41,27 @@ class Transaction:
     def all(self, name: str, parameters: Parameters = ()) -> list[Row]:
         """Run a statement and take all its rows."""
         return self._connection.execute(self._statements[name], parameters).fetchall()
+
+    def each(self, name: str, parameters: Parameters = ()) -> Iterator[Row]:
+        """Run a statement and read its rows one by one, no further than they are wanted."""
+        return self._connection.execute(self._statements[name], parameters)
+
+    @contextmanager
+    def protected(self) -> Iterator[None]:
+        """Undo what the block has changed if it raises; what was done before stays."""
+        connection = self._connection
+        mark = self.steps.mark()
+        connection.execute("SAVEPOINT part")
+        try:
+            yield
+        except BaseException:
+            # A full disk has ended the whole transaction, and the point with it.
+            if connection.in_transaction:
+                connection.execute("ROLLBACK TO part")
+                connection.execute("RELEASE part")
+                self.steps.undo(mark)
+            raise
+        connection.execute("RELEASE part")
 
     def change(self, name: str, parameters: Parameters = ()) -> int:
         """Run a statement that writes, and tell how many rows it has changed."""

@@ -22,8 +22,9 @@ WALKS_ON_PURPOSE = {
     "list_snapshots": "newest first, by number, until the page is full",
     "list_tokens": "all of the few tokens",
     "list_migrations": "all of the few migrations",
-    "count_by_status": "one row per status",
-    "check_read": "one row per status",
+    "count_by_status": "one row per queue, status and workflow",
+    "count_running": "the same, when a suspect of crashes is claimed alone",
+    "check_read": "the same",
     "list_tables": "the schema",
     "list_suspects": "only runs that have crashed twice, by their own index",
     "not_alone_any_more": "only runs that have crashed twice, by their own index",
@@ -148,7 +149,10 @@ async def test_what_is_rare_is_found_without_looking_through_the_rest(
 @pytest.mark.parametrize(
     "name",
     [
-        "claim_priority",
+        "next_ready_queue",
+        "next_lane",
+        "list_lane",
+        "promote_delayed",
         "next_available",
         "list_due",
         "find_open_event",
@@ -161,8 +165,8 @@ async def test_what_is_rare_is_found_without_looking_through_the_rest(
         "list_runs_of_parent",
         "list_named_runs",
         "list_snapshots",
-        "session_tail",
-        "unblock_session",
+        "find_hold_tail",
+        "find_hold_head",
     ],
 )
 async def test_order_comes_from_an_index(database: sqlite3.Connection, name: str) -> None:

@@ -3,13 +3,13 @@
 -- name: suspend_run
 UPDATE runs
    SET status = 'suspended', owner = NULL, ran_alone = 0, crashes = 0, snapshot_id = :snapshot_id,
-       steps = steps + :steps
+       steps = steps + :steps, changed_at = :now
  WHERE number = :number AND epoch = :epoch AND status = 'running';
 
 -- name: release_run
 -- A run whose end is wanted is claimed at once, so that it can end.
 UPDATE runs
-   SET status = 'pending', owner = NULL, ran_alone = 0, steps = steps + :steps,
+   SET status = 'pending', owner = NULL, ran_alone = 0, steps = steps + :steps, changed_at = :now,
        available_at = CASE WHEN ending IS NULL THEN :available_at ELSE :now END,
        not_before = CASE WHEN ending IS NULL THEN :not_before END
  WHERE number = :number AND epoch = :epoch AND status = 'running';
@@ -17,7 +17,7 @@ UPDATE runs
 -- name: release_failed_run
 -- Of a run whose end is wanted the error says why it is to end.
 UPDATE runs
-   SET status = 'pending', owner = NULL, ran_alone = 0, steps = steps + :steps,
+   SET status = 'pending', owner = NULL, ran_alone = 0, steps = steps + :steps, changed_at = :now,
        available_at = CASE WHEN ending IS NULL THEN :available_at ELSE :now END,
        not_before = CASE WHEN ending IS NULL THEN :not_before END,
        crashes = 0, attempt = attempt + 1,
@@ -27,14 +27,16 @@ UPDATE runs
 -- name: finish_run
 UPDATE runs
    SET status = :status, output = :output, error = :error, ended_at = :now, owner = NULL,
-       ran_alone = 0, crashes = 0, hold = NULL, snapshot_id = NULL, steps = steps + :steps
+       ran_alone = 0, crashes = 0, hold = NULL, snapshot_id = NULL, steps = steps + :steps,
+       changed_at = :now
  WHERE number = :number AND epoch = :epoch AND status = 'running'
-RETURNING name, session_id, session_place, parent_id;
+RETURNING name, session_id, concurrency_key, parent_id;
 
 -- name: wake_run
 -- A suspended run has a reason to go on, unless an operator holds it.
 UPDATE runs
-   SET status = 'pending', snapshot_id = NULL, available_at = :now, not_before = NULL
+   SET status = 'pending', snapshot_id = NULL, available_at = :now, not_before = NULL,
+       changed_at = :now
  WHERE number = :number AND status = 'suspended' AND hold IS NULL;
 
 -- name: find_state
@@ -48,7 +50,7 @@ UPDATE runs SET hold = :reason WHERE number = :number AND ended_at IS NULL;
 
 -- name: suspend_held_run
 UPDATE runs
-   SET status = 'suspended', hold = :reason, snapshot_id = :snapshot_id
+   SET status = 'suspended', hold = :reason, snapshot_id = :snapshot_id, changed_at = :now
  WHERE number = :number AND status = 'pending';
 
 -- name: lift_hold
@@ -85,14 +87,16 @@ UPDATE runs
 
 -- name: requeue_for_end
 UPDATE runs
-   SET status = 'pending', snapshot_id = NULL, hold = NULL, available_at = :now, not_before = NULL
+   SET status = 'pending', snapshot_id = NULL, hold = NULL, available_at = :now, not_before = NULL,
+       changed_at = :now
  WHERE number = :number AND status IN ('pending', 'suspended');
 
 -- name: end_run
 UPDATE runs
-   SET status = :status, error = :error, ended_at = :now, hold = NULL, snapshot_id = NULL
+   SET status = :status, error = :error, ended_at = :now, hold = NULL, snapshot_id = NULL,
+       changed_at = :now
  WHERE number = :number AND status IN ('pending', 'suspended')
-RETURNING session_id, session_place;
+RETURNING session_id IS NOT NULL OR concurrency_key IS NOT NULL;
 
 -- name: load_ending
 -- What a waiting parent is told of a run that has ended.
@@ -102,7 +106,7 @@ SELECT status, output, error FROM runs WHERE id = ? AND ended_at IS NOT NULL;
 UPDATE runs SET has_at_end = 1 WHERE number = ?;
 
 -- name: set_progress
-UPDATE runs SET progress = :progress WHERE number = :number;
+UPDATE runs SET progress = :progress, changed_at = :now WHERE number = :number;
 
 -- name: list_overdue
 SELECT id FROM runs
@@ -114,23 +118,9 @@ SELECT min(deadline_at) FROM runs
  WHERE deadline_at IS NOT NULL AND ending IS NULL AND ended_at IS NULL AND deadline_at > ?;
 
 -- name: next_available
--- The earliest moment at which a pending run comes due, looked up priority by priority.
-WITH RECURSIVE level (blocked, priority) AS (
-     SELECT column1, (SELECT max(priority) FROM runs
-                       WHERE status = 'pending' AND not_before IS NOT NULL
-                         AND session_blocked = column1)
-       FROM (VALUES (0), (1))
-     UNION ALL
-     SELECT level.blocked, (SELECT max(runs.priority) FROM runs
-                             WHERE runs.status = 'pending' AND runs.not_before IS NOT NULL
-                               AND runs.session_blocked = level.blocked
-                               AND runs.priority < level.priority)
-       FROM level WHERE level.priority IS NOT NULL)
-SELECT min((SELECT min(runs.not_before) FROM runs
-             WHERE runs.status = 'pending' AND runs.session_blocked = level.blocked
-               AND runs.priority = level.priority AND runs.not_before > :now))
-  FROM level
- WHERE level.priority IS NOT NULL;
+-- The earliest moment at which a pending run comes due that was put off.
+SELECT min(late.not_before) FROM runs AS late
+ WHERE late.status = 'pending' AND late.not_before > ?;
 
 -- name: list_strays
 -- A page of the suspended runs, each with a mark if it has neither an open wait nor a hold.

@@ -1,47 +1,78 @@
 -- Claims: who may write for a run, and what becomes of the claims of a dead daemon.
 
--- name: next_priority
--- The highest priority below the given one that a pending run has.
-SELECT max(column1)
-  FROM (VALUES
-       ((SELECT max(priority) FROM runs
-          WHERE status = 'pending' AND not_before IS NULL
-            AND session_blocked = 0 AND priority < ?1)),
-       ((SELECT max(priority) FROM runs
-          WHERE status = 'pending' AND not_before IS NOT NULL
-            AND session_blocked = 0 AND priority < ?1)));
-
--- name: claim_priority
--- Atomic: SQLite runs one write at a time, so no run is handed out twice. Those that may begin at
--- any time and those whose moment has come are merged, each from its own index.
+-- name: promote_delayed
+-- Those whose moment has come are ready from now on, whatever becomes of the clock.
 UPDATE runs
-   SET status = 'running', owner = :owner, epoch = epoch + 1, ran_alone = 0, not_before = NULL,
-       started_at = coalesce(started_at, :now)
+   SET not_before = NULL
  WHERE number IN (
-       SELECT number
-         FROM (SELECT ready.available_at AS ready_at, ready.number AS number
-                 FROM runs AS ready
-                WHERE ready.status = 'pending' AND ready.not_before IS NULL
-                  AND ready.session_blocked = 0 AND ready.priority = :priority
-               UNION ALL
-               SELECT late.not_before, late.number
-                 FROM runs AS late
-                WHERE late.status = 'pending' AND late.not_before <= :now
-                  AND late.session_blocked = 0 AND late.priority = :priority
-                ORDER BY 1, 2
-                LIMIT :limit))
-RETURNING {run_columns};
+       SELECT late.number FROM runs AS late
+        WHERE late.status = 'pending' AND late.not_before <= :now
+        ORDER BY late.not_before, late.number
+        LIMIT :limit);
 
--- name: claim_one
+-- name: next_lane
+-- The next workflow of the queue that has ready runs.
+SELECT ready.workflow
+  FROM runs AS ready
+ WHERE ready.status = 'pending' AND ready.not_before IS NULL AND ready.blocked = 0
+   AND ready.queue = ? AND ready.workflow > ?
+ ORDER BY ready.workflow
+ LIMIT 1;
+
+-- name: next_ready_queue
+-- The next queue that has ready runs.
+SELECT ready.queue
+  FROM runs AS ready
+ WHERE ready.status = 'pending' AND ready.not_before IS NULL AND ready.blocked = 0
+   AND ready.queue > ?
+ ORDER BY ready.queue
+ LIMIT 1;
+
+-- name: list_lane
+-- The ready runs of a lane in their order; read only as far as they can be claimed.
+SELECT ready.rank, ready.number
+  FROM runs AS ready
+ WHERE ready.status = 'pending' AND ready.not_before IS NULL AND ready.blocked = 0
+   AND ready.queue = ? AND ready.workflow = ?
+ ORDER BY ready.rank, ready.number;
+
+-- name: load_limits
+-- What the claims of a queue are limited by, with how many of its runs are claimed if that counts.
+SELECT paused_at, concurrency, rate, period, tokens, refilled_at,
+       CASE WHEN concurrency IS NOT NULL THEN (
+            SELECT coalesce(sum(run_counts.runs), 0) FROM run_counts
+             WHERE run_counts.queue = queues.name AND run_counts.status = 'running') END
+  FROM queues
+ WHERE name = ?;
+
+-- name: load_workflow_limit
+-- How many more runs of a workflow may be claimed; no row if that has no limit.
+SELECT concurrency - (
+       SELECT coalesce(sum(run_counts.runs), 0) FROM run_counts
+        WHERE run_counts.workflow = workflow_limits.workflow AND run_counts.status = 'running')
+  FROM workflow_limits
+ WHERE workflow = ?;
+
+-- name: set_tokens
+UPDATE queues SET tokens = :tokens, refilled_at = :now WHERE name = :name;
+
+-- name: claim_runs
+-- Atomic: SQLite runs one write at a time, so no run is handed out twice.
 UPDATE runs
    SET status = 'running', owner = :owner, epoch = epoch + 1, ran_alone = 0, not_before = NULL,
-       started_at = coalesce(started_at, :now)
- WHERE id = :run_id AND status = 'pending' AND session_blocked = 0
-   AND (not_before IS NULL OR not_before <= :now)
+       started_at = coalesce(started_at, :now), changed_at = :now
+ WHERE number IN (SELECT value FROM json_each(:numbers)) AND status = 'pending'
 RETURNING {run_columns};
+
+-- name: find_ready
+-- Where a run is, if it is ready.
+SELECT number, queue, workflow
+  FROM runs
+ WHERE id = :run_id AND status = 'pending' AND blocked = 0
+   AND (not_before IS NULL OR not_before <= :now);
 
 -- name: count_running
-SELECT runs FROM run_counts WHERE status = 'running';
+SELECT coalesce(sum(runs), 0) FROM run_counts WHERE status = 'running';
 
 -- name: not_alone_any_more
 UPDATE runs SET ran_alone = 0 WHERE crashes >= 2 AND ran_alone = 1;
@@ -57,15 +88,16 @@ SELECT number, id, crashes, ran_alone FROM runs
 
 -- name: requeue
 UPDATE runs
-   SET status = 'pending', owner = NULL, ran_alone = 0, crashes = :crashes, steps = :steps
+   SET status = 'pending', owner = NULL, ran_alone = 0, crashes = :crashes, steps = :steps,
+       changed_at = :now
  WHERE number = :number AND status = 'running';
 
 -- name: quarantine
 UPDATE runs
    SET status = 'dead_letter', owner = NULL, ran_alone = 0, hold = NULL, snapshot_id = NULL,
-       crashes = :crashes, steps = :steps, error = :error, ended_at = :now
+       crashes = :crashes, steps = :steps, error = :error, ended_at = :now, changed_at = :now
  WHERE number = :number AND status = 'running'
-RETURNING session_id, session_place;
+RETURNING session_id IS NOT NULL OR concurrency_key IS NOT NULL;
 
 -- name: list_suspects
 SELECT id FROM runs WHERE crashes >= 2 AND status = 'pending' ORDER BY number;

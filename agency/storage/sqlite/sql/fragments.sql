@@ -16,11 +16,14 @@ forked_at, schedule
 {run_columns},
 steps,
 CASE WHEN status = 'suspended' THEN snapshot_id END,
-CASE WHEN session_blocked AND ended_at IS NULL THEN (
-     SELECT head.id FROM runs AS head
-      WHERE head.session_id = runs.session_id
-        AND head.session_place IS NOT NULL AND head.ended_at IS NULL
-      ORDER BY head.session_place LIMIT 1) END,
+CASE WHEN blocked AND ended_at IS NULL THEN (
+     SELECT ahead.id
+       FROM holds AS mine
+      CROSS JOIN holds AS head
+         ON head.kind = mine.kind AND head.name = mine.name AND head.place < mine.place
+      CROSS JOIN runs AS ahead ON ahead.number = head.run
+      WHERE mine.run = runs.number
+      ORDER BY mine.kind DESC, head.place LIMIT 1) END,
 CASE WHEN ended_at IS NULL THEN (
      SELECT json_group_array(json_array({wait_values})) FROM waits
       WHERE waits.run = runs.number AND waits.outcome IS NULL) ELSE '[]' END

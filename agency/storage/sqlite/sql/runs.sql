@@ -3,13 +3,13 @@
 -- name: insert_run
 -- No row when the id, the idempotency key or the name of a live run is taken.
 INSERT INTO runs (
-       status, epoch, session_blocked, priority, available_at, not_before, attempt, max_attempts,
-       crashes, ran_alone, has_at_end, generation, steps, created_at, deadline_at, session_id, session_place,
+       status, epoch, blocked, priority, available_at, not_before, attempt, max_attempts,
+       crashes, ran_alone, has_at_end, generation, steps, created_at, deadline_at, session_id,
        id, name, workflow, version, kind, phase, queue, parent_id, forked_from, idempotency_key,
        request_hash, correlation_id, principal, provider, seed, tags, concurrency_key, rerun_of,
        forked_at, schedule, input)
-VALUES ('pending', 0, :session_blocked, :priority, :available_at, :not_before, 1, :max_attempts,
-       0, 0, 0, 0, 0, :created_at, :deadline_at, :session_id, :session_place,
+VALUES ('pending', 0, :blocked, :priority, :available_at, :not_before, 1, :max_attempts,
+       0, 0, 0, 0, 0, :created_at, :deadline_at, :session_id,
        :id, :name, :workflow, :version, :kind, 'forward', :queue, :parent_id, :forked_from,
        :idempotency_key,
        :request_hash, :correlation_id, :principal, :provider, :seed, :tags, :concurrency_key,
@@ -18,40 +18,15 @@ VALUES ('pending', 0, :session_blocked, :priority, :available_at, :not_before, 1
 RETURNING number;
 
 -- name: find_run_by_key
-SELECT {run_columns}, request_hash FROM runs WHERE idempotency_key = ?;
+-- Each principal has its own keys.
+SELECT {run_columns}, request_hash FROM runs
+ WHERE idempotency_key IS NOT NULL AND idempotency_key = ? AND principal = ?;
 
 -- name: find_run_by_id
 SELECT {run_columns} FROM runs WHERE id = ?;
 
 -- name: find_live_name
 SELECT id FROM runs WHERE name = ? AND ended_at IS NULL;
-
--- name: session_tail
--- The newest live run of a session.
-SELECT id, status, session_place, number
-  FROM runs
- WHERE session_id = ? AND session_place IS NOT NULL AND ended_at IS NULL
- ORDER BY session_place DESC LIMIT 1;
-
--- name: session_in_line
--- One row if the run or one of its ancestors has the session.
-WITH RECURSIVE line (id, parent_id, session_id) AS (
-     SELECT id, parent_id, session_id FROM runs WHERE id = :run_id
-     UNION ALL
-     SELECT runs.id, runs.parent_id, runs.session_id
-       FROM line JOIN runs ON runs.id = line.parent_id)
-SELECT 1 FROM line WHERE session_id = :session_id LIMIT 1;
-
--- name: unblock_session
--- The oldest live run of the session has it from now on.
-UPDATE runs
-   SET session_blocked = 0
- WHERE session_blocked = 1
-   AND number = (
-       SELECT head.number FROM runs AS head
-        WHERE head.session_id = ? AND head.session_place IS NOT NULL AND head.ended_at IS NULL
-        ORDER BY head.session_place LIMIT 1)
-RETURNING number, id, status;
 
 -- name: get_runs
 -- Those of the given ids that there are, in no order.
@@ -140,4 +115,4 @@ SELECT {run_columns}
  LIMIT :limit;
 
 -- name: count_by_status
-SELECT status, runs FROM run_counts WHERE runs > 0;
+SELECT status, sum(runs) FROM run_counts WHERE runs > 0 GROUP BY status;
