@@ -14,6 +14,7 @@ from agency.errors import ShuttingDown, StoreBroken, StoreFull
 from agency.storage.sqlite import place, upkeep
 from agency.storage.sqlite.journal import SqliteJournal
 from agency.storage.sqlite.mail import SqliteMail
+from agency.storage.sqlite.queues import SqliteQueues
 from agency.storage.sqlite.readers import Readers, open_readers
 from agency.storage.sqlite.runs import SqliteRuns
 from agency.storage.sqlite.schedules import SqliteSchedules
@@ -44,6 +45,7 @@ class SqliteStore:
         self.snapshots = SqliteSnapshots(writer, readers)
         self.sessions = SqliteSessions(readers)
         self.tokens = SqliteTokens(writer, readers)
+        self.queues = SqliteQueues(writer, readers)
         self.schedules = SqliteSchedules(writer, readers, space)
         self.broken = broken
         self._writer = writer

@@ -119,7 +119,7 @@ SELECT min(deadline_at) FROM runs
 
 -- name: next_available
 -- The earliest moment at which a pending run comes due that was put off.
-SELECT min(late.not_before) FROM runs AS late
+SELECT min(late.not_before) FROM runs AS late INDEXED BY runs_delayed
  WHERE late.status = 'pending' AND late.not_before > ?;
 
 -- name: list_strays

@@ -5,7 +5,7 @@
 UPDATE runs
    SET not_before = NULL
  WHERE number IN (
-       SELECT late.number FROM runs AS late
+       SELECT late.number FROM runs AS late INDEXED BY runs_delayed
         WHERE late.status = 'pending' AND late.not_before <= :now
         ORDER BY late.not_before, late.number
         LIMIT :limit);
@@ -13,7 +13,7 @@ UPDATE runs
 -- name: next_lane
 -- The next workflow of the queue that has ready runs.
 SELECT ready.workflow
-  FROM runs AS ready
+  FROM runs AS ready INDEXED BY runs_ready
  WHERE ready.status = 'pending' AND ready.not_before IS NULL AND ready.blocked = 0
    AND ready.queue = ? AND ready.workflow > ?
  ORDER BY ready.workflow
@@ -22,7 +22,7 @@ SELECT ready.workflow
 -- name: next_ready_queue
 -- The next queue that has ready runs.
 SELECT ready.queue
-  FROM runs AS ready
+  FROM runs AS ready INDEXED BY runs_ready
  WHERE ready.status = 'pending' AND ready.not_before IS NULL AND ready.blocked = 0
    AND ready.queue > ?
  ORDER BY ready.queue
@@ -31,7 +31,7 @@ SELECT ready.queue
 -- name: list_lane
 -- The ready runs of a lane in their order; read only as far as they can be claimed.
 SELECT ready.rank, ready.number
-  FROM runs AS ready
+  FROM runs AS ready INDEXED BY runs_ready
  WHERE ready.status = 'pending' AND ready.not_before IS NULL AND ready.blocked = 0
    AND ready.queue = ? AND ready.workflow = ?
  ORDER BY ready.rank, ready.number;
