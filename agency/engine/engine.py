@@ -20,6 +20,7 @@ from agency.engine.pool import ThreadPool
 from agency.engine.registry import Registry
 from agency.engine.resources import Resources
 from agency.engine.runs import Runs
+from agency.engine.schedules import Schedules
 from agency.engine.timers import Timer
 from agency.engine.worker import Worker
 from agency.ports.store import Recovery, Store
@@ -40,6 +41,7 @@ class Engine:
 
     Attributes:
         runs: The verbs.
+        schedules: Runs that the clock starts.
         recovery: What was found at the start.
         failed: Done, with the exception, when the engine cannot go on and the process must end.
     """
@@ -78,6 +80,7 @@ class Engine:
             wake=lambda wakes: self._worker.wake(wakes),  # noqa: PLW0108  not there yet
             overdue=lambda run_id: self.runs.time_out(run_id),  # noqa: PLW0108
             nudge=lambda: self._worker.nudge(),  # noqa: PLW0108
+            sources=[lambda now: self.schedules.fire(now)],  # noqa: PLW0108
         )
         self._worker = Worker(
             Parts(
@@ -101,6 +104,9 @@ class Engine:
         )
         self.runs = Runs(
             store=store, registry=registry, clock=clock, worker=self._worker, timer=self._timer
+        )
+        self.schedules = Schedules(
+            store=store.schedules, runs=self.runs, clock=clock, timer=self._timer
         )
         self.recovery = Recovery(requeued=0, suspects=(), quarantined=())
         self.failed = self._worker.failed
@@ -192,8 +198,11 @@ class Engine:
         return sorted(strays)
 
     async def _strays(self) -> set[str]:
+        before = set(self._worker.claimed_ids)
         found = await self._store.runs.strays(owner=self._boot_id)
-        return set(found) - set(self._worker.claimed_ids)
+        # On a slow disk the word of a claim comes long after the claim itself.
+        await self._worker.settled()
+        return set(found) - before - set(self._worker.claimed_ids)
 
     @staticmethod
     def _report(recovery: Recovery) -> None:

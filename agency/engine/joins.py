@@ -227,7 +227,7 @@ async def _cancel_children(execution: Execution, losers: Sequence[str]) -> None:
         if not fresh:
             return
         targets |= fresh
-        for target in fresh:
+        for target in sorted(fresh):
             await execution.parts.cancel(target)
 
 

@@ -54,6 +54,11 @@ class Worker:
     def claimed_ids(self) -> Sequence[str]:
         return list(self._executions)
 
+    async def settled(self) -> None:
+        """Return when no claim is under way: all that are committed by now are known then."""
+        async with self._claiming:
+            return
+
     def find(self, run_id: str) -> Execution | None:
         """Find the execution of a claimed run."""
         return self._executions.get(run_id)
