@@ -33,7 +33,7 @@ from agency.errors import (
     StoreFull,
     ValueTooLarge,
 )
-from agency.ports.store import RunDetail, RunFilter, SnapshotFilter, Store, Wake
+from agency.ports.store import Ending, RunDetail, RunFilter, SnapshotFilter, Store, Wake
 
 log = logging.getLogger(__name__)
 
@@ -117,19 +117,24 @@ class Runs:
         """
         if self.is_closed:
             raise ShuttingDown
-        definition = self._registry.get(request.workflow)
-        new = self._new_run(definition, request)
+        new = self.prepare(request)
         try:
             started = await self._store.runs.start(new)
         except SessionBusy as busy:
             return await self._answer_session(busy, request)
         run = started.run
         if started.is_new:
-            self._expect(run)
+            self.expect(run)
             log.info("run accepted", extra={"run_id": run.id, "workflow": run.workflow})
         return StartedRun(run=run, is_new=started.is_new)
 
-    def _new_run(self, definition: Definition, request: StartRequest) -> NewRun:
+    def prepare(self, request: StartRequest) -> NewRun:
+        """Check a request, and make the run that it asks for; nothing is stored.
+
+        Raises:
+            WorkflowNotFound, InvalidInput, ValueTooLarge.
+        """
+        definition = self._registry.get(request.workflow)
         body = json.encode(request.input)
         if len(body) > VALUE_BYTES_MAX:
             raise ValueTooLarge("The input", len(body), VALUE_BYTES_MAX)
@@ -161,7 +166,8 @@ class Runs:
             provider=definition.provider() if definition.provider is not None else None,
         )
 
-    def _expect(self, run: Run) -> None:
+    def expect(self, run: Run) -> None:
+        """Take note of a run that was stored: it is to be claimed when its moment comes."""
         if run.available_at > self._clock.now():
             self._timer.expect(run.available_at)
         if run.deadline_at is not None:
@@ -293,6 +299,10 @@ class Runs:
         ending = await self._store.runs.end(
             run_id, status=status, error=error, now=self._clock.now()
         )
+        self.ended(ending, status, error)
+
+    def ended(self, ending: Ending, status: RunStatus, error: RunError) -> None:
+        """Tell whoever works on runs or watches them that the store has ended them, or will."""
         for ended in ending.ended:
             self._worker.forget(ended)
             self.changed(ended)

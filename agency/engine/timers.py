@@ -19,6 +19,9 @@ BATCH_WAITS_MAX = 500
 """Waits resolved in one transaction: more hold up other writers."""
 _RETRY_S = 1.0
 
+Source = Callable[[datetime], Awaitable[datetime | None]]
+"""Does what is due by a moment, and tells when it is to be asked again, or None."""
+
 
 class Timer:
     """Fires what is due, and sleeps until the next.
@@ -35,8 +38,10 @@ class Timer:
         wake: Callable[[Sequence[Wake]], None],
         overdue: Callable[[str], Awaitable[None]],
         nudge: Callable[[], None],
+        sources: Sequence[Source] = (),
     ) -> None:
         self._runs = runs
+        self._sources = sources
         self._clock = clock
         self._wake = wake
         self._overdue = overdue
@@ -80,6 +85,10 @@ class Timer:
                 self._wake(due.wakes)
                 for run_id in due.overdue:
                     await self._overdue(run_id)
+                for source in self._sources:
+                    moment = await source(now)
+                    if moment is not None:
+                        self.expect(moment)
             except StoreFull:
                 log.warning("no room to fire timers")
                 self.expect(now + timedelta(seconds=_RETRY_S))

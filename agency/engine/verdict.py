@@ -101,4 +101,6 @@ def make_successor(
         principal=run.principal,
         tags=run.tags,
         provider=run.provider,
+        # It is the schedule's live run as much as the one that it follows.
+        schedule=run.schedule,
     )
