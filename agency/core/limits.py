@@ -14,6 +14,9 @@ ARGUMENT_BYTES_MAX = 2 * 1024
 NAME_CHARACTERS_MAX = 256
 """Names of runs, workflows, steps, events and waits."""
 
+UPDATE_BYTES_MAX = 4 * 1024
+"""Data of an update that watchers are told: many of them are held for many watchers."""
+
 PAGE_ROWS_DEFAULT = 50
 PAGE_ROWS_MAX = 500
 """Rows of one page of a list: an answer stays well under a megabyte."""

@@ -28,12 +28,20 @@ class EntryKind(IntEnum):
     """A moment that the run was told."""
     AT_END = 9
     """Work that was registered for the real end."""
+    STATUS = 10
+    """The run's status has changed; the body holds the new one."""
+    PROGRESS = 11
+    """How far the run says it is; one for each run, which gets a new number with each change."""
 
 
 ORDERED = frozenset(
     {EntryKind.STEP, EntryKind.FAILURE, EntryKind.WAIT, EntryKind.CHILD, EntryKind.NOW}
 )
 """Kinds that must be met in recorded order within their branch."""
+
+WATCHED_ONLY = frozenset({EntryKind.STATUS, EntryKind.PROGRESS})
+"""Kinds that are there for watchers. The store writes them by itself; they are not part of what a run
+has recorded, so replay, limits, forks, listings and counts of steps leave them out."""
 
 
 @dataclass(frozen=True, slots=True)

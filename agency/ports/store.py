@@ -22,6 +22,7 @@ from agency.domain.principal import Token
 from agency.domain.run import NewRun, Run, RunError, RunStatus
 from agency.domain.snapshot import Snapshot
 from agency.domain.wait import NewWait, Wait, WaitOutcome
+from agency.ports.updates import UpdateStore
 from agency.errors import AgencyError
 from agency.ports.queues import QueueStore
 
@@ -467,7 +468,11 @@ class JournalStore(Protocol):
     """Reading what runs have recorded."""
 
     async def load(self, number: int) -> Journal:
-        """Read the whole journal of a run, superseded entries left out."""
+        """Read the whole journal of a run, but superseded entries and those for watchers only.
+
+        Entries for watchers only (`entry.WATCHED_ONLY`) are not part of what a run has recorded: see
+        `agency.ports.updates`.
+        """
         ...
 
     async def waits(self, number: int, keys: Sequence[str]) -> Sequence[Wait]:
@@ -476,6 +481,8 @@ class JournalStore(Protocol):
 
     async def entries(self, run_id: str, *, after: int, limit: int) -> Sequence[Entry]:
         """Read a page of a run's entries, oldest first, those with ``number`` above ``after``.
+
+        Those for watchers only are left out.
 
         Raises:
             RunNotFound: there is none.
@@ -623,6 +630,8 @@ class Store(Protocol):
     def sessions(self) -> SessionStore: ...
     @property
     def tokens(self) -> TokenStore: ...
+    @property
+    def updates(self) -> UpdateStore: ...
     @property
     def queues(self) -> QueueStore: ...
     @property

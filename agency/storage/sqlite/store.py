@@ -23,6 +23,7 @@ from agency.storage.sqlite.snapshots import SqliteSnapshots
 from agency.storage.sqlite.space import Space
 from agency.storage.sqlite.tokens import SqliteTokens
 from agency.storage.sqlite.transaction import Transaction
+from agency.storage.sqlite.updates import SqliteUpdates
 from agency.storage.sqlite.writer import Writer, open_writer
 
 FULL_KNOWN_S = 2.0
@@ -45,6 +46,7 @@ class SqliteStore:
         self.snapshots = SqliteSnapshots(writer, readers)
         self.sessions = SqliteSessions(readers)
         self.tokens = SqliteTokens(writer, readers)
+        self.updates = SqliteUpdates(writer, readers)
         self.queues = SqliteQueues(writer, readers)
         self.schedules = SqliteSchedules(writer, readers, space)
         self.broken = broken

@@ -54,6 +54,8 @@ def suspend(tx: Transaction, claim: Claim, form: WritesForm, wish: Suspend) -> S
             return Suspended(has_snapshot=False, resolved=resolved, wakes=[])
     else:
         open_operator_wait(tx, claim.number, hold, now=wish.now)
+    # Before the status changes: its update tells the snapshot's reason.
+    insert_snapshot(tx, claim.number, wish.snapshot_id, wish.reason, now=wish.now)
     tx.change(
         "suspend_run",
         {
@@ -61,9 +63,9 @@ def suspend(tx: Transaction, claim: Claim, form: WritesForm, wish: Suspend) -> S
             "epoch": claim.epoch,
             "snapshot_id": wish.snapshot_id,
             "steps": tx.steps.settle(claim.run_id, claim.epoch) + form.steps,
+            "now": wish.now,
         },
     )
-    insert_snapshot(tx, claim.number, wish.snapshot_id, wish.reason, now=wish.now)
     wakes: list[Wake] = []
     if ending is not None and ending_epoch == claim.epoch:
         wakes = _carry_out_end(tx, claim, RunStatus(ending), now=wish.now)
@@ -122,13 +124,13 @@ def release(
         "now": now,
         "steps": tx.steps.settle(claim.run_id, claim.epoch) + form.steps,
     }
+    writes.apply_before(tx, claim, form, now=now)
     if failed is None:
         changed = tx.change("release_run", parameters)
     else:
         changed = tx.change("release_failed_run", {**parameters, "error": failed})
     if not changed:
         raise Fenced(claim.run_id, claim.epoch)
-    writes.apply(tx, claim, form, now=now)
 
 
 def hold(
@@ -153,10 +155,10 @@ def hold(
             return None, [wake_of(number, run_id, status)]
         case RunStatus.PENDING:
             newest = snapshot_id
-            held_run = {"number": number, "reason": reason, "snapshot_id": snapshot_id}
-            tx.change("suspend_held_run", held_run)
             open_operator_wait(tx, number, reason, now=now)
             insert_snapshot(tx, number, snapshot_id, reason, now=now)
+            held_run = {"number": number, "reason": reason, "snapshot_id": snapshot_id, "now": now}
+            tx.change("suspend_held_run", held_run)
         case RunStatus.SUSPENDED:
             if held is None:
                 tx.change("hold_run", {"number": number, "reason": reason})

@@ -44,6 +44,7 @@ import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 from agency.core import limits
@@ -150,6 +151,12 @@ class Writer:
         self._transaction: Transaction
         self._record_statements = load_record_statements()
         self._is_dirty = True
+        self._listeners: list[Callable[[], None]] = []
+
+    def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call ``listener`` on the loop after each group, until what comes back is called."""
+        self._listeners.append(listener)
+        return partial(self._listeners.remove, listener)
 
     async def submit(self, work: Callable[[Transaction], T]) -> T:
         """Carry out a transaction, and give what it returns once that is durable.
@@ -200,6 +207,8 @@ class Writer:
     def _answered(self, batch: list[Member]) -> None:
         """Answer a group, and gather what comes back from those who awaited it."""
         _answer(batch)
+        for listener in self._listeners:
+            listener()
         if not self._is_gathering:
             self._is_gathering = True
             # The loop calls in the order of asking: those just answered have their turn before.

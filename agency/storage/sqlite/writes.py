@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from agency.errors import JournalKeyTaken
+from agency.errors import Fenced, JournalKeyTaken
 from agency.ports.store import Claim
 from agency.storage.sqlite import starts, waits
 from agency.storage.sqlite.forms import WritesForm, entry_values
@@ -47,8 +47,26 @@ def apply(tx: Transaction, claim: Claim, form: WritesForm, *, now: int) -> list[
             },
         )
     if form.has_progress:
-        tx.change("set_progress", {"number": claim.number, "progress": form.progress})
+        progress = {"number": claim.number, "progress": form.progress, "now": now}
+        tx.change("set_progress", progress)
     return resolved
+
+
+def apply_before(tx: Transaction, claim: Claim, form: WritesForm, *, now: int) -> None:
+    """Record what a run has left to record before its status changes, in the order of numbers.
+
+    The statement that changes the status is the fence of its transaction; only if there is
+    something to be recorded before it, another one is needed.
+
+    Raises:
+        Fenced: the claim is over.
+        whatever `apply` raises.
+    """
+    if form.is_empty:
+        return
+    if tx.one("fence", (claim.number, claim.epoch)) is None:
+        raise Fenced(claim.run_id, claim.epoch)
+    apply(tx, claim, form, now=now)
 
 
 def _insert_entries(tx: Transaction, claim: Claim, form: WritesForm) -> None:

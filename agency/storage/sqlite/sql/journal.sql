@@ -42,13 +42,14 @@ SELECT 1
  LIMIT 1;
 
 -- name: newest_entry
-SELECT coalesce(max(id), 0) FROM journal WHERE run = ?;
+-- Of what the run has recorded itself; 0 if that is nothing.
+SELECT coalesce(max(id), 0) FROM journal WHERE run = ? AND key NOT GLOB '!!*';
 
 -- name: count_steps
 -- How many steps the run has recorded, and whether anything under its present epoch.
 SELECT coalesce(sum(journal.kind = 1 AND NOT journal.superseded), 0),
        coalesce(max(journal.epoch = runs.epoch), 0)
-  FROM runs LEFT JOIN journal ON journal.run = runs.number
+  FROM runs LEFT JOIN journal ON journal.run = runs.number AND journal.kind NOT IN (10, 11)
  WHERE runs.number = ?;
 
 -- name: load_journal
@@ -57,14 +58,15 @@ SELECT 0, id, key, kind,
        CASE typeof(body) WHEN 'text' THEN (SELECT data FROM blobs WHERE hash = body) ELSE body END,
        at, meta, epoch, NULL, NULL, NULL, NULL, NULL
   FROM journal
- WHERE run = ?1 AND NOT superseded
+ WHERE run = ?1 AND NOT superseded AND kind NOT IN (10, 11)
 UNION ALL
 SELECT 1, {wait_columns}
   FROM waits
  WHERE run = ?1;
 
 -- name: page_entries
--- One row of NULLs if the run has none; no row if there is no such run.
+-- One row of NULLs if the run has none; no row if there is no such run. Rows that are there for
+-- watchers only (their keys begin with !!) are left out.
 SELECT journal.id, journal.key, journal.kind,
        CASE typeof(journal.body)
        WHEN 'text' THEN (SELECT data FROM blobs WHERE hash = journal.body)
@@ -74,7 +76,7 @@ SELECT journal.id, journal.key, journal.kind,
   LEFT JOIN journal
     ON journal.id IN (
        SELECT entry.id FROM journal AS entry INDEXED BY journal_key
-        WHERE entry.run = runs.number AND entry.id > :after
+        WHERE entry.run = runs.number AND entry.id > :after AND entry.key NOT GLOB '!!*'
         ORDER BY entry.id LIMIT :limit)
  WHERE runs.id = :run_id
  ORDER BY journal.id;
