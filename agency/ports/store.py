@@ -22,6 +22,8 @@ from agency.domain.principal import Token
 from agency.domain.run import NewRun, Run, RunError, RunStatus
 from agency.domain.snapshot import Snapshot
 from agency.domain.wait import NewWait, Wait, WaitOutcome
+from agency.ports.approval import ApprovalStore
+from agency.ports.topic import TopicStore
 from agency.ports.updates import UpdateStore
 from agency.errors import AgencyError
 from agency.ports.queues import QueueStore
@@ -48,7 +50,8 @@ class Writes:
         waits: Waits to open. One that can be answered at once (an event that is in the mailbox,
             a child that has ended) is opened and resolved in the same commit.
         closed_waits: Keys of waits whose branch has lost. Those that are open or resolved become
-            CANCELLED, and an event that one of them had taken goes back to the mailbox.
+            CANCELLED, and an event that one of them had taken goes back to the mailbox, or to its
+            topic: that one is spreading again then (`agency.ports.topic.TopicStore.spread`).
         children: Runs to start as children; insert-or-find by their id.
         messages: Messages to append to sessions, in this order; sessions are made as needed.
         superseded: Keys of failures (``K``), tries (``K~N``) and intents (``K!N``) that a retry has
@@ -502,7 +505,9 @@ class MailStore(Protocol):
         payload: Any,  # noqa: ANN401  JSON value
         now: datetime,
     ) -> Delivery:
-        """Put an event into a run's mailbox; if a wait is open for its name, the oldest takes it.
+        """Put an event into a run's mailbox; the oldest open wait that it fits takes it.
+
+        It fits a wait for its name without a topic, whose filter, if there is one, it passes.
 
         The same ``event_id`` twice is delivered once. The run is woken in the same commit: a
         suspended one becomes pending (unless held), a claimed one comes back as a wake.
@@ -522,13 +527,16 @@ class MailStore(Protocol):
         payload: Any,  # noqa: ANN401  JSON value
         snapshot_id: str | None,
         now: datetime,
+        by: str = "",
     ) -> Sequence[Wake]:
         """Resolve one open wait by its key, and wake the run.
 
-        A wait of kind OPERATOR lifts the hold and wakes the run whatever else it waits for.
+        A wait of kind OPERATOR lifts the hold and wakes the run whatever else it waits for. The
+        record of an input (`agency.ports.approval`) is answered in the same commit.
 
         Args:
             snapshot_id: If given, it must be the run's newest and the run must be suspended.
+            by: Principal who answers.
 
         Raises:
             RunNotFound: there is none.
@@ -630,6 +638,10 @@ class Store(Protocol):
     def sessions(self) -> SessionStore: ...
     @property
     def tokens(self) -> TokenStore: ...
+    @property
+    def approvals(self) -> ApprovalStore: ...
+    @property
+    def topics(self) -> TopicStore: ...
     @property
     def updates(self) -> UpdateStore: ...
     @property

@@ -31,6 +31,7 @@ class _Answer:
     outcome: WaitOutcome
     payload: bytes | None
     snapshot_id: str | None
+    by: str
 
 
 class SqliteMail:
@@ -73,9 +74,11 @@ class SqliteMail:
         payload: Any,  # noqa: ANN401  JSON value
         snapshot_id: str | None,
         now: datetime,
+        by: str = "",
     ) -> Sequence[Wake]:
         """Resolve one open wait, and wake the run; see `MailStore.answer`."""
-        answer = _Answer(wait, outcome, None if payload is None else encode(payload), snapshot_id)
+        body = None if payload is None else encode(payload)
+        answer = _Answer(wait, outcome, body, snapshot_id, by)
         return await self._writer.submit(
             partial(_answer, run_id=run_id, answer=answer, now=to_micros(now))
         )
@@ -139,6 +142,9 @@ def _answer(tx: Transaction, *, run_id: str, answer: _Answer, now: int) -> list[
     if outcome is not None:
         raise WaitTaken(run_id, answer.wait)
     stored = None if answer.payload is None else tx.keep(answer.payload)
+    if kind == WaitKind.INPUT:
+        given = {"wait": number, "now": now, "by": answer.by or None, "value": stored}
+        tx.change("answer_approval", given)
     waits.resolve(tx, number, answer.outcome, stored, now=now)
     if kind == WaitKind.OPERATOR:
         state = _lift_hold(tx, run)

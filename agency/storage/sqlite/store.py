@@ -12,6 +12,7 @@ from agency.config.schema import Store as StoreSettings
 from agency.core.clock import Clock, monotonic_s
 from agency.errors import ShuttingDown, StoreBroken, StoreFull
 from agency.storage.sqlite import place, upkeep
+from agency.storage.sqlite.approvals import SqliteApprovals
 from agency.storage.sqlite.journal import SqliteJournal
 from agency.storage.sqlite.mail import SqliteMail
 from agency.storage.sqlite.queues import SqliteQueues
@@ -22,6 +23,7 @@ from agency.storage.sqlite.sessions import SqliteSessions
 from agency.storage.sqlite.snapshots import SqliteSnapshots
 from agency.storage.sqlite.space import Space
 from agency.storage.sqlite.tokens import SqliteTokens
+from agency.storage.sqlite.topics import SqliteTopics
 from agency.storage.sqlite.transaction import Transaction
 from agency.storage.sqlite.updates import SqliteUpdates
 from agency.storage.sqlite.writer import Writer, open_writer
@@ -46,6 +48,8 @@ class SqliteStore:
         self.snapshots = SqliteSnapshots(writer, readers)
         self.sessions = SqliteSessions(readers)
         self.tokens = SqliteTokens(writer, readers)
+        self.approvals = SqliteApprovals(writer, readers)
+        self.topics = SqliteTopics(writer, readers, space)
         self.updates = SqliteUpdates(writer, readers)
         self.queues = SqliteQueues(writer, readers)
         self.schedules = SqliteSchedules(writer, readers, space)

@@ -10,15 +10,20 @@ from collections.abc import Iterable, Sequence
 from typing import assert_never
 
 from agency.core.json import encode
+from agency.domain.filter import fits
 from agency.domain.run import ENDED, RunStatus
 from agency.domain.wait import WaitKind, WaitOutcome
 from agency.errors import JournalKeyTaken
 from agency.ports.store import Claim, Wake
+from agency.storage.sqlite import questions, topic_mail
 from agency.storage.sqlite.forms import WaitForm
 from agency.storage.sqlite.rows import wake_of
 from agency.storage.sqlite.transaction import Row, Transaction
 
 Stored = bytes | str | None
+
+_PAGE_ROWS = 100
+"""Waits or events that are looked at together when the first one did not fit."""
 
 
 def open_wait(tx: Transaction, claim: Claim, form: WaitForm, *, now: int) -> int | None:
@@ -36,13 +41,13 @@ def open_wait(tx: Transaction, claim: Claim, form: WaitForm, *, now: int) -> int
     wait = insert_wait(tx, claim.number, form, now=now)
     match new.kind:
         case WaitKind.EVENT:
-            is_resolved = _take_event(tx, claim.number, wait, new.name, now=now)
+            is_resolved = _take_event(tx, claim.number, wait, form, now=now)
         case WaitKind.CHILD:
             is_resolved = _take_ending(tx, wait, new.target, now=now)
+        case WaitKind.APPROVAL | WaitKind.INPUT:
+            is_resolved = _ask(tx, claim.number, wait, form, now=now)
         case (
             WaitKind.TIMER
-            | WaitKind.INPUT
-            | WaitKind.APPROVAL
             | WaitKind.RESOURCE
             | WaitKind.OPERATOR
             | WaitKind.DECISION
@@ -88,22 +93,47 @@ def resolve(tx: Transaction, wait: int, outcome: WaitOutcome, payload: Stored, *
 def take_open_event(
     tx: Transaction, run: int, event: int, name: str, payload: Stored, *, now: int
 ) -> int | None:
-    """Let the oldest open wait for that name take an event; give the wait's number if one did."""
-    row = tx.one("find_open_event", (run, name))
-    if row is None:
-        return None
-    wait: int = row[0]
-    tx.change("take_event", {"number": event, "wait": wait})
-    resolve(tx, wait, WaitOutcome.ANSWERED, payload, now=now)
-    return wait
+    """Let the oldest open wait that it fits take an event of a run's mailbox.
+
+    Returns:
+        The number of the wait, or None if it fits none.
+    """
+    body = topic_mail.Body(tx, payload)
+    page = {"run": run, "name": name, "after": 0, "limit": 1}
+    while rows := tx.all("find_open_event", page):
+        for wait, show in rows:
+            if show is None or fits(topic_mail.where_of(show), body.value):
+                tx.change("take_event", {"number": event, "wait": wait})
+                resolve(tx, wait, WaitOutcome.ANSWERED, payload, now=now)
+                return int(wait)
+        page |= {"after": rows[-1][0], "limit": _PAGE_ROWS}
+    return None
 
 
-def _take_event(tx: Transaction, run: int, wait: int, name: str, *, now: int) -> bool:
-    row = tx.one("find_untaken_event", (run, name))
-    if row is None:
+def _take_event(tx: Transaction, run: int, wait: int, form: WaitForm, *, now: int) -> bool:
+    new = form.new
+    if new.target:
+        payload = topic_mail.take(tx, run, wait, form, now=now)
+        if payload is None:
+            return False
+        resolve(tx, wait, WaitOutcome.ANSWERED, payload, now=now)
+        return True
+    where = None if form.show is None else topic_mail.where_of(form.show)
+    page = {"run": run, "name": new.name, "after": 0, "limit": 1}
+    while rows := tx.all("find_untaken_event", page):
+        for event, payload in rows:
+            if where is None or fits(where, topic_mail.Body(tx, payload).value):
+                tx.change("take_event", {"number": event, "wait": wait})
+                resolve(tx, wait, WaitOutcome.ANSWERED, payload, now=now)
+                return True
+        page |= {"after": rows[-1][0], "limit": _PAGE_ROWS}
+    return False
+
+
+def _ask(tx: Transaction, run: int, wait: int, form: WaitForm, *, now: int) -> bool:
+    payload = questions.open_approval(tx, run, wait, form.new, now=now)
+    if payload is None:
         return False
-    event, payload = row
-    tx.change("take_event", {"number": event, "wait": wait})
     resolve(tx, wait, WaitOutcome.ANSWERED, payload, now=now)
     return True
 
@@ -127,27 +157,45 @@ def _ending_body(tx: Transaction, row: Row) -> bytes:
 
 
 def close_waits(tx: Transaction, run: int, keys: Iterable[str], *, now: int) -> list[int]:
-    """Close waits whose branch has lost; events that they had taken go back to the mailbox.
+    """Close waits whose branch has lost; events that they had taken go back where they were.
+
+    Those of a topic are spread anew, by whoever calls `TopicStore.spread` next.
 
     Returns:
-        Numbers of other waits that have taken such an event.
+        Numbers of other waits of the run that have taken an event of its mailbox.
     """
     names: dict[str, None] = {}
     for key in keys:
+        taken = tx.one("get_topic_wait", (run, key))
         parameters = {"run": run, "key": key, "now": now, "number": tx.next_resolution()}
         row = tx.one("close_wait", parameters)
-        if row is not None:
-            given_back = tx.one("give_event_back", (row[0],))
-            if given_back is not None:
-                names[given_back[0]] = None
+        if row is None:
+            continue
+        if taken is not None:
+            topic_mail.give_back(tx, run, row[0], taken)
+            continue
+        given_back = tx.one("give_event_back", (row[0],))
+        if given_back is not None:
+            names[given_back[0]] = None
     resolved = []
     for name in names:
-        while (row := tx.one("find_untaken_event", (run, name))) is not None:
-            event, payload = row
+        resolved += _take_all(tx, run, name, now=now)
+    return resolved
+
+
+def _take_all(tx: Transaction, run: int, name: str, *, now: int) -> list[int]:
+    """Offer all events of that name in the mailbox to the open waits of the run."""
+    resolved = []
+    page = {"run": run, "name": name, "after": 0, "limit": _PAGE_ROWS}
+    while tx.all("find_open_event", {**page, "after": 0, "limit": 1}):
+        rows = tx.all("find_untaken_event", page)
+        if not rows:
+            break
+        for event, payload in rows:
             wait = take_open_event(tx, run, event, name, payload, now=now)
-            if wait is None:
-                break
-            resolved.append(wait)
+            if wait is not None:
+                resolved.append(wait)
+        page["after"] = rows[-1][0]
     return resolved
 
 

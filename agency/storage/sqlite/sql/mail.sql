@@ -10,10 +10,10 @@ RETURNING number;
 SELECT number FROM events WHERE run = ? AND id = ?;
 
 -- name: find_untaken_event
--- The oldest event of that name that no wait has taken.
+-- The next events of that name that no wait has taken, oldest first.
 SELECT number, payload FROM events
- WHERE run = ? AND name = ? AND taken_by IS NULL
- ORDER BY number LIMIT 1;
+ WHERE run = :run AND name = :name AND taken_by IS NULL AND number > :after
+ ORDER BY number LIMIT :limit;
 
 -- name: take_event
 UPDATE events SET taken_by = :wait WHERE number = :number AND taken_by IS NULL;

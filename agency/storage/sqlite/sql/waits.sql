@@ -50,10 +50,11 @@ SELECT key, kind FROM waits WHERE run = ? AND outcome IS NULL ORDER BY id;
 SELECT id FROM waits WHERE run = ? AND kind = ? AND outcome IS NULL LIMIT 1;
 
 -- name: find_open_event
--- The oldest open wait for an event of that name.
-SELECT id FROM waits
- WHERE run = ? AND kind = 'event' AND name = ? AND outcome IS NULL
- ORDER BY id LIMIT 1;
+-- The next open waits for an event of that name to the run itself, oldest first.
+SELECT id, show FROM waits
+ WHERE run = :run AND kind = 'event' AND name = :name AND outcome IS NULL AND target = ''
+   AND id > :after
+ ORDER BY id LIMIT :limit;
 
 -- name: count_operator_waits
 SELECT count(*) FROM waits WHERE run = ? AND key >= '!operator#' AND key < '!operator$';
