@@ -12,7 +12,12 @@ from enum import StrEnum
 from functools import cache
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from agency.config.schema import Settings
+from agency.config.schema import Queue, Settings
+from agency.core.names import DEFAULT_QUEUE
+
+
+NAMED: Mapping[str, tuple[type, tuple[str, ...]]] = {"queues": (Queue, (DEFAULT_QUEUE,))}
+"""Groups of sections that people name, with the dataclass of each and those that always are."""
 
 
 class Kind(StrEnum):
@@ -31,6 +36,7 @@ class Setting:
     """One setting.
 
     Attributes:
+        section: For example ``server``, or ``queues.default``.
         minimum, maximum: Bounds, both included; None for none.
         aliases: Environment variables that set it beside its own one.
         form: ``path``, ``url``, ``database`` or empty.
@@ -56,14 +62,25 @@ class Setting:
     @property
     def variables(self) -> tuple[str, ...]:
         """Environment variables that set it; the first one that is there wins."""
-        return (f"AGENCY_{self.section.upper()}__{self.key.upper()}", *self.aliases)
+        section = self.section.upper().replace(".", "__").replace("-", "_")
+        return (f"AGENCY_{section}__{self.key.upper()}", *self.aliases)
 
 
 @cache
 def sections() -> Mapping[str, type]:
-    """List the sections with their dataclasses, in the order of the schema."""
+    """List the sections with their dataclasses, in the order of the schema.
+
+    Of sections that people name, such as ``queues.NAME``, those are there that always are.
+    """
     hints = get_type_hints(Settings)
-    return {part.name: hints[part.name] for part in fields(Settings)}
+    found: dict[str, type] = {}
+    for part in fields(Settings):
+        if part.name in NAMED:
+            record, names = NAMED[part.name]
+            found |= {f"{part.name}.{name}": record for name in names}
+        else:
+            found[part.name] = hints[part.name]
+    return found
 
 
 @cache
@@ -75,6 +92,12 @@ def settings() -> Mapping[str, Setting]:
         for setting in _settings_of(section, record)
     ]
     return {setting.name: setting for setting in found}
+
+
+def settings_of_named(group: str, name: str) -> Mapping[str, Setting]:
+    """List the settings of a section ``group.name`` that somebody has named."""
+    record, _ = NAMED[group]
+    return {setting.name: setting for setting in _settings_of(f"{group}.{name}", record)}
 
 
 def _settings_of(section: str, record: type) -> list[Setting]:

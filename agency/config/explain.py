@@ -11,6 +11,7 @@ from typing import Any
 from agency.config import catalogue
 from agency.config.catalogue import Setting
 from agency.config.load import FLAGS, Loaded
+from agency.config.schema import Settings
 from agency.errors import InvalidInput
 
 SHIPPED = {"llm.provider": "auto"}
@@ -63,15 +64,18 @@ class Explained:
 
 
 def explain(loaded: Loaded) -> Sequence[Explained]:
-    """List all settings in force, in the order of the schema."""
+    """List all settings in force, in the order of the schema; sections that people name last."""
     return [
-        Explained(
-            name,
-            getattr(getattr(loaded.settings, setting.section), setting.key),
-            str(loaded.origins[name]),
-        )
-        for name, setting in catalogue.settings().items()
+        Explained(name, _value_of(loaded.settings, name), str(origin))
+        for name, origin in loaded.origins.items()
     ]
+
+
+def _value_of(settings: Settings, name: str) -> Any:  # noqa: ANN401  as the schema says
+    section, _, key = name.rpartition(".")
+    group, _, named = section.partition(".")
+    record = getattr(settings, group)
+    return getattr(record[named] if named else record, key)
 
 
 def describe_faults(error: InvalidInput) -> str:

@@ -14,9 +14,11 @@ from typing import Any
 
 from agency.config import catalogue, places
 from agency.config.catalogue import Setting
+from agency.config.lines import Path as Path_
 from agency.config.lines import find_lines, line_of
 from agency.config.schema import Settings
 from agency.config.values import Unsuitable, check, read
+from agency.core.names import is_queue_name
 from agency.core.suggestions import nearest
 from agency.errors import ConfigurationInvalid, Fault
 
@@ -132,11 +134,18 @@ class _Reading:
     """Values and faults, collected source by source."""
 
     def __init__(self) -> None:
-        self.values: dict[str, Any] = {
-            name: setting.default for name, setting in catalogue.settings().items()
-        }
-        self.origins = dict.fromkeys(self.values, Origin(Source.DEFAULT))
+        self.settings: dict[str, Setting] = {}
+        self.values: dict[str, Any] = {}
+        self.origins: dict[str, Origin] = {}
         self._faults: list[Fault] = []
+        self._add(catalogue.settings())
+
+    def _add(self, settings: Mapping[str, Setting]) -> None:
+        for name, setting in settings.items():
+            if name not in self.settings:
+                self.settings[name] = setting
+                self.values[name] = setting.default
+                self.origins[name] = Origin(Source.DEFAULT)
 
     def raise_faults(self) -> None:
         """Raise everything that was wrong so far, if anything was."""
@@ -166,14 +175,41 @@ class _Reading:
         sections = catalogue.sections()
         for section, table in document.items():
             where = f"{shown}:{line_of((section,), lines)} {section}"
-            if section not in sections:
+            if section not in sections and section not in catalogue.NAMED:
                 self.fault(where, *_no_section(section))
             elif not isinstance(table, dict):
                 self.fault(where, f"[{section}] must be a section, and is {table!r}.")
+            elif section in catalogue.NAMED:
+                self._take_group(section, table, shown, lines)
             else:
-                for key, value in table.items():
-                    line = line_of((section, key), lines)
-                    self._take_entry(f"{section}.{key}", value, f"{shown}:{line}")
+                self._take_section((section,), table, shown, lines)
+
+    def _take_group(
+        self, group: str, tables: Mapping[str, object], shown: str, lines: Mapping[Path_, int]
+    ) -> None:
+        """Take the sections ``[group.NAME]``."""
+        for name, table in tables.items():
+            where = f"{shown}:{line_of((group, name), lines)} {group}.{name}"
+            if not isinstance(table, dict):
+                what = f"[{group}] holds sections, [{group}.NAME], and {name!r} is {table!r}."
+                self.fault(where, what)
+            elif not is_queue_name(name):
+                hint = "Use up to 64 letters, digits, dashes and underscores."
+                self.fault(where, f"{name!r} cannot be the name of a queue.", hint)
+            else:
+                self._add(catalogue.settings_of_named(group, name))
+                self._take_section((group, name), table, shown, lines)
+
+    def _take_section(
+        self,
+        section: Path_,
+        table: Mapping[str, object],
+        shown: str,
+        lines: Mapping[Path_, int],
+    ) -> None:
+        for key, value in table.items():
+            line = line_of((*section, key), lines)
+            self._take_entry(".".join((*section, key)), value, f"{shown}:{line}")
 
     def _read_text(self, file: Path, shown: str) -> str | None:
         try:
@@ -197,9 +233,9 @@ class _Reading:
             return None
 
     def _take_entry(self, name: str, value: object, place: str) -> None:
-        setting = catalogue.settings().get(name)
+        setting = self.settings.get(name)
         if setting is None:
-            self.fault(f"{place} {name}", *_no_setting(name))
+            self.fault(f"{place} {name}", *_no_setting(name, self.settings))
             return
         self._take(setting, Origin(Source.FILE, place), f"{place} {name}", value, is_text=False)
 
@@ -207,7 +243,7 @@ class _Reading:
 
     def take_environment(self, environ: Mapping[str, str]) -> None:
         known = set()
-        for setting in catalogue.settings().values():
+        for setting in self.settings.values():
             known.add(setting.variables[0])
             for variable in setting.variables:
                 text = environ.get(variable)
@@ -261,10 +297,10 @@ def _no_section(section: str) -> tuple[str, str]:
     return what, _elsewhere(section)
 
 
-def _no_setting(name: str) -> tuple[str, str]:
-    section, key = name.split(".", 1)
+def _no_setting(name: str, settings: Mapping[str, Setting]) -> tuple[str, str]:
+    section, _, key = name.rpartition(".")
     what = f"There is no setting {key!r} in [{section}]."
-    own = [one.key for one in catalogue.settings().values() if one.section == section]
+    own = [one.key for one in settings.values() if one.section == section]
     likely = nearest(key, own)
     return what, f"Did you mean {likely!r}?" if likely else _elsewhere(key)
 
@@ -277,7 +313,7 @@ def _elsewhere(key: str) -> str:
 
 def _build(reading: _Reading, file: Path | None, *, base: Path, here: Path, home: str) -> Loaded:
     values, origins = reading.values, reading.origins
-    for setting in catalogue.settings().values():
+    for setting in reading.settings.values():
         if setting.form != "path":
             continue
         source = origins[setting.name].source
@@ -286,16 +322,16 @@ def _build(reading: _Reading, file: Path | None, *, base: Path, here: Path, home
         values[setting.name] = places.make_absolute(values[setting.name], start, home=home)
     _place_database(reading, home=home)
     reading.raise_faults()
-    sections = {
-        section: record(
-            **{
-                one.key: values[one.name]
-                for one in catalogue.settings().values()
-                if one.section == section
-            }
-        )
-        for section, record in catalogue.sections().items()
-    }
+    by_section: dict[str, dict[str, Any]] = {}
+    for setting in reading.settings.values():
+        by_section.setdefault(setting.section, {})[setting.key] = values[setting.name]
+    sections: dict[str, Any] = {group: {} for group in catalogue.NAMED}
+    for section, entries in by_section.items():
+        group, _, name = section.partition(".")
+        if name:
+            sections[group][name] = catalogue.NAMED[group][0](**entries)
+        else:
+            sections[section] = catalogue.sections()[section](**entries)
     return Loaded(Settings(**sections), origins, file)
 
 

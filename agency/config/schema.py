@@ -6,8 +6,11 @@ Units are in the names: ``_s`` seconds, ``_bytes`` bytes, ``_max`` an upper boun
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from agency.core.names import DEFAULT_QUEUE
 
 
 def setting(default: Any, help: str, **more: Any) -> Any:  # noqa: ANN401  dataclass field
@@ -94,6 +97,24 @@ class Engine:
     )
     suspect_alone_s: float = setting(
         10.0, "A run that was claimed in two crashes in a row runs alone this long.", minimum=0
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queue:
+    """Where runs wait, one section for each queue; a section makes the queue."""
+
+    concurrency: int = setting(
+        0, "Runs of the queue that are worked on at once; 0 leaves it to runs_max.", minimum=0
+    )
+    rate: float = setting(
+        0.0, "Runs taken up in rate_period_s, retries and resumptions included; 0: any.", minimum=0
+    )
+    rate_period_s: float = setting(
+        1.0, "Period of the rate; unused rate of up to one period is kept.", minimum=0.001
+    )
+    size_max: int = setting(
+        1_000_000, "Pending runs from which new ones are refused; 0: any number.", minimum=0
     )
 
 
@@ -204,6 +225,7 @@ class Settings:
     server: Server = field(default_factory=Server)
     store: Store = field(default_factory=Store)
     engine: Engine = field(default_factory=Engine)
+    queues: Mapping[str, Queue] = field(default_factory=lambda: {DEFAULT_QUEUE: Queue()})
     workflows: Workflows = field(default_factory=Workflows)
     llm: Llm = field(default_factory=Llm)
     memory: Memory = field(default_factory=Memory)

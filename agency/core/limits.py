@@ -30,6 +30,9 @@ AGEING_S = 60.0
 PRIORITY_MAX = 1000
 """Priorities lie between this and its negative: at most 17 hours ahead of, or behind, the others."""
 
+ATTEMPTS_MAX = 1000
+"""Tries of one run: what has failed this often does so for another reason than bad luck."""
+
 BULK_RUNS_MAX = 1000
 """Runs in one bulk request: they share one commit, which holds up the others for some 20 ms."""
 

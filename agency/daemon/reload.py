@@ -36,7 +36,9 @@ def reload(loaded: Loaded, load: Callable[[], Loaded], logs: Logs) -> None:
         return
     logs.set_level(fresh.settings.logging.level)
     known = {one.name: one.value for one in explain(loaded)}
-    changed = [one.name for one in explain(fresh) if one.value != known[one.name]]
+    now = {one.name: one.value for one in explain(fresh)}
+    # The section of a queue may be new, or gone.
+    changed = [name for name in known | now if known.get(name) != now.get(name)]
     log.info(
         "reloaded",
         extra={

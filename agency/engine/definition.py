@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar, get_type_hints
 
 from agency.core.limits import NAME_CHARACTERS_MAX
+from agency.core.names import is_queue_name
 from agency.domain.run import RunKind
 from agency.engine.codec import Codec, checking_codec, codec_for
 from agency.engine.retry import NO_RETRY, Retry
@@ -31,6 +32,8 @@ class Mark:
     version: str | None
     retry: Retry
     timeout_s: float | None
+    queue: str | None = None
+    concurrency: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +45,8 @@ class Definition:
         is_interpreter: Reads its state from the journal and goes on at the frontier, so that
             recorded keys need not be met in order.
         timeout_s: Deadline of a run from its start, or None.
+        queue: Where its runs wait if nothing else is asked for, or None for the default.
+        concurrency: Its runs that are worked on at once, or None for any number.
         source: File that it comes from, or empty.
     """
 
@@ -55,6 +60,8 @@ class Definition:
     output_codec: Codec
     retry: Retry = NO_RETRY
     timeout_s: float | None = None
+    queue: str | None = None
+    concurrency: int | None = None
     is_interpreter: bool = False
     provider: Callable[[], str] | None = None
     source: str = ""
@@ -66,6 +73,8 @@ def workflow(
     version: str | None = None,
     retry: Retry = NO_RETRY,
     timeout_s: float | None = None,
+    queue: str | None = None,
+    concurrency: int | None = None,
 ) -> Callable[[Function], Function]:
     """Mark an ``async def`` function ``(ctx, input)`` as a workflow.
 
@@ -75,18 +84,39 @@ def workflow(
             without comments, docstrings and layout.
         retry: Tries of the run as a whole.
         timeout_s: A run is timed out this long after its start.
+        queue: Where its runs wait, unless whoever starts one names another queue.
+        concurrency: How many of its runs are worked on at once, in all queues together. Suspended
+            ones do not count.
+
+    Raises:
+        InvalidInput: one of them cannot be used.
     """
     if not name or len(name) > NAME_CHARACTERS_MAX or any(c in name for c in "/?# \n\t"):
         raise InvalidInput(
             f"The workflow name {name!r} cannot be used.",
             hint="Use letters, digits, dots, dashes and underscores.",
         )
+    if queue is not None and not is_queue_name(queue):
+        raise InvalidInput(
+            f"The queue {queue!r} of the workflow {name!r} cannot be used.",
+            hint="Use up to 64 letters, digits, dashes and underscores.",
+        )
+    if concurrency is not None and concurrency < 1:
+        raise InvalidInput(f"The concurrency of the workflow {name!r} is below 1.")
 
     def mark(function: Function) -> Function:
         is_async: bool = inspect.iscoroutinefunction(function)
         if not is_async:
             raise InvalidInput(f"The workflow {name!r} is not an async def function.")
-        setattr(function, MARK, Mark(name=name, version=version, retry=retry, timeout_s=timeout_s))
+        mark = Mark(
+            name=name,
+            version=version,
+            retry=retry,
+            timeout_s=timeout_s,
+            queue=queue,
+            concurrency=concurrency,
+        )
+        setattr(function, MARK, mark)
         return function
 
     return mark
@@ -124,6 +154,8 @@ def make_definition(function: Callable[..., Awaitable[Any]]) -> Definition:
         output_codec=output_codec,
         retry=mark.retry,
         timeout_s=mark.timeout_s,
+        queue=mark.queue,
+        concurrency=mark.concurrency,
         source=inspect.getsourcefile(function) or "",
     )
 

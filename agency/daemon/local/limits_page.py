@@ -33,6 +33,9 @@ _UNITS: Mapping[str, str] = MappingProxyType(
         "ROWS": "rows",
         "TRANSACTIONS": "transactions",
         "DEPTH": "levels",
+        "RUNS": "runs",
+        "PRIORITY": "points",
+        "ATTEMPTS": "attempts",
         "CONDITIONS": "conditions",
         "S": "s",
     }

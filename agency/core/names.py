@@ -1,0 +1,16 @@
+"""Names that people give and that appear in addresses, variables and shell commands."""
+
+from __future__ import annotations
+
+import re
+
+QUEUE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+"""What a queue may be called: letters, digits, dashes and underscores, 64 at most."""
+
+DEFAULT_QUEUE = "default"
+"""Where runs wait for which nobody has named a queue."""
+
+
+def is_queue_name(text: str) -> bool:
+    """Tell whether a queue may be called that."""
+    return QUEUE_NAME.fullmatch(text) is not None
