@@ -61,17 +61,14 @@ def make_plan(schedule: Schedule, *, now: datetime) -> Plan:
         until=now,
         limit=max(SKIPS_MAX, schedule.spec.catch_up_max),
     )
-    # In the order in which they are expected, also where the jitter would turn it round.
     due = list(passed.newest)
-    while due and due_time(schedule, due[-1]) > now:
-        due.pop()
-    if not due and passed.oldest is None:
+    if due and due_time(schedule, due[-1]) > now:
+        due.pop()  # only of the newest the jitter may still be to come
+    if not due:
         return Plan(firings=(), next_at=schedule.next_at, due_at=schedule.due_at)
-    firings = _older(schedule, passed.oldest, passed.older, before=passed.newest[0])
+    firings = _older(schedule, passed.oldest, passed.older, before=due[0])
     firings += _decide(schedule, due, now)
-    last = due[-1] if due else firings[-1].through_at
-    assert last is not None, schedule.spec.name
-    next_at = next_time(schedule, after=last)
+    next_at = next_time(schedule, after=due[-1])
     due_at = None if next_at is None else due_time(schedule, next_at)
     return Plan(firings=firings, next_at=next_at, due_at=due_at)
 
@@ -94,8 +91,6 @@ def _older(
 
 
 def _decide(schedule: Schedule, due: Sequence[datetime], now: datetime) -> list[Planned]:
-    if not due:
-        return []
     is_late = (now - due_time(schedule, due[-1])).total_seconds() > LATE_S
     wanted = 0 if schedule.paused is not None else _count_wanted(schedule, is_late=is_late)
     first = max(0, len(due) - wanted)

@@ -201,10 +201,17 @@ def _bounded(schedule: Schedule, after: datetime, until: datetime) -> Iterator[d
 
 
 def due_time(schedule: Schedule, expected_at: datetime) -> datetime:
-    """Put an expected moment off by its jitter: the same always, and another for the next one."""
+    """Put an expected moment off by its jitter: the same always, and another for the next one.
+
+    Never beyond the moment that is expected after it, so that firings keep their order.
+    Raises as `expected_times`.
+    """
     jitter_s = schedule.spec.jitter_s
     if jitter_s <= 0:
         return expected_at
+    following = next_time(schedule, after=expected_at)
+    if following is not None:
+        jitter_s = min(jitter_s, (following - expected_at).total_seconds())
     said = f"{schedule.spec.name}\x1f{to_micros(expected_at)}"
     share = int.from_bytes(hashlib.sha256(said.encode()).digest()[:7]) / (1 << 56)
     return expected_at + timedelta(seconds=share * jitter_s)
