@@ -102,6 +102,7 @@ def open_engine(
         registry=registry,
         clock=clock,
         settings=settings.engine,
+        queues=settings.queues,
         boot_id=boot_id,
         # Runs that wait for the model server are woken when it answers again.
         health={provider.resource: is_reachable},

@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, Never, TypeVar, overload
 
 from agency.core import ids, json
 from agency.core.clock import from_micros, to_micros
+from agency.core.names import DEFAULT_QUEUE
 from agency.domain.entry import Entry, EntryKind
 from agency.domain.run import NewRun
 from agency.domain.wait import NewWait, Wait, WaitKind, WaitOutcome
@@ -317,6 +319,7 @@ class Context:
         input: Any = None,  # noqa: ANN401  the word of the API; author's value
         *,
         name: str | None = None,
+        concurrency_key: str | None = None,
     ) -> Operation[Any]:
         """Run another workflow as a child, wait for it, and hand back its output.
 
@@ -326,14 +329,24 @@ class Context:
             workflow: Name of the workflow.
             input: Its input.
             name: Of the call in this branch; by default the workflow's name.
+            concurrency_key: Of the live runs with the same key one at a time is worked on. A key
+                that this run has, or one that it was called by, is not waited for.
 
         Raises:
             StepFailed: the child did not complete, or could not be started: there is no such
                 workflow, or the input does not fit it. ``error_code`` and ``details`` say why.
         """
-        return self._operation("ctx.call", lambda: self._call(workflow, input, name or workflow))
+        return self._operation(
+            "ctx.call", lambda: self._call(workflow, input, name or workflow, concurrency_key)
+        )
 
-    async def _call(self, workflow: str, value: Any, name: str) -> Any:  # noqa: ANN401
+    async def _call(
+        self,
+        workflow: str,
+        value: Any,  # noqa: ANN401
+        name: str,
+        concurrency_key: str | None,
+    ) -> Any:  # noqa: ANN401
         execution = self._execution
         branch = execution.enter("ctx.call", name)
         _refuse_timeout("ctx.call", branch)
@@ -341,7 +354,7 @@ class Context:
         entry = execution.meet(branch, key)
         if entry is None:
             await execution.safe_point(branch)
-            await self._start_child(key, workflow, value)
+            await self._start_child(key, workflow, value, concurrency_key)
         elif entry.kind is EntryKind.FAILURE:
             raise step_failed(json.decode(entry.body), key)
         branch.in_flight = name
@@ -352,7 +365,13 @@ class Context:
         definition = execution.parts.registry.find(workflow)
         return _child_output(wait, key, workflow, definition.output_codec if definition else None)
 
-    async def _start_child(self, key: str, workflow: str, value: Any) -> None:  # noqa: ANN401
+    async def _start_child(
+        self,
+        key: str,
+        workflow: str,
+        value: Any,  # noqa: ANN401
+        concurrency_key: str | None,
+    ) -> None:
         """Keep a child for the next commit; a call that cannot be made is recorded as a failure.
 
         Raises:
@@ -360,7 +379,7 @@ class Context:
         """
         execution = self._execution
         try:
-            child = self._child(key, workflow, value)
+            child = replace(self._child(key, workflow, value), concurrency_key=concurrency_key)
         except (WorkflowNotFound, InvalidInput, json.NotJson, ValueTooLarge) as error:
             description = describe(error)
             await execution.recorder.commit(
@@ -391,6 +410,9 @@ class Context:
             created_at=now,
             available_at=now,
             seed=_seed(run.seed, key),
+            queue=definition.queue or DEFAULT_QUEUE,
+            # What is urgent stays so in its parts.
+            priority=run.priority,
             max_attempts=definition.retry.attempts,
             deadline_at=(
                 now + timedelta(seconds=definition.timeout_s) if definition.timeout_s else None

@@ -12,11 +12,13 @@ from types import TracebackType
 from typing import Self
 
 from agency.config.schema import Engine as EngineSettings
+from agency.config.schema import Queue as QueueSettings
 from agency.core.clock import Clock
 from agency.core.lifetimes import running
 from agency.engine.isolated import ProcessPool
 from agency.engine.parts import Parts
 from agency.engine.pool import ThreadPool
+from agency.engine.queues import Queues
 from agency.engine.registry import Registry
 from agency.engine.resources import Resources
 from agency.engine.runs import Runs
@@ -56,12 +58,14 @@ class Engine:
         boot_id: str,
         health: Mapping[str, Callable[[], Awaitable[bool]]] | None = None,
         source: random.Random | None = None,
+        queues: Mapping[str, QueueSettings] | None = None,
     ) -> None:
         """Put the parts together; nothing runs before the engine is entered.
 
         Args:
             health: Resources by name, and how to find out whether each answers.
             source: Randomness for jitter.
+            queues: Sections ``[queues.NAME]``.
         """
         self._store = store
         self._clock = clock
@@ -101,9 +105,22 @@ class Engine:
                 recorded=lambda run_id: self.runs.recorded(run_id),  # noqa: PLW0108
             ),
             owner=boot_id,
+            left=lambda run: self.queues.left(run),  # noqa: PLW0108  not there yet
+        )
+        self.queues = Queues(
+            store=store.queues,
+            registry=registry,
+            clock=clock,
+            settings=queues or {},
+            nudge=self._worker.nudge,
         )
         self.runs = Runs(
-            store=store, registry=registry, clock=clock, worker=self._worker, timer=self._timer
+            store=store,
+            registry=registry,
+            clock=clock,
+            worker=self._worker,
+            timer=self._timer,
+            queues=self.queues,
         )
         self.schedules = Schedules(
             store=store.schedules, runs=self.runs, clock=clock, timer=self._timer
@@ -120,6 +137,7 @@ class Engine:
     async def __aenter__(self) -> Self:
         self.recovery = await self._store.runs.recover(owner=self._boot_id, now=self._clock.now())
         self._report(self.recovery)
+        await self.queues.configure()
         for name, serve in (
             ("worker", self._work),
             ("timer", self._timer.serve),

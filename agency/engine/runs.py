@@ -13,18 +13,21 @@ from typing import Any, Never
 
 from agency.core import ids, json
 from agency.core.clock import Clock
-from agency.core.limits import VALUE_BYTES_MAX
+from agency.core.limits import ATTEMPTS_MAX, PRIORITY_MAX, VALUE_BYTES_MAX
 from agency.domain.entry import Entry
 from agency.domain.run import ENDED, LIVE, NewRun, Run, RunError, RunKind, RunStatus
 from agency.domain.snapshot import Snapshot
 from agency.domain.wait import WaitKind, WaitOutcome
 from agency.engine.answers import check_value, choose, decide
 from agency.engine.definition import Definition
+from agency.engine.queues import Queues
 from agency.engine.registry import Registry
 from agency.engine.timers import Timer
 from agency.engine.worker import Worker
 from agency.errors import (
+    AgencyError,
     InvalidInput,
+    QueueFull,
     RunEnded,
     RunNotFound,
     SessionBusy,
@@ -33,7 +36,15 @@ from agency.errors import (
     StoreFull,
     ValueTooLarge,
 )
-from agency.ports.store import Ending, RunDetail, RunFilter, SnapshotFilter, Store, Wake
+from agency.ports.store import (
+    Ending,
+    RunDetail,
+    RunFilter,
+    SnapshotFilter,
+    Started,
+    Store,
+    Wake,
+)
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +60,9 @@ class StartRequest:
         input: JSON value; checked against the workflow's input type.
         request_hash: Hash of the whole request; wanted when ``idempotency_key`` is set.
         timeout_s: The run is timed out this long after its start, queueing included.
+        queue: Where it waits; by default the workflow's queue.
+        concurrency_key: Of the live runs with the same key one at a time is worked on.
+        max_attempts: Tries of the whole run; by default the workflow's.
     """
 
     workflow: str
@@ -63,6 +77,9 @@ class StartRequest:
     priority: int = 0
     available_at: datetime | None = None
     timeout_s: float | None = None
+    queue: str | None = None
+    concurrency_key: str | None = None
+    max_attempts: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,13 +114,21 @@ class Runs:
     """Start, watch and steer runs. All methods raise the errors of ``agency.errors``."""
 
     def __init__(
-        self, *, store: Store, registry: Registry, clock: Clock, worker: Worker, timer: Timer
+        self,
+        *,
+        store: Store,
+        registry: Registry,
+        clock: Clock,
+        worker: Worker,
+        timer: Timer,
+        queues: Queues,
     ) -> None:
         self._store = store
         self._registry = registry
         self._clock = clock
         self._worker = worker
         self._timer = timer
+        self._queues = queues
         self._watched: dict[str, set[asyncio.Event]] = {}
         self._awaited: dict[str, set[asyncio.Event]] = {}
         self.is_closed = False
@@ -113,7 +138,7 @@ class Runs:
 
         Raises:
             WorkflowNotFound, InvalidInput, NameTaken, IdempotencyMismatch, SessionBusy,
-            ShuttingDown, StoreFull.
+            QueueNotFound, QueueFull, ShuttingDown, StoreFull.
         """
         if self.is_closed:
             raise ShuttingDown
@@ -122,19 +147,80 @@ class Runs:
             started = await self._store.runs.start(new)
         except SessionBusy as busy:
             return await self._answer_session(busy, request)
+        except QueueFull as full:
+            raise self._queues.explain_full(full) from None
         run = started.run
         if started.is_new:
             self.expect(run)
             log.info("run accepted", extra={"run_id": run.id, "workflow": run.workflow})
         return StartedRun(run=run, is_new=started.is_new)
 
+    async def start_many(
+        self, requests: Sequence[StartRequest]
+    ) -> Sequence[StartedRun | AgencyError]:
+        """Accept work in one commit, in this order; when this returns it is durable.
+
+        Each request stands for itself: one that is refused touches no other.
+
+        Returns:
+            For each of them what `start` would return or raise.
+
+        Raises:
+            ShuttingDown, StoreFull: nothing was accepted.
+        """
+        if self.is_closed:
+            raise ShuttingDown
+        prepared = [self._prepared(request) for request in requests]
+        stored = iter(
+            await self._store.runs.start_many([one for one in prepared if isinstance(one, NewRun)])
+        )
+        outcomes: list[StartedRun | AgencyError] = []
+        accepted = 0
+        for request, new in zip(requests, prepared, strict=True):
+            outcome = next(stored) if isinstance(new, NewRun) else new
+            if isinstance(outcome, Started):
+                if outcome.is_new:
+                    self.expect(outcome.run)
+                    accepted += 1
+                outcomes.append(StartedRun(run=outcome.run, is_new=outcome.is_new))
+            elif isinstance(outcome, SessionBusy):
+                outcomes.append(await self._answered(outcome, request))
+            elif isinstance(outcome, QueueFull):
+                outcomes.append(self._queues.explain_full(outcome))
+            else:
+                outcomes.append(outcome)
+        log.info("runs accepted", extra={"runs": accepted, "requests": len(requests)})
+        return outcomes
+
+    def _prepared(self, request: StartRequest) -> NewRun | AgencyError:
+        try:
+            return self.prepare(request)
+        except AgencyError as error:
+            return error
+        except json.NotJson as error:
+            return InvalidInput(f"The input is not JSON: {error}.")
+
+    async def _answered(self, busy: SessionBusy, request: StartRequest) -> StartedRun | AgencyError:
+        try:
+            return await self._answer_session(busy, request)
+        except AgencyError as error:
+            return error
+
     def prepare(self, request: StartRequest) -> NewRun:
         """Check a request, and make the run that it asks for; nothing is stored.
 
         Raises:
-            WorkflowNotFound, InvalidInput, ValueTooLarge.
+            WorkflowNotFound, QueueNotFound, InvalidInput, ValueTooLarge.
         """
         definition = self._registry.get(request.workflow)
+        queue = self._queues.choose(request.queue, definition)
+        max_attempts = request.max_attempts or definition.retry.attempts
+        if abs(request.priority) > PRIORITY_MAX or not 1 <= max_attempts <= ATTEMPTS_MAX:
+            raise InvalidInput(
+                f"The priority {request.priority} or the number of attempts {max_attempts} is out "
+                f"of bounds: priorities lie between ±{PRIORITY_MAX}, attempts between 1 and "
+                f"{ATTEMPTS_MAX}."
+            )
         body = json.encode(request.input)
         if len(body) > VALUE_BYTES_MAX:
             raise ValueTooLarge("The input", len(body), VALUE_BYTES_MAX)
@@ -155,8 +241,10 @@ class Runs:
             seed=int.from_bytes(os.urandom(8)) >> 11,  # what every JSON reader keeps exactly
             name=request.name,
             session_id=request.session_id or _own_session(definition),
+            queue=queue,
             priority=request.priority,
-            max_attempts=definition.retry.attempts,
+            concurrency_key=request.concurrency_key,
+            max_attempts=max_attempts,
             deadline_at=now + timedelta(seconds=timeout_s) if timeout_s is not None else None,
             idempotency_key=request.idempotency_key,
             request_hash=request.request_hash,

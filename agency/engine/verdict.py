@@ -101,6 +101,7 @@ def make_successor(
         principal=run.principal,
         tags=run.tags,
         provider=run.provider,
+        concurrency_key=run.concurrency_key,
         # It is the schedule's live run as much as the one that it follows.
         schedule=run.schedule,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from agency.core.context import CORRELATION_ID, RUN_ID
 from agency.domain.run import Run, RunStatus
@@ -30,9 +30,15 @@ class Worker:
     It is told of ready runs (`nudge`) and never polls; the timer nudges it for what comes due.
     """
 
-    def __init__(self, parts: Parts, *, owner: str) -> None:
+    def __init__(self, parts: Parts, *, owner: str, left: Callable[[Run], None]) -> None:
+        """Put it together; it works while `serve` is awaited.
+
+        Args:
+            left: Is told of each run that is not worked on any more.
+        """
         self._parts = parts
         self._owner = owner
+        self._left = left
         self._executions: dict[str, Execution] = {}
         self._lingering: OrderedDict[str, tuple[Execution, float]] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -187,6 +193,8 @@ class Worker:
                 log.warning("no room to claim runs")
                 asyncio.get_running_loop().call_later(_FULL_PAUSE_S, self._ready.set)
                 return ()
+            if runs.next_at is not None:
+                self._parts.expect(runs.next_at)
             return [self._start(run) for run in runs]
 
     def _start(self, run: Run) -> asyncio.Task[None]:
@@ -232,6 +240,7 @@ class Worker:
         finally:
             if self._executions.get(run.id) is execution:
                 del self._executions[run.id]
+            self._left(run)
             if self._is_draining and left is not Left.ENDED:
                 self._unfinished.append(run.id)
         self._log(run, execution, left)

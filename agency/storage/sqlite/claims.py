@@ -210,9 +210,7 @@ def _choose(lanes: list[_Lane], limits: _Limits, limit: int) -> list[int]:
 def _claim(tx: Transaction, numbers: list[int], *, owner: str, now: int) -> list[Row]:
     if not numbers:
         return []
-    rows = tx.all(
-        "claim_runs", {"numbers": encode(numbers).decode(), "owner": owner, "now": now}
-    )
+    rows = tx.all("claim_runs", {"numbers": encode(numbers).decode(), "owner": owner, "now": now})
     # RETURNING promises no order.
     rows.sort(key=_rank)
     _mark_alone(tx, rows)

@@ -35,7 +35,9 @@ class SqliteQueues:
 
     async def list(self, *, after: str | None, limit: int) -> Sequence[Queue]:
         """Read queues by name; see `QueueStore.list`."""
-        return [_queue_of(row) for row in await self._readers.all("list_queues", (after or "", limit))]
+        return [
+            _queue_of(row) for row in await self._readers.all("list_queues", (after or "", limit))
+        ]
 
     async def get(self, name: str) -> Queue:
         """Read one queue; see `QueueStore.get`."""
