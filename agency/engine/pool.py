@@ -38,7 +38,8 @@ class ThreadPool:
     ) -> asyncio.Future[Any]:
         """Run ``function`` in a thread, in a copy of the caller's context.
 
-        The future is done when the function has returned, also if nobody awaits it any more.
+        The future is done when the function has returned, also if nobody awaits it any more. If it
+        is cancelled before the function has begun, that never begins.
         Work beyond the threads waits in order; ``on_start`` is called in the loop when it begins.
         """
         loop = asyncio.get_running_loop()
@@ -66,6 +67,10 @@ class ThreadPool:
             with self._lock:
                 self._idle -= 1
                 self._waiting -= 1
+            if future.cancelled():
+                with self._lock:
+                    self._idle += 1
+                continue
             value: Any = None
             failure: BaseException | None = None
             if on_start is not None and not loop.is_closed():

@@ -532,9 +532,13 @@ async def _in_thread(execution: Execution, call: StepCall) -> foreign.Returned |
         on_start=functools.partial(_start, started) if started is not None else None,
     )
     future.add_done_callback(_look_at)
-    if started is not None:
-        await started  # waiting for a thread does not count towards the limit
-    _, late = await asyncio.wait([future], timeout=call.timeout_s)
+    try:
+        if started is not None:
+            await started  # waiting for a thread does not count towards the limit
+        _, late = await asyncio.wait([future], timeout=call.timeout_s)
+    except asyncio.CancelledError:
+        future.cancel()  # a function that still waits for a thread is not wanted any more
+        raise
     if late:
         await asyncio.wait([future])
         return foreign.Raised(
