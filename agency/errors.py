@@ -853,10 +853,14 @@ class StepFailed(Failed):
         details: JSON value that came with the failure, or None.
         step: Key of the step.
         is_permanent: No retry can mend it.
+        kinds: Class names of the original exception and of those above it.
+        retry_after_s: Seconds that whoever refused has asked to be left alone, or None.
     """
 
     code = "step_failed"
     is_permanent: bool = False
+    kinds: Sequence[str] = ()
+    retry_after_s: float | None = None
 
     def __init__(
         self,

@@ -53,6 +53,10 @@ the 60 s for which common proxies keep connections, so that it is they who close
 SLOW_REQUEST_S = 5.0
 """A reading request that took longer is logged even when others are not."""
 
+RETRY_AFTER_S_MAX = 86_400.0
+"""Longest ``Retry-After`` that is honoured, in seconds: a slip of a server must not stop a run for
+years."""
+
 SUSPEND_WAIT_S = 5.0
 """A request to suspend a run waits this long for its safe point, if it says nothing else."""
 

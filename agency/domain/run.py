@@ -54,7 +54,7 @@ ALLOWED: Mapping[RunStatus, frozenset[RunStatus]] = {
     RunStatus.COMPLETED: frozenset(),
     RunStatus.LIMIT_REACHED: frozenset({RunStatus.PENDING}),  # continued with more
     RunStatus.FAILED: frozenset({RunStatus.PENDING}),  # retry
-    RunStatus.DEAD_LETTER: frozenset({RunStatus.PENDING}),  # requeue
+    RunStatus.DEAD_LETTER: frozenset({RunStatus.PENDING, RunStatus.CANCELLED}),  # requeue, discard
     RunStatus.CANCELLED: frozenset(),
     RunStatus.TIMED_OUT: frozenset({RunStatus.PENDING}),  # retry
     RunStatus.COMPENSATED: frozenset(),
@@ -79,6 +79,8 @@ class RunError:
         hint: What to do, or empty.
         step: Key of the step that the failure came from, or empty.
         details: JSON value, or None.
+        steps: Keys of the recorded failures that it came from, along its chain of causes: what a
+            retry does again.
     """
 
     code: str
@@ -87,6 +89,7 @@ class RunError:
     hint: str = ""
     step: str = ""
     details: Any = None
+    steps: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +114,8 @@ class Run:
         rerun_of: Run that it repeats from the start, or None.
         forked_at: Number of the newest journal entry that it shares with ``forked_from``.
         schedule: Name of the schedule that has started it, or None.
+        generation: How often failures of it were made void to be done again, by its own retries
+            or by somebody's; from 0. The ids of children that are started derive from it.
     """
 
     number: int
@@ -152,6 +157,7 @@ class Run:
     rerun_of: str | None = None
     forked_at: int | None = None
     schedule: str | None = None
+    generation: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

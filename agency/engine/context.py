@@ -400,7 +400,7 @@ class Context:
         body = codec_for(type(value)).encode(value)
         definition.input_codec.decode(body)
         now = execution.now()
-        child_id = ids.derive_id(run.id, "0", key)
+        child_id = ids.derive_id(run.id, str(run.generation), key)
         return NewRun(
             id=child_id,
             workflow=workflow,

@@ -26,7 +26,6 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from agency.core import ids, json
-from agency.core.backoff import delay_s
 from agency.domain.entry import Entry
 from agency.domain.run import Run, RunError, RunStatus
 from agency.domain.wait import NewWait, Wait, WaitKind, WaitOutcome
@@ -36,6 +35,7 @@ from agency.engine.failure import failed_steps, run_error
 from agency.engine.journal import JournalView, name_of
 from agency.engine.parts import Parts
 from agency.engine.recorder import STORE_FULL_PAUSE_S, WAIT_FLUSH_S, Recorder
+from agency.engine.retry import pause_s
 from agency.engine.suspension import (
     Broken,
     ContinuedAs,
@@ -552,15 +552,7 @@ class Execution:
         )
 
     async def _retry_run(self, error: Exception) -> Left:
-        policy = self.definition.retry
-        delay = delay_s(
-            self.run.attempt,
-            base_s=policy.base_s,
-            factor=policy.factor,
-            cap_s=policy.cap_s,
-            jitter=policy.jitter,
-            source=self.parts.source,
-        )
+        delay = pause_s(error, self.run.attempt, self.definition.retry, self.parts.source)
         available_at = self.now() + timedelta(seconds=delay)
         superseded = [
             superseded for key in failed_steps(error) for superseded in self.journal.belonging(key)
@@ -582,6 +574,11 @@ class Execution:
             extra={"run_id": self.run.id, "attempt": self.run.attempt, "delay_s": round(delay, 3)},
         )
         return Left.RELEASED
+
+    @property
+    def final_error(self) -> RunError | None:
+        """Why the run has ended without success, once it has."""
+        return self._verdict.error if self._verdict is not None else None
 
     async def _finish(self, verdict: Verdict) -> Left:
         writes = self.recorder.take()

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 from agency.core import json
 from agency.domain.run import RunError
 from agency.engine.foreign import text_of
-from agency.engine.retry import NEVER
+from agency.engine.retry import NEVER, retry_after_of
 from agency.errors import AgencyError, StepFailed, WaitTimedOut
 
 _MESSAGE_CHARACTERS_MAX = 4000
+_KINDS_MAX = 16
+_BESIDE = "_agency_beside"
+
+STEPS_NAMED_MAX = 1000
+"""Failures that the error of a run names at most: it is part of the run's row."""
+
+
+_ABOVE_ALL = (Exception, BaseException, object)
 
 
 def describe(error: BaseException) -> dict[str, Any]:
@@ -33,7 +43,21 @@ def describe(error: BaseException) -> dict[str, Any]:
         description["hint"] = text_of(error.hint)
     elif isinstance(error, TimeoutError):
         description["code"] = "timed_out"
+    kinds = _kinds_of(error)
+    if len(kinds) > 1:
+        description["kinds"] = kinds
+    retry_after_s = retry_after_of(error)
+    if retry_after_s:
+        description["retry_after_s"] = retry_after_s
     return description
+
+
+def _kinds_of(error: BaseException) -> list[str]:
+    """Names of the error's class and of those above it, for policies that name one of them."""
+    if isinstance(error, StepFailed) and error.kinds:
+        return list(error.kinds)
+    known = (kind for kind in type(error).__mro__ if kind not in _ABOVE_ALL)
+    return [kind.__name__ for kind in known][:_KINDS_MAX]
 
 
 def _plain(data: object) -> object:
@@ -55,6 +79,8 @@ def step_failed(description: dict[str, Any], key: str) -> StepFailed:
     )
     failed.hint = description.get("hint", "")
     failed.is_permanent = bool(description.get("permanent", False))
+    failed.kinds = tuple(description.get("kinds") or (description["error_class"],))
+    failed.retry_after_s = description.get("retry_after_s")
     return failed
 
 
@@ -78,16 +104,34 @@ def run_error(error: BaseException) -> RunError:
         hint=description["hint"] or text_of(getattr(error, "hint", "")),
         step=getattr(error, "step", "") if isinstance(error, StepFailed) else "",
         details=description["details"],
+        steps=tuple(failed_steps(error)[:STEPS_NAMED_MAX]),
     )
 
 
+def note_beside(error: BaseException, others: Sequence[BaseException]) -> None:
+    """Note that other branches have failed beside the one whose error is raised for all."""
+    if others:
+        vars(error)[_BESIDE] = tuple(others)
+
+
 def failed_steps(error: BaseException | None) -> list[str]:
-    """Keys of the recorded failures that an error names, along its chain of causes."""
-    keys: list[str] = []
+    """Keys of the recorded failures that an error names, along its chain of causes.
+
+    What failed beside it in branches that nobody has looked at is named, too. A step that failed
+    while the code worked off the failure of another names itself alone: that one was caught.
+    """
+    keys: dict[str, None] = {}
     seen: set[int] = set()
-    while error is not None and id(error) not in seen:
+    waiting = deque([error])
+    while waiting:
+        error = waiting.popleft()
+        if error is None or id(error) in seen:
+            continue
         seen.add(id(error))
-        if isinstance(error, StepFailed) and error.step and error.step not in keys:
-            keys.append(error.step)
-        error = error.__cause__ or error.__context__
-    return keys
+        if isinstance(error, StepFailed) and error.step:
+            keys[error.step] = None
+            waiting.append(error.__cause__)
+        else:
+            waiting.append(error.__cause__ or error.__context__)
+        waiting.extend(vars(error).get(_BESIDE, ()))
+    return list(keys)

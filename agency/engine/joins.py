@@ -15,6 +15,7 @@ from agency.domain.wait import WaitKind, WaitOutcome
 from agency.engine import foreign
 from agency.engine.branch import Branch, Join, check_name
 from agency.engine.execution import STUBBORN_S, Execution
+from agency.engine.failure import note_beside
 from agency.engine.journal import name_of
 from agency.engine.steps import ask_about, do_at_end
 from agency.engine.suspension import Mismatch
@@ -65,6 +66,10 @@ async def run_all(
         _close(execution, waiting)
     for task in join.done.values():
         _raise_control(task)
+    outcomes = [join.done[name].result() for name in works]
+    errors = [outcome.error for outcome in outcomes if isinstance(outcome, foreign.Raised)]
+    if errors:
+        note_beside(errors[0], errors[1:])
     return {name: _value(join.done[name]) for name in works}
 
 

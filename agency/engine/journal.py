@@ -7,21 +7,27 @@ try, ``!1`` its first intent, ``:…`` a wait of its own.
 
 Within a branch recorded keys must be met in recorded order. Between branches there is no order:
 each finds its own entries, and what depends on which branch was faster is recorded as a winner.
+
+Where a retry has made a failure void, the code may take another way than before. So in the branch
+of such a void, and in those that waited for it, what was recorded later is found by its key alone,
+and need not be met at all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from agency.core import json
 from agency.domain.entry import ORDERED, Entry, EntryKind
 from agency.domain.wait import NewWait, Wait
 from agency.engine.suspension import Mismatch
-from agency.ports.store import Journal
+from agency.ports.store import Journal, Void
 
 MARKS = "/#~!:"
 """Characters that names must not hold, because keys are made with them."""
+
+_NEVER = 1 << 63
 
 
 def branch_of(key: str) -> str:
@@ -32,6 +38,23 @@ def branch_of(key: str) -> str:
 def name_of(key: str) -> str:
     """Name of the step that a key belongs to."""
     return key[key.rfind("/") + 1 : key.rfind("#")]
+
+
+def first_voids_of(voids: Iterable[Void]) -> dict[str, int]:
+    """Tell from which number on entries are found by key alone, by branch.
+
+    A branch that has made others goes on when they have ended, so it counts with them.
+    """
+    first: dict[str, int] = {}
+    for void in voids:
+        if void.kind in ORDERED:
+            branch = branch_of(void.key)
+            while True:
+                first[branch] = min(first.get(branch, _NEVER), void.number)
+                if not branch:
+                    break
+                branch = branch_of(branch[:-1])
+    return first
 
 
 class JournalView:
@@ -46,6 +69,9 @@ class JournalView:
     def __init__(self, journal: Journal | None) -> None:
         self._entries: dict[str, Entry] = {}
         self._expected: dict[str, list[str]] = {}
+        self._loose: dict[str, set[str]] = {}
+        self._loose_met = 0
+        self._first_void = _NEVER
         self._met: dict[str, int] = {}
         self._winners: dict[str, str] = {}
         self._intents: dict[str, int] = {}
@@ -57,13 +83,19 @@ class JournalView:
             self._index(journal)
 
     def _index(self, journal: Journal) -> None:
+        voids = first_voids_of(journal.voids)
+        self._first_void = min(voids.values(), default=_NEVER)
         for entry in journal.entries:
             self._entries[entry.key] = entry
             self._note(entry)
             if entry.kind is EntryKind.WINNER:
                 self._winners[entry.key] = json.decode(entry.body)["name"]
             if entry.kind in ORDERED:
-                self._expected.setdefault(branch_of(entry.key), []).append(entry.key)
+                branch = branch_of(entry.key)
+                if entry.number < voids.get(branch, _NEVER):
+                    self._expected.setdefault(branch, []).append(entry.key)
+                else:
+                    self._loose.setdefault(branch, set()).add(entry.key)
         self.count = len(journal.entries)
         for wait in journal.waits:
             self.waits[wait.key] = wait
@@ -73,7 +105,7 @@ class JournalView:
     @property
     def met(self) -> int:
         """How many recorded entries the code has met so far, in all branches."""
-        return sum(self._met.values())
+        return sum(self._met.values()) + self._loose_met
 
     def at_frontier(self, branch: str) -> bool:
         """Tell whether a branch has met all that is recorded for it."""
@@ -86,16 +118,22 @@ class JournalView:
         Raises:
             Mismatch: another key is recorded next in this branch.
         """
-        expected = self._expected.get(branch)
-        if expected is None:
-            return None
+        expected = self._expected.get(branch, ())
         position = self._met.get(branch, 0)
         if position >= len(expected):
-            return None
+            return self._meet_loose(branch, key)
         recorded = expected[position]
         if recorded != key:
             raise Mismatch(branch=branch, recorded=recorded, asked=key)
         self._met[branch] = position + 1
+        return self._entries[key]
+
+    def _meet_loose(self, branch: str, key: str) -> Entry | None:
+        loose = self._loose.get(branch)
+        if loose is None or key not in loose:
+            return None
+        loose.discard(key)
+        self._loose_met += 1
         return self._entries[key]
 
     def find(self, key: str) -> Entry | None:
@@ -183,13 +221,20 @@ class JournalView:
     def unmet(self) -> str | None:
         """First recorded key that the code never asked for, or None.
 
-        Branches that lost a ``first`` are left out: they are not run again on replay.
+        Branches that lost a ``first`` are left out: they are not run again on replay. So is what
+        was recorded after a failure that a retry has made void.
         """
         for branch, expected in self._expected.items():
             position = self._met.get(branch, 0)
             if position < len(expected) and not self._has_lost(branch):
-                return expected[position]
+                recorded = expected[position]
+                if self._entries[recorded].number < self._first_void:
+                    return recorded
         return None
+
+    def has_lost(self, branch: str) -> bool:
+        """Tell whether a branch, or one above it, has lost to another."""
+        return not branch.startswith("!end/") and self._has_lost(branch)
 
     def _has_lost(self, branch: str) -> bool:
         """Tell whether a branch, or one above it, has lost; the end's own never counts."""

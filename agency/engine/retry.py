@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass
 
 from agency.core.backoff import delay_s
 from agency.core.json import NotJson
+from agency.core.limits import RETRY_AFTER_S_MAX
 from agency.errors import (
     Conflict,
     Corrupt,
@@ -61,8 +63,10 @@ class Retry:
     def __post_init__(self) -> None:
         if self.attempts < 1:
             raise ValueError(f"Retry(attempts={self.attempts}): 1 or more is needed")
-        if min(self.base_s, self.factor, self.cap_s) < 0:
-            raise ValueError("Retry: base_s, factor and cap_s must not be negative")
+        for name in ("base_s", "factor", "cap_s"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                raise ValueError(f"Retry({name}={value}): a number from 0 on is needed")
 
 
 NO_RETRY = Retry(attempts=1)
@@ -77,18 +81,48 @@ def is_worth_retrying(error: BaseException, policy: Retry) -> bool:
     return isinstance(error, named) or not isinstance(error, NEVER)
 
 
+def is_run_worth_retrying(error: BaseException, policy: Retry) -> bool:
+    """Decide whether a run is tried again that has ended with this error.
+
+    Of a step that has failed the classes of its own exception count, by their recorded names.
+    """
+    if not isinstance(error, StepFailed):
+        return is_worth_retrying(error, policy)
+    kinds = {*error.kinds, StepFailed.__name__}
+    named = {kind.__name__ for kind in policy.retry_on if kind is not Exception}
+    if kinds & {kind.__name__ for kind in policy.give_up_on}:
+        return False
+    if kinds & named:
+        return True
+    return Exception in policy.retry_on and not error.is_permanent
+
+
+def retry_after_of(error: BaseException) -> float:
+    """Seconds that whoever refused has asked to be left alone, within bounds; 0 if it has not."""
+    asked = getattr(error, "retry_after_s", None)
+    if not isinstance(asked, int | float) or not asked > 0:
+        return 0.0
+    return float(min(asked, RETRY_AFTER_S_MAX))
+
+
 def next_delay_s(
     error: BaseException, attempt: int, policy: Retry, source: random.Random
 ) -> float | None:
     """Decide what follows failed try number ``attempt`` (from 1).
-
-    An error with ``retry_after_s`` sets the shortest delay.
 
     Returns:
         Seconds until the next try, or None: give up.
     """
     if attempt >= policy.attempts or not is_worth_retrying(error, policy):
         return None
+    return pause_s(error, attempt, policy, source)
+
+
+def pause_s(error: BaseException, attempt: int, policy: Retry, source: random.Random) -> float:
+    """Seconds to wait after failed try number ``attempt`` (from 1), whatever the error.
+
+    An error with ``retry_after_s`` sets the shortest pause, up to `RETRY_AFTER_S_MAX`.
+    """
     delay = delay_s(
         attempt,
         base_s=policy.base_s,
@@ -97,4 +131,4 @@ def next_delay_s(
         jitter=policy.jitter,
         source=source,
     )
-    return max(delay, getattr(error, "retry_after_s", None) or 0.0)
+    return max(delay, retry_after_of(error))

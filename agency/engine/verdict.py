@@ -11,9 +11,9 @@ from agency.domain.run import NewRun, Run, RunError, RunStatus
 from agency.engine.definition import Definition
 from agency.engine.failure import run_error
 from agency.engine.foreign import Raised, Returned
-from agency.engine.retry import is_worth_retrying
+from agency.engine.retry import is_run_worth_retrying
 from agency.engine.suspension import ContinuedAs, LimitReached, RunEnding
-from agency.errors import StepFailed, ValueTooLarge
+from agency.errors import ValueTooLarge
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,10 +63,7 @@ def judge(
 
 def judge_failure(error: Exception, *, run: Run, definition: Definition) -> Verdict | TryAgain:
     """Decide between another try, a dead letter (tries used up) and a failure."""
-    if isinstance(error, StepFailed):
-        is_worth = not error.is_permanent
-    else:
-        is_worth = is_worth_retrying(error, definition.retry)
+    is_worth = is_run_worth_retrying(error, definition.retry)
     if is_worth and run.attempt < run.max_attempts:
         return TryAgain(error)
     has_tried_again = is_worth and run.max_attempts > 1

@@ -322,7 +322,8 @@ class Worker:
         task.add_done_callback(self._dropping.discard)
 
     def _log(self, run: Run, execution: Execution, left: Left) -> None:
-        if not log.isEnabledFor(logging.INFO):
+        is_dead = execution.left_reason == RunStatus.DEAD_LETTER.value
+        if not is_dead and not log.isEnabledFor(logging.INFO):
             return
         fields = {
             "run_id": run.id,
@@ -330,7 +331,10 @@ class Worker:
             "attempt": run.attempt,
             "outcome": execution.left_reason or left.value,
         }
-        if execution.left_reason == RunStatus.DEAD_LETTER.value:
+        if is_dead:
+            error = execution.final_error
+            fields["attempts"] = run.attempt
+            fields["error"] = error.message[:500] if error is not None else ""
             log.error("Task moved to dead-letter", extra=fields)
         else:
             log.info("run %s", left.value, extra=fields)

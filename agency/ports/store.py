@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol, overload
 
-from agency.domain.entry import Entry
+from agency.domain.entry import Entry, EntryKind
 from agency.domain.event import Event
 from agency.domain.message import Message, NewMessage
 from agency.domain.principal import Token
@@ -54,10 +54,11 @@ class Writes:
             topic: that one is spreading again then (`agency.ports.topic.TopicStore.spread`).
         children: Runs to start as children; insert-or-find by their id.
         messages: Messages to append to sessions, in this order; sessions are made as needed.
-        superseded: Keys of failures (``K``), tries (``K~N``) and intents (``K!N``) that a retry has
-            made void: they stay readable under another key and no longer count, and their keys
-            are free again, from the same commit on. A key that is not there, or is of another
-            kind, is left alone.
+        superseded: Keys of failures (``K``), tries (``K~N``), intents (``K!N``), waits and children
+            (``K``) that a retry has made void: they stay readable under another key and no longer
+            count, and their keys are free again, from the same commit on. The same holds for
+            waits with those keys, and for those of a step (``K:…``). An entry that is not there,
+            or is of another kind, is left alone.
         progress: JSON value that replaces the run's progress, when ``has_progress``.
     """
 
@@ -224,11 +225,24 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
+class Void:
+    """The place of an entry that a retry has made void; its key ends in ``^`` and its number."""
+
+    key: str
+    kind: EntryKind
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class Journal:
-    """A run's journal: entries in the order they were recorded, and all its waits."""
+    """A run's journal: entries in the order they were recorded, and all its waits.
+
+    ``voids`` are the entries that were superseded; they and their waits are in neither list.
+    """
 
     entries: Sequence[Entry]
     waits: Sequence[Wait]
+    voids: Sequence[Void] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from agency.core.json import encode
-from agency.domain.entry import Entry
+from agency.domain.entry import Entry, EntryKind
 from agency.domain.wait import Wait
 from agency.errors import RunNotFound
-from agency.ports.store import Journal
+from agency.ports.store import Journal, Void
 from agency.storage.sqlite.readers import Readers
 from agency.storage.sqlite.rows import entry_of, wait_of
 
@@ -28,7 +28,8 @@ class SqliteJournal:
         found.sort(key=lambda row: (row[0], row[1]))
         entries = [entry_of(row[1 : 1 + _ENTRY_COLUMNS]) for row in found if row[0] == 0]
         waits = [wait_of(row[1:]) for row in found if row[0] == 1]
-        return Journal(entries, waits)
+        voids = [Void(row[2], EntryKind(row[3]), row[1]) for row in found if row[0] == 2]
+        return Journal(entries, waits, voids)
 
     async def waits(self, number: int, keys: Sequence[str]) -> Sequence[Wait]:
         """Read the waits of the given keys; see `JournalStore.waits`."""

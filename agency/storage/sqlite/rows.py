@@ -17,7 +17,7 @@ from agency.domain.wait import Wait, WaitKind, WaitOutcome
 from agency.ports.store import RunDetail, Wake
 from agency.storage.sqlite.transaction import Row
 
-RUN_COLUMNS = 39
+RUN_COLUMNS = 40
 
 _STATUSES = {status.value: status for status in RunStatus}
 _KINDS = {kind.value: kind for kind in RunKind}
@@ -37,7 +37,10 @@ def _value(body: bytes | str | None) -> Any:  # noqa: ANN401  JSON value
 
 def error_of(body: bytes | None) -> RunError | None:
     """Read why a run has failed."""
-    return None if body is None else RunError(**decode(body))
+    if body is None:
+        return None
+    error = decode(body)
+    return RunError(**{**error, "steps": tuple(error.get("steps", ()))})
 
 
 def run_of(row: Row) -> Run:
@@ -82,6 +85,7 @@ def run_of(row: Row) -> Run:
         rerun_of,
         forked_at,
         schedule,
+        generation,
     ) = row[:RUN_COLUMNS]
     return Run(
         number=number,
@@ -123,6 +127,7 @@ def run_of(row: Row) -> Run:
         rerun_of=rerun_of,
         forked_at=forked_at,
         schedule=schedule,
+        generation=generation,
     )
 
 

@@ -26,6 +26,8 @@ def apply(tx: Transaction, claim: Claim, form: WritesForm, *, now: int) -> list[
     """
     for key in form.superseded:
         tx.change("supersede", (claim.number, key))
+        void = {"run": claim.number, "key": key, "now": now, "number": tx.next_resolution()}
+        tx.change("supersede_waits", void)
     _insert_entries(tx, claim, form)
     resolved = waits.close_waits(tx, claim.number, form.closed_waits, now=now)
     for child in form.children:

@@ -20,7 +20,7 @@ UPDATE runs
    SET status = 'pending', owner = NULL, ran_alone = 0, steps = steps + :steps, changed_at = :now,
        available_at = CASE WHEN ending IS NULL THEN :available_at ELSE :now END,
        not_before = CASE WHEN ending IS NULL THEN :not_before END,
-       crashes = 0, attempt = attempt + 1,
+       crashes = 0, attempt = attempt + 1, generation = generation + 1,
        error = CASE WHEN ending IS NULL THEN :error ELSE error END
  WHERE number = :number AND epoch = :epoch AND status = 'running';
 

@@ -21,11 +21,20 @@ SELECT hold, ending, ending_epoch FROM runs
  WHERE number = ? AND epoch = ? AND status = 'running';
 
 -- name: supersede
--- A failure (2), try (3) or intent (4) that a retry has made void stays readable under another key
--- and counts no more.
+-- A failure (2), try (3) or intent (4), a wait (5) or child (6) that a retry has made void stays
+-- readable under another key and counts no more.
 UPDATE journal
    SET key = key || '^' || id, superseded = 1
- WHERE run = ? AND key = ? AND kind IN (2, 3, 4) AND superseded = 0;
+ WHERE run = ? AND key = ? AND kind IN (2, 3, 4, 5, 6) AND superseded = 0;
+
+-- name: supersede_waits
+-- The wait of that key, and those of the step of that key.
+UPDATE waits
+   SET key = key || '^' || id, superseded = 1,
+       outcome = coalesce(outcome, 'cancelled'), resolved_at = coalesce(resolved_at, :now),
+       resolved_number = CASE WHEN outcome IS NULL THEN :number ELSE resolved_number END
+ WHERE run = :run AND superseded = 0
+   AND (key = :key OR (key >= :key || ':' AND key < :key || ';'));
 
 -- name: find_doubt
 -- An effect that may have happened: of an intent K!N neither the step's end K nor the try K~N.
@@ -53,16 +62,19 @@ SELECT coalesce(sum(journal.kind = 1 AND NOT journal.superseded), 0),
  WHERE runs.number = ?;
 
 -- name: load_journal
--- Entries (0) and waits (1) of a run in one consistent read; unordered.
-SELECT 0, id, key, kind,
-       CASE typeof(body) WHEN 'text' THEN (SELECT data FROM blobs WHERE hash = body) ELSE body END,
+-- Entries (0), waits (1) and superseded entries (2, without their bodies) of a run in one consistent
+-- read; unordered.
+SELECT CASE superseded WHEN 0 THEN 0 ELSE 2 END, id, key, kind,
+       CASE WHEN superseded THEN NULL
+            WHEN typeof(body) = 'text' THEN (SELECT data FROM blobs WHERE hash = body)
+            ELSE body END,
        at, meta, epoch, NULL, NULL, NULL, NULL, NULL
   FROM journal
- WHERE run = ?1 AND NOT superseded AND kind NOT IN (10, 11)
+ WHERE run = ?1 AND kind NOT IN (10, 11)
 UNION ALL
 SELECT 1, {wait_columns}
   FROM waits
- WHERE run = ?1;
+ WHERE run = ?1 AND NOT superseded;
 
 -- name: page_entries
 -- One row of NULLs if the run has none; no row if there is no such run. Rows that are there for
