@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from agency.domain.run import Phase, RunKind, RunStatus
+from agency.domain.schedule import CatchUp, FiringOutcome, Overlap
 from agency.domain.wait import WaitKind, WaitOutcome
 
 
@@ -360,3 +361,93 @@ class RevokedAnswer(Answer):
 
     name: str
     revoked: bool
+
+
+class ScheduleRowAnswer(Answer):
+    """A schedule in a list."""
+
+    name: str
+    workflow: str
+    cron: str | None
+    zone: str
+    interval_s: float | None
+    anchor_at: str | None
+    starts_at: str | None
+    ends_at: str | None
+    jitter_s: float
+    catch_up: CatchUp
+    catch_up_max: int
+    overlap: Overlap
+    queue: str | None
+    priority: int
+    max_attempts: int | None
+    tags: dict[str, str]
+    generation: int
+    """Rises with each change."""
+    paused: bool
+    pause_reason: str | None
+    next_at: str | None
+    """The next moment that is expected; null when there is none any more."""
+    due_at: str | None
+    """The same with its jitter."""
+    last_at: str | None
+    """The newest moment that was dealt with."""
+    counts: dict[str, int]
+    """How many were ``fired``, ``caught_up``, ``skipped``, and run by hand (``manual``)."""
+    created_at: str
+    updated_at: str
+    created_by: str
+    links: dict[str, str]
+
+
+class ScheduleAnswer(ScheduleRowAnswer):
+    """A schedule."""
+
+    input: Any
+
+
+class SchedulePageAnswer(Answer):
+    """Schedules by name."""
+
+    schedules: list[ScheduleRowAnswer]
+    next_cursor: str | None
+
+
+class ScheduleDeletedAnswer(Answer):
+    """The schedule is gone."""
+
+    name: str
+    deleted: bool
+
+
+class NextFiringsAnswer(Answer):
+    """Moments at which a schedule is expected to fire."""
+
+    name: str
+    next: list[str]
+
+
+class FiringAnswer(Answer):
+    """What became of an expected firing."""
+
+    number: int
+    expected_at: str
+    through_at: str | None
+    """Set when the row stands for all that were missed until then."""
+    firings: int | None
+    """How many moments the row stands for; null: too many to count."""
+    recorded_at: str
+    outcome: FiringOutcome
+    reason: str
+    """Why it was skipped."""
+    detail: str
+    run_id: str | None
+    """The run that it has started, or the live one that made it skip."""
+    links: dict[str, str]
+
+
+class FiringPageAnswer(Answer):
+    """What became of a schedule's firings, newest first."""
+
+    firings: list[FiringAnswer]
+    next_cursor: str | None

@@ -62,7 +62,7 @@ async def start(
     wanted = replace(
         wanted,
         idempotency_key=key,
-        request_hash=_hash(request, body) if key is not None else None,
+        request_hash=request_hash_of(request, body) if key is not None else None,
         correlation_id=CORRELATION_ID.get(),
         principal=principal_of(request).name,
     )
@@ -91,7 +91,8 @@ def replayed(started: StartedRun) -> dict[str, str]:
     return {} if started.is_new or started.answered else {REPLAYED: "true"}
 
 
-def _hash(request: web.Request, body: Body) -> str:
+def request_hash_of(request: web.Request, body: Body) -> str:
+    """Tell requests apart, whose idempotency keys are the same."""
     said = body.model_dump(mode="json", exclude_unset=True)
     text = json.encode_canonical([request.method, request.rel_url.raw_path, said])
     return hashlib.sha256(text).hexdigest()

@@ -130,6 +130,7 @@ def make_application(
     return make_doors(
         Services(
             runs=engine.runs,
+            schedules=engine.schedules,
             tokens=store.tokens,
             sessions=store.sessions,
             provider=provider,

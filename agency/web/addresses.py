@@ -19,6 +19,10 @@ def snapshot_path(snapshot_id: str) -> str:
     return f"/api/v1/workflows/snapshots/{snapshot_id}"
 
 
+def schedule_path(name: str) -> str:
+    return f"/api/v1/schedules/{name}"
+
+
 def problem_type(code: str) -> str:
     """Where the daemon itself explains a problem. Source: RFC 9457, section 3.1.1."""
     return f"{DOCS}#problem-{code}"

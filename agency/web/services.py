@@ -11,6 +11,7 @@ from agency.core.clock import Clock
 from agency.domain.run import RunStatus
 from agency.engine.registry import LoadFailure
 from agency.engine.runs import Runs
+from agency.engine.schedules import Schedules
 from agency.ports.model import Provider
 from agency.ports.store import SessionStore, TokenStore
 
@@ -30,6 +31,7 @@ class Services:
     """
 
     runs: Runs
+    schedules: Schedules
     tokens: TokenStore
     sessions: SessionStore
     provider: Provider

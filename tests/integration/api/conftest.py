@@ -155,6 +155,7 @@ async def serving(
         application = make_application(
             Services(
                 runs=engine.runs,
+                schedules=engine.schedules,
                 tokens=tokens,
                 sessions=store.sessions,
                 provider=provider,
