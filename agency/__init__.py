@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from agency.version import VERSION
 
 if TYPE_CHECKING:
+    from agency.domain.approval import ApprovalDecision
     from agency.engine.context import Context
     from agency.engine.definition import workflow
     from agency.engine.joins import Winner
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __version__ = VERSION
 
 _HOMES = {
+    "ApprovalDecision": "agency.domain.approval",
     "Context": "agency.engine.context",
     "Winner": "agency.engine.joins",
     "workflow": "agency.engine.definition",
@@ -43,6 +45,7 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401  what a module holds
 
 
 __all__ = [
+    "ApprovalDecision",
     "Context",
     "NotDone",
     "Permanent",

@@ -665,11 +665,13 @@ class AnswerNeeded(InvalidInput):
 
 
 class WaitNotAnswerable(Conflict):
-    """The wait ends in another way than by being resumed."""
+    """The wait ends in another way than by being resumed. ``approval_id``: decide that one."""
 
     code = "wait_not_answerable"
 
-    def __init__(self, run_id: str, wait: str, kind: str, hint: str) -> None:
+    def __init__(
+        self, run_id: str, wait: str, kind: str, hint: str, *, approval_id: str | None = None
+    ) -> None:
         super().__init__(
             f"The wait {wait!r} of the run {run_id!r} is of kind {kind} and cannot be resumed.",
             hint=hint,
@@ -677,6 +679,8 @@ class WaitNotAnswerable(Conflict):
         self.run_id = run_id
         self.wait = wait
         self.kind = kind
+        if approval_id is not None:
+            self.approval_id = approval_id
 
 
 class WaitTaken(Conflict):

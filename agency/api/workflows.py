@@ -35,7 +35,7 @@ from agency.engine.runs import StartRequest
 from agency.errors import Fault, InvalidInput
 from agency.ports.store import RunDetail, RunFilter
 from agency.web.addresses import workflow_path
-from agency.web.answers import SERVICES, json_answer
+from agency.web.answers import SERVICES, json_answer, principal_of
 from agency.web.bodies import Body, read_body
 from agency.web.paging import cut_page, parse_number_cursor
 from agency.web.patience import PATIENCE
@@ -173,6 +173,7 @@ async def resume_workflow(request: web.Request) -> web.Response:
         wait=body.wait,
         input=body.input,
         has_input="input" in body.model_fields_set,
+        principal=principal_of(request).name,
     )
     detail = await request.app[PATIENCE].wait_for(
         services.runs, run_id, timeout_s=preference.wait_s

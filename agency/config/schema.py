@@ -95,6 +95,17 @@ class Engine:
     resource_poll_s: float = setting(
         2.0, "How often a missing model server is looked for while runs wait for it.", minimum=0.1
     )
+    topic_keep_s: float = setting(
+        604_800.0,
+        "How long events of topics are kept for waits to come; requests may ask for less.",
+        minimum=1,
+    )
+    topic_events_max: int = setting(
+        10_000, "Events that one topic keeps; more are refused until some are taken.", minimum=1
+    )
+    topic_bytes_max: int = setting(
+        64 << 20, "Bytes of the payloads that one topic keeps.", minimum=1024
+    )
     suspect_alone_s: float = setting(
         10.0, "A run that was claimed in two crashes in a row runs alone this long.", minimum=0
     )

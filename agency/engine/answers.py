@@ -81,11 +81,19 @@ def decide(run_id: str, wait: Wait, value: Any, *, has_value: bool) -> Answer:  
         case WaitKind.VERSION:
             return Answer(WaitOutcome.ANSWERED, _choice(run_id, wait, value, "action", ACTIONS))
         case WaitKind.APPROVAL:
-            raise WaitNotAnswerable(run_id, wait.key, wait.kind, "Decide the approval.")
+            raise _undecided(run_id, wait)
         case WaitKind.CHILD:
             raise WaitNotAnswerable(
                 run_id, wait.key, wait.kind, f"It goes on when the run {wait.target} has ended."
             )
+
+
+def _undecided(run_id: str, wait: Wait) -> WaitNotAnswerable:
+    approval_id = wait.show.get("approval_id") if isinstance(wait.show, dict) else None
+    command = f"Decide it: `agency approvals approve {approval_id}`." if approval_id else ""
+    return WaitNotAnswerable(
+        run_id, wait.key, wait.kind, command or "Decide the approval.", approval_id=approval_id
+    )
 
 
 def check_value(wait: Wait, value: Any) -> None:  # noqa: ANN401  JSON value
@@ -95,19 +103,32 @@ def check_value(wait: Wait, value: Any) -> None:  # noqa: ANN401  JSON value
         InvalidInput: all faults, each with a JSON pointer.
     """
     schema = wait.show.get("schema") if isinstance(wait.show, dict) else None
+    check_schema(schema, value, what=f"The input does not fit the wait {wait.key!r}", at="/input")
+
+
+def check_schema(schema: Any, value: Any, *, what: str, at: str) -> None:  # noqa: ANN401  JSON
+    """Check a value against a JSON Schema, if there is one.
+
+    Args:
+        schema: The schema; None and empty take everything.
+        value: What was given.
+        what: What is to be said when it does not fit, without a full stop.
+        at: JSON pointer of the value.
+
+    Raises:
+        InvalidInput: all faults, each with a JSON pointer.
+    """
     if not schema:
         return
     import jsonschema
 
     validator = jsonschema.Draft202012Validator(schema)
     faults = [
-        Fault(where="/" + "/".join(["input", *map(str, fault.absolute_path)]), what=fault.message)
+        Fault(where="/".join([at, *map(str, fault.absolute_path)]), what=fault.message)
         for fault in validator.iter_errors(value)
     ]
     if faults:
-        raise InvalidInput(
-            f"The input does not fit the wait {wait.key!r}: {faults[0].what}.", faults=faults
-        )
+        raise InvalidInput(f"{what}: {faults[0].what}.", faults=faults)
 
 
 def _prompt(wait: Wait) -> str:

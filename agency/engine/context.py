@@ -9,28 +9,40 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Generic, Never, TypeVar, overload
+from typing import Any, Generic, Literal, Never, TypeVar, overload
 
 from agency.core import ids, json
 from agency.core.clock import from_micros, to_micros
 from agency.core.names import DEFAULT_QUEUE
+from agency.domain.approval import ApprovalDecision
 from agency.domain.entry import Entry, EntryKind
+from agency.domain.filter import check_where
 from agency.domain.run import NewRun
-from agency.domain.wait import NewWait, Wait, WaitKind, WaitOutcome
+from agency.domain.topic import TopicMode
+from agency.domain.wait import NewWait, Wait, WaitKind
 from agency.engine.branch import CURRENT_BRANCH, Branch
 from agency.engine.codec import Codec, codec_for
 from agency.engine.execution import Execution
-from agency.engine.failure import describe, step_failed, wait_timed_out
+from agency.engine.failure import describe, step_failed
 from agency.engine.joins import Winner, as_work, run_all, run_first
+from agency.engine.journal import MARKS
+from agency.engine.parts import current_step
+from agency.engine.questions import (
+    ApprovalCall,
+    approval_wait,
+    decision_of,
+    input_wait,
+    payload_of,
+)
 from agency.engine.retry import NO_RETRY, Retry
 from agency.engine.steps import Effect, Isolation, StepCall, perform
 from agency.engine.suspension import ContinuedAs
+from agency.engine.topics import check_topic
 from agency.errors import (
     InvalidInput,
-    StepFailed,
     ValueTooLarge,
     WaitInsideTimeout,
     WorkflowNotFound,
@@ -221,29 +233,147 @@ class Context:
         self,
         name: str,
         *,
+        topic: str | None = None,
+        where: Mapping[str, Any] | None = None,
         timeout_s: float | None = None,
         schema: Any = None,  # noqa: ANN401  a type
     ) -> Operation[Any]:
         """Wait for an event of that name, and hand back its payload.
 
-        One that came before is taken from the mailbox. With ``schema``, a type, the payload is
-        validated and converted.
+        One that came before is taken at once: from the run's own mailbox, or with ``topic`` from
+        what that topic keeps.
+
+        Args:
+            name: Of the event.
+            topic: Where it is published; by default events to this very run are waited for.
+            where: Filter on the payload: ``{"order.id": 17, "total": {"gt": 100}}``. What it does
+                not fit is left for others. See `agency.domain.filter`.
+            timeout_s: Seconds to wait at most.
+            schema: A type that the payload is converted to.
 
         Raises:
             WaitTimedOut: none came within ``timeout_s`` seconds.
             StepFailed: the payload does not fit ``schema``.
+            InvalidInput: the filter or the topic cannot be used.
         """
-        return self._operation("ctx.wait_event", lambda: self._wait_event(name, timeout_s, schema))
+        return self._operation(
+            "ctx.wait_event", lambda: self._wait_event(name, topic, where, timeout_s, schema)
+        )
 
-    async def _wait_event(self, name: str, timeout_s: float | None, schema: Any) -> Any:  # noqa: ANN401
+    async def _wait_event(
+        self,
+        name: str,
+        topic: str | None,
+        where: Mapping[str, Any] | None,
+        timeout_s: float | None,
+        schema: Any,  # noqa: ANN401  a type
+    ) -> Any:  # noqa: ANN401  author's value
+        if topic is not None:
+            check_topic(topic)
+        checked = check_where(where)
         wait = await self._wait(
             "ctx.wait_event",
             f"event-{name}",
             lambda key: NewWait(
-                key=key, kind=WaitKind.EVENT, name=name, due_at=self._later(timeout_s)
+                key=key,
+                kind=WaitKind.EVENT,
+                name=name,
+                due_at=self._later(timeout_s),
+                show=None if checked is None else {"where": checked},
+                target=topic or "",
             ),
         )
-        return _payload(wait, codec_for(schema) if schema is not None else None)
+        return payload_of(wait, codec_for(schema) if schema is not None else None)
+
+    def publish(
+        self,
+        topic: str,
+        payload: Any = None,  # noqa: ANN401  author's value
+        *,
+        name: str | None = None,
+        mode: Literal["queue", "broadcast"] = "queue",
+        keep_s: float | None = None,
+        retry: Retry = NO_RETRY,
+    ) -> Operation[None]:
+        """Publish an event in a topic, once, as a step.
+
+        Its id derives from the run and the step, so that a try that is repeated after a crash
+        counts once.
+
+        Args:
+            topic: Any name; it needs no making.
+            payload: What those who wait are told.
+            name: What they wait for; by default the topic's own name.
+            mode: ``"queue"``: one wait takes it; ``"broadcast"``: all do.
+            keep_s: Seconds that it is kept for waits to come; by default ``[engine] topic_keep_s``.
+            retry: When and how often it is tried again when the topic is full.
+
+        Raises:
+            StepFailed: the topic is full (``topic_full``), or the event cannot be used.
+        """
+        body = codec_for(type(payload)).encode(payload)
+        publish = self._execution.parts.publish
+
+        async def deliver() -> None:
+            await publish(
+                topic,
+                json.decode(body),
+                name=name,
+                event_id=current_step().idempotency_key,
+                mode=TopicMode(mode),
+                keep_s=keep_s,
+            )
+
+        # Names of topics may have characters that keys are made with.
+        label = "".join("-" if one in MARKS else one for one in f"publish-{topic}"[:128])
+        return self._perform(StepCall(name=label, function=deliver, retry=retry))
+
+    def approve(
+        self,
+        question: str,
+        *,
+        show: Any = None,  # noqa: ANN401  author's value
+        risk: Literal["low", "medium", "high"] = "medium",
+        expires_s: float | None = None,
+        on_expiry: Literal["deny", "approve", "fail"] = "deny",
+        schema: Any = None,  # noqa: ANN401  a type
+        name: str = "approve",
+    ) -> Operation[ApprovalDecision]:
+        """Ask somebody whether something may be done; what comes back is true if it may.
+
+        The question is a record, with who has asked, what was shown, and who has decided. A rule
+        that somebody has made may decide it at once; that is recorded as well.
+
+        Args:
+            question: One sentence.
+            show: What it is about; people see it, and rules look at it.
+            risk: How bad a wrong answer would be; rules have a bound.
+            expires_s: Seconds until it counts as decided in the way of ``on_expiry``.
+            on_expiry: ``"deny"``, ``"approve"``, or ``"fail"`` to raise.
+            schema: A type; whoever approves may then hand over an edited value that fits it.
+            name: Of the approval, for rules and lists.
+
+        Raises:
+            WaitTimedOut: it has expired, with ``on_expiry="fail"``.
+            InvalidInput, ValueTooLarge: it cannot be asked like that.
+        """
+        call = ApprovalCall(
+            question=question,
+            subject=show,
+            risk=risk,
+            on_expiry=on_expiry,
+            schema=schema,
+            name=name,
+        )
+        return self._operation("ctx.approve", lambda: self._approve(call, expires_s))
+
+    async def _approve(self, call: ApprovalCall, expires_s: float | None) -> ApprovalDecision:
+        wait = await self._wait(
+            "ctx.approve",
+            call.name,
+            lambda key: approval_wait(self.run_id, key, call, self._later(expires_s)),
+        )
+        return decision_of(wait, codec_for(call.schema) if call.schema is not None else None)
 
     def input(
         self,
@@ -273,20 +403,12 @@ class Context:
         timeout_s: float | None,
         name: str,
     ) -> Any:  # noqa: ANN401  author's value
-        codec = codec_for(schema) if schema is not None else None
-        answer_schema = _schema(schema, codec)
         wait = await self._wait(
             "ctx.input",
             name,
-            lambda key: NewWait(
-                key=key,
-                kind=WaitKind.INPUT,
-                name=name,
-                due_at=self._later(timeout_s),
-                show=json.decode(json.encode({"prompt": prompt, "schema": answer_schema})),
-            ),
+            lambda key: input_wait(self.run_id, key, name, prompt, schema, self._later(timeout_s)),
         )
-        return _payload(wait, codec)
+        return payload_of(wait, codec_for(schema) if schema is not None else None)
 
     async def _wait(self, operation: str, label: str, make: Callable[[str], NewWait]) -> Wait:
         execution = self._execution
@@ -583,31 +705,6 @@ def _seed(seed: int, key: str) -> int:
     """Derive a number of 53 bits, which every JSON reader keeps exactly."""
     digest = hashlib.sha256(f"{seed}\x1f{key}".encode()).digest()
     return int.from_bytes(digest[:8]) >> 11
-
-
-def _schema(annotation: Any, codec: Codec | None) -> Any:  # noqa: ANN401  JSON Schema
-    if codec is None:
-        return None
-    plain = {str: "string", int: "integer", float: "number", bool: "boolean", dict: "object"}
-    if annotation in plain:
-        return {"type": plain[annotation]}
-    return {"type": "array"} if annotation is list else codec.schema()
-
-
-def _payload(wait: Wait, codec: Codec | None) -> Any:  # noqa: ANN401  author's value
-    if wait.outcome is WaitOutcome.TIMED_OUT:
-        raise wait_timed_out(wait.name, wait.key)
-    if codec is None:
-        return wait.payload
-    try:
-        return codec.decode(json.encode(wait.payload))
-    except InvalidInput as error:
-        raise StepFailed(
-            f"What came for {wait.name!r} does not fit: {error.message}",
-            error_code=error.code,
-            error_class="InvalidInput",
-            step=wait.key,
-        ) from error
 
 
 def _child_output(wait: Wait, key: str, workflow: str, codec: Codec | None) -> Any:  # noqa: ANN401

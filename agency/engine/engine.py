@@ -15,6 +15,7 @@ from agency.config.schema import Engine as EngineSettings
 from agency.config.schema import Queue as QueueSettings
 from agency.core.clock import Clock
 from agency.core.lifetimes import running
+from agency.engine.approvals import Approvals
 from agency.engine.isolated import ProcessPool
 from agency.engine.parts import Parts
 from agency.engine.pool import ThreadPool
@@ -24,6 +25,7 @@ from agency.engine.resources import Resources
 from agency.engine.runs import Runs
 from agency.engine.schedules import Schedules
 from agency.engine.timers import Timer
+from agency.engine.topics import Topics
 from agency.engine.worker import Worker
 from agency.ports.store import Recovery, Store
 
@@ -44,6 +46,8 @@ class Engine:
     Attributes:
         runs: The verbs.
         schedules: Runs that the clock starts.
+        approvals: What people are asked.
+        topics: Events that are not for one run.
         recovery: What was found at the start.
         failed: Done, with the exception, when the engine cannot go on and the process must end.
     """
@@ -84,7 +88,10 @@ class Engine:
             wake=lambda wakes: self._worker.wake(wakes),  # noqa: PLW0108  not there yet
             overdue=lambda run_id: self.runs.time_out(run_id),  # noqa: PLW0108
             nudge=lambda: self._worker.nudge(),  # noqa: PLW0108
-            sources=[lambda now: self.schedules.fire(now)],  # noqa: PLW0108
+            sources=[
+                lambda now: self.schedules.fire(now),  # noqa: PLW0108
+                lambda now: self.topics.sweep(now),  # noqa: PLW0108
+            ],
         )
         self._worker = Worker(
             Parts(
@@ -103,6 +110,8 @@ class Engine:
                 cancel=lambda run_id: self.runs.cancel_if_live(run_id),  # noqa: PLW0108
                 changed=lambda run_id: self.runs.changed(run_id),  # noqa: PLW0108
                 recorded=lambda run_id: self.runs.recorded(run_id),  # noqa: PLW0108
+                publish=lambda *event, **more: self.topics.publish(*event, **more),  # noqa: PLW0108
+                spread=lambda: self.topics.spread(),  # noqa: PLW0108
             ),
             owner=boot_id,
             left=lambda run: self.queues.left(run),  # noqa: PLW0108  not there yet
@@ -124,6 +133,14 @@ class Engine:
         )
         self.schedules = Schedules(
             store=store.schedules, runs=self.runs, clock=clock, timer=self._timer
+        )
+        self.approvals = Approvals(store=store, clock=clock, woken=self.runs.woken)
+        self.topics = Topics(
+            store=store,
+            clock=clock,
+            settings=settings,
+            timer=self._timer,
+            woken=self.runs.woken,
         )
         self.recovery = Recovery(requeued=0, suspects=(), quarantined=())
         self.failed = self._worker.failed

@@ -31,6 +31,8 @@ class Parts:
         cancel: Cancels a run, and does nothing when it has ended.
         changed: Tells whoever watches or waits for a run that its status may be another.
         recorded: Tells whoever watches a run that it has recorded something and goes on.
+        publish: Publishes an event in a topic: `Topics.publish`.
+        spread: Takes note that a topic's event was given back and is to be handed on.
     """
 
     store: Store
@@ -48,6 +50,8 @@ class Parts:
     cancel: Callable[[str], Awaitable[None]]
     changed: Callable[[str], None]
     recorded: Callable[[str], None]
+    publish: Callable[..., Awaitable[object]]
+    spread: Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)

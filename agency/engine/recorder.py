@@ -206,7 +206,13 @@ class Recorder:
             self.note(writes)
         for wait in resolved:
             self._on_resolved(wait)
+        if any(self._is_of_topic(key) for key in writes.closed_waits):
+            self._parts.spread()
         self._parts.recorded(self.claim.run_id)
+
+    def _is_of_topic(self, key: str) -> bool:
+        wait = self.journal.waits.get(key)
+        return wait is not None and wait.kind is WaitKind.EVENT and wait.target != ""
 
     async def _record(self, writes: Writes) -> Sequence[Wait]:
         resolved: Sequence[Wait] = await self.until_room(

@@ -278,8 +278,9 @@ class Runs:
             payload=value,
             snapshot_id=detail.snapshot_id,
             now=self._clock.now(),
+            by=request.principal,
         )
-        self._woken(busy.run_id, wakes)
+        self.woken(busy.run_id, wakes)
         detail = await self._store.runs.get(busy.run_id)
         return StartedRun(run=detail.run, is_new=False, answered=True)
 
@@ -437,6 +438,7 @@ class Runs:
         wait: str | None = None,
         input: Any = None,  # noqa: ANN401  the word of the API; JSON value
         has_input: bool = False,
+        principal: str = "local",
     ) -> str:
         """Answer a wait of a suspended run (design section 5), and return the run's id.
 
@@ -456,8 +458,9 @@ class Runs:
             payload=answer.payload,
             snapshot_id=snapshot_id,
             now=self._clock.now(),
+            by=principal,
         )
-        self._woken(snapshot.run_id, wakes)
+        self.woken(snapshot.run_id, wakes)
         return snapshot.run_id
 
     async def _refuse_spent(self, snapshot: Snapshot) -> Never:
@@ -486,10 +489,11 @@ class Runs:
             payload=payload,
             now=self._clock.now(),
         )
-        self._woken(run_id, delivery.wakes)
+        self.woken(run_id, delivery.wakes)
         return delivery.event_id
 
-    def _woken(self, run_id: str, wakes: Sequence[Wake]) -> None:
+    def woken(self, run_id: str, wakes: Sequence[Wake]) -> None:
+        """Hand on what was woken of a run, and tell whoever watches it."""
         self._worker.wake(wakes)
         self.changed(run_id)
 

@@ -84,6 +84,10 @@ class TopicStore(Protocol):
         """Tell whether any event is still spreading; a read."""
         ...
 
+    async def has_events(self) -> bool:
+        """Tell whether any topic has an event, taken ones included; a read."""
+        ...
+
     async def drop_expired(self, *, limit: int, now: datetime) -> int:
         """Delete up to ``limit`` events whose time is over, and tell how many."""
         ...

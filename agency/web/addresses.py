@@ -19,8 +19,20 @@ def snapshot_path(snapshot_id: str) -> str:
     return f"/api/v1/workflows/snapshots/{snapshot_id}"
 
 
+def approval_path(approval_id: str) -> str:
+    return f"/api/v1/approvals/{approval_id}"
+
+
+def topic_path(topic: str) -> str:
+    return f"/api/v1/topics/{quote(topic, safe='')}"
+
+
 def schedule_path(name: str) -> str:
     return f"/api/v1/schedules/{name}"
+
+
+def queue_path(name: str) -> str:
+    return f"/api/v1/queues/{name}"
 
 
 def problem_type(code: str) -> str:

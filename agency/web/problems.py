@@ -17,7 +17,7 @@ from agency.core import json
 from agency.core.clock import to_text
 from agency.core.context import CORRELATION_ID
 from agency.errors import AgencyError, Fault
-from agency.web.addresses import problem_type, run_path, snapshot_path
+from agency.web.addresses import approval_path, problem_type, run_path, snapshot_path
 from agency.web.answers import SERVICES
 
 MEDIA_TYPE = "application/problem+json"
@@ -212,6 +212,8 @@ def _links(data: Mapping[str, Any]) -> dict[str, str]:
     links = {}
     if isinstance(run_id := data.get("run_id"), str):
         links["run"] = run_path(run_id)
+    if isinstance(approval_id := data.get("approval_id"), str):
+        links["approval"] = approval_path(approval_id)
     if isinstance(newest := data.get("newest"), str):
         links["newest"] = snapshot_path(newest)
     return links

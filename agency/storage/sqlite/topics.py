@@ -79,6 +79,10 @@ class SqliteTopics:
         """Tell whether any event is still spreading; see `TopicStore.has_spreading`."""
         return await self._readers.one("find_spreading") is not None
 
+    async def has_events(self) -> bool:
+        """Tell whether any topic has an event; see `TopicStore.has_events`."""
+        return await self._readers.one("find_any_topic_event") is not None
+
     async def drop_expired(self, *, limit: int, now: datetime) -> int:
         """Delete events whose time is over; see `TopicStore.drop_expired`."""
         found = await self._readers.one("list_expired_events", {"now": to_micros(now), "limit": 1})

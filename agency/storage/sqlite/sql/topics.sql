@@ -97,6 +97,9 @@ UPDATE topic_positions SET event = event - 1
 SELECT number, topic, bytes, taken_by IS NULL FROM topic_events
  WHERE expires_at <= :now AND spread_to IS NULL ORDER BY expires_at LIMIT :limit;
 
+-- name: find_any_topic_event
+SELECT number FROM topic_events ORDER BY number LIMIT 1;
+
 -- name: delete_topic_event
 DELETE FROM topic_events WHERE number = ?;
 
