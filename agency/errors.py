@@ -594,6 +594,75 @@ class RunNotSuspended(Conflict):
         self.status = status
 
 
+class RunNotRetryable(Conflict):
+    """The run did not end in a way that a retry could mend, or has not ended."""
+
+    code = "run_not_retryable"
+
+    def __init__(self, run_id: str, status: str) -> None:
+        super().__init__(
+            f"The run {run_id!r} cannot be retried: it is {status}.",
+            hint="Start it anew with `agency runs rerun`, or from a point with `agency runs fork`."
+            if status in {"completed", "limit_reached", "cancelled", "compensated"}
+            else "See what it is doing with `agency runs show RUN_ID`.",
+        )
+        self.run_id = run_id
+        self.status = status
+
+
+class RunChanged(Conflict):
+    """Somebody else was faster: the run is not any more as it was when the request was decided."""
+
+    code = "run_changed"
+    hint = "See the run with `agency runs show RUN_ID`, and ask again if it is still wanted."
+
+    def __init__(self, run_id: str, status: str) -> None:
+        super().__init__(f"The run {run_id!r} has changed meanwhile: it is {status}.")
+        self.run_id = run_id
+        self.status = status
+
+
+class RunHasParent(Conflict):
+    """The run is a child whose parent can be retried, which would begin its work anew."""
+
+    code = "run_has_parent"
+
+    def __init__(self, run_id: str, parent_id: str, parent_status: str) -> None:
+        super().__init__(
+            f"The run {run_id!r} is a child of the run {parent_id!r}, which is {parent_status}.",
+            hint=f"Retry the parent: `agency runs retry {parent_id}`.",
+        )
+        self.run_id = run_id
+        self.parent_id = parent_id
+
+
+class NotADeadLetter(Conflict):
+    """Only a dead letter can be discarded or requeued."""
+
+    code = "not_a_dead_letter"
+    hint = "List the dead letters with `agency dead ls`."
+
+    def __init__(self, run_id: str, status: str) -> None:
+        super().__init__(f"The run {run_id!r} is no dead letter: it is {status}.")
+        self.run_id = run_id
+        self.status = status
+
+
+class ForkPointNotFound(InvalidInput):
+    """The run has recorded nothing under that number, key or snapshot."""
+
+    code = "fork_point_not_found"
+    hint = "See what is recorded with `agency runs show RUN_ID --steps`."
+
+    def __init__(self, run_id: str, at: str | int) -> None:
+        super().__init__(
+            f"The run {run_id!r} has no point {at!r}.",
+            faults=[Fault("/at", "A number, a key or a snapshot of the run is needed.")],
+        )
+        self.run_id = run_id
+        self.at = at
+
+
 class SnapshotSpent(Conflict):
     """The run has gone on since. ``newest`` is its newest snapshot, or None."""
 

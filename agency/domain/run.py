@@ -38,6 +38,16 @@ class Phase(StrEnum):
 
 LIVE = frozenset({RunStatus.PENDING, RunStatus.RUNNING, RunStatus.SUSPENDED})
 ENDED = frozenset(RunStatus) - LIVE
+RETRYABLE = frozenset(
+    {
+        RunStatus.FAILED,
+        RunStatus.DEAD_LETTER,
+        RunStatus.TIMED_OUT,
+        RunStatus.COMPENSATION_FAILED,
+    }
+)
+"""Ends from which a run can go on where it has failed. One that has reached its limit would meet it
+again: it is forked or rerun with a larger one."""
 
 ALLOWED: Mapping[RunStatus, frozenset[RunStatus]] = {
     RunStatus.PENDING: frozenset(

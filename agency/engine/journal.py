@@ -15,7 +15,7 @@ and need not be met at all.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
 from agency.core import json
@@ -38,6 +38,23 @@ def branch_of(key: str) -> str:
 def name_of(key: str) -> str:
     """Name of the step that a key belongs to."""
     return key[key.rfind("/") + 1 : key.rfind("#")]
+
+
+def has_lost(branch: str, winners: Mapping[str, str]) -> bool:
+    """Tell whether a branch, or one above it, has lost to another.
+
+    Args:
+        branch: Path of the branch, not of the end.
+        winners: Names of the branches that have won, by the key of their group.
+    """
+    start = 0
+    while (end := branch.find("/", start)) >= 0:
+        border = branch.find(".", branch.find("#", start))
+        winner = winners.get(branch[:border])
+        if winner is not None and winner != branch[border + 1 : end]:
+            return True
+        start = end + 1
+    return False
 
 
 def first_voids_of(voids: Iterable[Void]) -> dict[str, int]:
@@ -226,25 +243,9 @@ class JournalView:
         """
         for branch, expected in self._expected.items():
             position = self._met.get(branch, 0)
-            if position < len(expected) and not self._has_lost(branch):
+            is_left_out = branch.startswith("!end/") or has_lost(branch, self._winners)
+            if position < len(expected) and not is_left_out:
                 recorded = expected[position]
                 if self._entries[recorded].number < self._first_void:
                     return recorded
         return None
-
-    def has_lost(self, branch: str) -> bool:
-        """Tell whether a branch, or one above it, has lost to another."""
-        return not branch.startswith("!end/") and self._has_lost(branch)
-
-    def _has_lost(self, branch: str) -> bool:
-        """Tell whether a branch, or one above it, has lost; the end's own never counts."""
-        if branch.startswith("!end/"):
-            return True
-        start = 0
-        while (end := branch.find("/", start)) >= 0:
-            border = branch.find(".", branch.find("#", start))
-            winner = self._winners.get(branch[:border])
-            if winner is not None and winner != branch[border + 1 : end]:
-                return True
-            start = end + 1
-        return False

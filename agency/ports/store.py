@@ -22,11 +22,12 @@ from agency.domain.principal import Token
 from agency.domain.run import NewRun, Run, RunError, RunStatus
 from agency.domain.snapshot import Snapshot
 from agency.domain.wait import NewWait, Wait, WaitOutcome
+from agency.errors import AgencyError
 from agency.ports.approval import ApprovalStore
+from agency.ports.lineage import LineageStore
+from agency.ports.queues import QueueStore
 from agency.ports.topic import TopicStore
 from agency.ports.updates import UpdateStore
-from agency.errors import AgencyError
-from agency.ports.queues import QueueStore
 
 if TYPE_CHECKING:  # they name records of this file
     from agency.ports.schedule import ScheduleStore
@@ -652,6 +653,8 @@ class Store(Protocol):
     def sessions(self) -> SessionStore: ...
     @property
     def tokens(self) -> TokenStore: ...
+    @property
+    def lineage(self) -> LineageStore: ...
     @property
     def approvals(self) -> ApprovalStore: ...
     @property

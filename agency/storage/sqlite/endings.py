@@ -89,6 +89,7 @@ def finish(tx: Transaction, claim: Claim, form: WritesForm, end: Finish) -> list
     holds.hand_over(tx, claim.number, number)
     successor_id = end.successor.new.id
     heir = {"run_id": claim.run_id, "successor": successor_id}
+    tx.change("add_succession", (successor_id, claim.run_id))
     tx.change("hand_over_child", heir)
     tx.change("hand_over_children", heir)
     return [wake_of(number, successor_id, RunStatus.PENDING)]

@@ -108,7 +108,8 @@ def _start(tx: Transaction, form: StartForm, *, parent_id: str | None = None) ->
     wanted = holds.wanted_by(new.session_id, new.concurrency_key)
     places, columns["blocked"] = holds.choose_places(tx, wanted, parent_id=parent_id)
     if any(kind == holds.SESSION for kind, *_ in places):
-        busy = _find_busy(tx, form)
+        assert new.session_id is not None
+        busy = _find_busy(tx, new.session_id)
         if busy is not None:
             found = _find(tx, form)
             if found is None:
@@ -120,10 +121,19 @@ def _start(tx: Transaction, form: StartForm, *, parent_id: str | None = None) ->
     return number
 
 
-def _find_busy(tx: Transaction, form: StartForm) -> SessionBusy | None:
+def refuse_busy(tx: Transaction, session_id: str) -> None:
+    """Refuse to let a run stand in line for a session.
+
+    Raises:
+        SessionBusy: somebody has to answer the session's newest live run first.
+    """
+    busy = _find_busy(tx, session_id)
+    if busy is not None:
+        raise busy
+
+
+def _find_busy(tx: Transaction, session_id: str) -> SessionBusy | None:
     """Tell why a run cannot stand in line for its session."""
-    session_id = form.new.session_id
-    assert session_id is not None
     tail = holds.find_tail(tx, holds.SESSION, session_id)
     if tail is None or tail[1] != RunStatus.SUSPENDED:
         return None

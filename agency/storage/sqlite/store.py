@@ -14,6 +14,7 @@ from agency.errors import ShuttingDown, StoreBroken, StoreFull
 from agency.storage.sqlite import place, upkeep
 from agency.storage.sqlite.approvals import SqliteApprovals
 from agency.storage.sqlite.journal import SqliteJournal
+from agency.storage.sqlite.lineage import SqliteLineage
 from agency.storage.sqlite.mail import SqliteMail
 from agency.storage.sqlite.queues import SqliteQueues
 from agency.storage.sqlite.readers import Readers, open_readers
@@ -48,6 +49,7 @@ class SqliteStore:
         self.snapshots = SqliteSnapshots(writer, readers)
         self.sessions = SqliteSessions(readers)
         self.tokens = SqliteTokens(writer, readers)
+        self.lineage = SqliteLineage(writer, readers, space)
         self.approvals = SqliteApprovals(writer, readers)
         self.topics = SqliteTopics(writer, readers, space)
         self.updates = SqliteUpdates(writer, readers)
