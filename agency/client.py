@@ -20,10 +20,12 @@ from agency import errors
 from agency.core.json import NotJson, decode, encode
 from agency.documents import (
     DefinitionsDocument,
+    FiringDocument,
     HealthDocument,
     NewTokenDocument,
     RunDocument,
     RunRowDocument,
+    ScheduleDocument,
     SnapshotDocument,
     StartedDocument,
     StepDocument,
@@ -462,6 +464,98 @@ class Client:
         """
         path = f"/api/v1/workflows/snapshots/{_segment(snapshot_id)}"
         self.request("DELETE", path, query={"cancel": "true" if cancel else None})
+
+    # --- schedules -------------------------------------------------------------------------
+
+    def put_schedule(self, name: str, schedule: Mapping[str, Any]) -> ScheduleDocument:
+        """Make a schedule, or replace it; the same again changes nothing.
+
+        Args:
+            schedule: ``workflow``, either ``cron`` or ``interval_s``, and what else the interface
+                knows of a schedule.
+
+        Raises:
+            InvalidInput, WorkflowNotFound, ValueTooLarge, TooManySchedules, StoreFull.
+        """
+        path = f"/api/v1/schedules/{_segment(name)}"
+        return cast(ScheduleDocument, self.request("PUT", path, body=schedule).body)
+
+    def schedules(
+        self,
+        *,
+        workflow: str | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> Page[ScheduleDocument]:
+        """List schedules by name, without their input."""
+        return self._page(
+            "/api/v1/schedules", "schedules", workflow=workflow, limit=limit, cursor=cursor
+        )
+
+    def schedule(self, name: str) -> ScheduleDocument:
+        """Read one schedule.
+
+        Raises:
+            ScheduleNotFound: there is none.
+        """
+        path = f"/api/v1/schedules/{_segment(name)}"
+        return cast(ScheduleDocument, self.request("GET", path).body)
+
+    def delete_schedule(self, name: str) -> None:
+        """Delete a schedule with its ledger; its runs stay.
+
+        Raises:
+            ScheduleNotFound: there is none.
+        """
+        self.request("DELETE", f"/api/v1/schedules/{_segment(name)}")
+
+    def pause_schedule(self, name: str, *, reason: str | None = None) -> ScheduleDocument:
+        """Let a schedule fire nothing until it is resumed.
+
+        Raises:
+            ScheduleNotFound: there is none.
+        """
+        path = f"/api/v1/schedules/{_segment(name)}/pause"
+        return cast(ScheduleDocument, self.request("POST", path, body=_given(reason=reason)).body)
+
+    def resume_schedule(self, name: str) -> ScheduleDocument:
+        """Let a schedule fire again.
+
+        Raises:
+            ScheduleNotFound: there is none.
+        """
+        path = f"/api/v1/schedules/{_segment(name)}/resume"
+        return cast(ScheduleDocument, self.request("POST", path).body)
+
+    def run_schedule(self, name: str, *, idempotency_key: str | None = None) -> RunRowDocument:
+        """Start a run of a schedule at once; its plan stays as it is.
+
+        Raises:
+            ScheduleNotFound, WorkflowNotFound, InvalidInput, IdempotencyMismatch, StoreFull.
+        """
+        path = f"/api/v1/schedules/{_segment(name)}/run"
+        answer = self.request("POST", path, headers=_key(idempotency_key))
+        return cast(RunRowDocument, answer.body)
+
+    def next_firings(self, name: str, *, count: int | None = None) -> list[str]:
+        """List the next moments at which a schedule is expected to fire.
+
+        Raises:
+            ScheduleNotFound: there is none.
+        """
+        path = f"/api/v1/schedules/{_segment(name)}/next"
+        return cast(list[str], self.request("GET", path, query={"count": count}).body["next"])
+
+    def firings(
+        self, name: str, *, limit: int | None = None, cursor: str | None = None
+    ) -> Page[FiringDocument]:
+        """List what became of a schedule's firings, newest first.
+
+        Raises:
+            ScheduleNotFound: there is none.
+        """
+        path = f"/api/v1/schedules/{_segment(name)}/firings"
+        return self._page(path, "firings", limit=limit, cursor=cursor)
 
     # --- tokens ----------------------------------------------------------------------------
 

@@ -150,6 +150,48 @@ class HealthDocument(TypedDict):
     workflows: Mapping[str, Any]
 
 
+class ScheduleDocument(TypedDict):
+    """A schedule; in a list without its ``input``. ``counts`` are its firings by outcome."""
+
+    name: str
+    workflow: str
+    input: Any
+    cron: str | None
+    zone: str
+    interval_s: float | None
+    anchor_at: str | None
+    starts_at: str | None
+    ends_at: str | None
+    jitter_s: float
+    catch_up: str
+    catch_up_max: int
+    overlap: str
+    queue: str | None
+    priority: int
+    max_attempts: int | None
+    tags: Mapping[str, str]
+    generation: int
+    paused: bool
+    pause_reason: str | None
+    next_at: str | None
+    last_at: str | None
+    counts: Mapping[str, int]
+
+
+class FiringDocument(TypedDict):
+    """What became of an expected firing; of several when ``through_at`` is set."""
+
+    number: int
+    expected_at: str
+    through_at: str | None
+    firings: int | None
+    recorded_at: str
+    outcome: str
+    reason: str
+    detail: str
+    run_id: str | None
+
+
 class TokenDocument(TypedDict):
     """An API token, without its secret."""
 

@@ -22,6 +22,7 @@ from agency.version import VERSION
         "run": "agency.cli.run:run",
         "runs": "agency.cli.runs:runs",
         "snapshots": "agency.cli.snapshots:snapshots",
+        "schedules": "agency.cli.schedules:schedules",
         "status": "agency.cli.status:status",
         "config": "agency.cli.config:config",
         "token": "agency.cli.token:token",

@@ -141,7 +141,7 @@ def _make_handler(daemon: PlayedDaemon) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             self.wfile.write(text)
 
-        do_GET = do_POST = do_DELETE = _serve  # noqa: N815  the server's own names
+        do_GET = do_POST = do_PUT = do_DELETE = _serve  # noqa: N815  the server's own names
 
         def log_message(self, format: str, *args: Any) -> None:
             """Say nothing."""
