@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from agency.config.schema import Llm
@@ -32,7 +33,7 @@ class RehearsalProvider:
         self._model = settings.model
         self._script = script or Script()
         self._lanes = Lanes(places=settings.concurrency)
-        self._used = [0] * len(self._script.rules)
+        self._used: Counter[int] = Counter()
 
     @property
     def name(self) -> str:
@@ -89,6 +90,10 @@ class RehearsalProvider:
     async def health(self) -> Health:
         """It always answers."""
         return Health(reachable=True, version=NAME)
+
+    def rewind(self) -> None:
+        """Forget how often each rule was used."""
+        self._used.clear()
 
     def _scripted(self, request: ChatRequest) -> Rule | None:
         for i, rule in enumerate(self._script.rules):
