@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from agency.domain.run import Phase, RunKind, RunStatus
 from agency.domain.schedule import CatchUp, FiringOutcome, Overlap
 from agency.domain.wait import WaitKind, WaitOutcome
+from agency.web.problem_model import ProblemAnswer
 
 
 class Answer(BaseModel):
@@ -63,6 +64,7 @@ class RunRowAnswer(Answer):
     parent_id: str | None
     forked_from: str | None
     queue: str
+    concurrency_key: str | None
     priority: int
     attempt: int
     max_attempts: int
@@ -97,7 +99,48 @@ class RunAnswer(RunRowAnswer):
     steps_executed: int
     snapshot_id: str | None
     behind: str | None
-    """The live run of the same session that it waits for."""
+    """The live run of the same session, or with the same key, that it waits for."""
+
+
+class BulkItemAnswer(Answer):
+    """What became of one of many requests for work."""
+
+    status: int
+    """202: accepted; 200: its key is known; else the status of the problem."""
+    run_id: str | None
+    run_status: RunStatus | None
+    problem: ProblemAnswer | None
+
+
+class BulkAnswer(Answer):
+    """What became of many requests for work, in their order."""
+
+    runs: list[BulkItemAnswer]
+
+
+class QueueAnswer(Answer):
+    """Where runs wait. Limits that are null do not limit."""
+
+    name: str
+    paused: bool
+    paused_at: str | None
+    concurrency: int | None
+    """Runs of it that are worked on at once."""
+    rate: float | None
+    """Runs taken up in ``rate_period_s`` seconds."""
+    rate_period_s: float
+    size_max: int | None
+    """Pending runs from which new ones are refused."""
+    runs: dict[RunStatus, int]
+    """By status; those that are not there are none."""
+    links: dict[str, str]
+
+
+class QueuePageAnswer(Answer):
+    """Queues by name."""
+
+    queues: list[QueueAnswer]
+    next_cursor: str | None
 
 
 class WorkflowRowAnswer(RunRowAnswer):

@@ -9,9 +9,11 @@ from aiohttp import web
 
 from agency.api import (
     agent,
+    bulk,
     definitions,
     documents,
     health,
+    queues,
     runs,
     schedules,
     snapshots,
@@ -60,7 +62,9 @@ def all_routes() -> Sequence[Route]:
         *agent.routes(),
         *snapshots.routes(),
         *workflows.routes(),
+        *bulk.routes(),
         *runs.routes(),
+        *queues.routes(),
         *schedules.routes(),
         *definitions.routes(),
         *tokens.routes(),

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, Stri
 
 from agency.core.ids import is_id
 from agency.core.limits import NAME_CHARACTERS_MAX, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX
+from agency.core.names import QUEUE_NAME
 from agency.errors import RunNotFound, SnapshotNotFound
 
 # Surrogates come from bytes in a path that are not UTF-8.
@@ -22,6 +23,9 @@ Name = Annotated[
     ),
 ]
 """A name that people choose: no control characters, because it appears in logs and on screens."""
+
+QueueName = Annotated[str, StringConstraints(max_length=64, pattern=f"^{QUEUE_NAME.pattern}$")]
+"""The name of a queue. It is part of addresses."""
 
 _RESERVED = frozenset({".", "..", "resume", "snapshots", "execute"})
 

@@ -153,6 +153,7 @@ def _head(run: Run) -> dict[str, Any]:
         "parent_id": run.parent_id,
         "forked_from": run.forked_from,
         "queue": run.queue,
+        "concurrency_key": run.concurrency_key,
         "priority": run.priority,
         "attempt": run.attempt,
         "max_attempts": run.max_attempts,

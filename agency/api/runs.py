@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from aiohttp import web
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from agency import errors
-from agency.api.fields import LIMIT_DEFAULT, Cursor, Limit, Moment, Name, WorkflowId, run_id_of
+from agency.api.fields import (
+    LIMIT_DEFAULT,
+    Cursor,
+    Limit,
+    Moment,
+    Name,
+    QueueName,
+    WorkflowId,
+    run_id_of,
+)
 from agency.api.run_answers import answer_with_run, look_at
 from agency.api.run_shape import entry_json, location, run_json, run_row_json
 from agency.api.starting import below_input, idempotency_key_of, replayed, start
 from agency.core.ids import derive_id
-from agency.core.limits import CANCEL_WAIT_S, SUSPEND_WAIT_S
+from agency.core.limits import AGEING_S, ATTEMPTS_MAX, CANCEL_WAIT_S, PRIORITY_MAX, SUSPEND_WAIT_S
 from agency.domain.run import ENDED, RunStatus
 from agency.engine.runs import StartRequest
 from agency.ports.store import RunFilter
@@ -28,6 +37,8 @@ from agency.web.queries import Query, read_query
 from agency.web.routes import Route
 
 TAG = "runs"
+
+_YEARS_S = 10 * 365 * 86_400
 
 _Tag = Annotated[str, Field(max_length=256)]
 _Tags = Annotated[
@@ -47,12 +58,51 @@ class StartBody(Body):
         default=None, description="Conversation that it belongs to; it has one live run at most."
     )
     tags: _Tags = Field(default_factory=dict, description="Up to 32 labels.")
-    priority: Annotated[int, Field(ge=-1000, le=1000)] = Field(
-        default=0, description="Higher ones are worked off first."
+    priority: Annotated[int, Field(ge=-PRIORITY_MAX, le=PRIORITY_MAX)] = Field(
+        default=0,
+        description=f"Higher ones first; a point counts as much as {AGEING_S:g} s of waiting.",
     )
     available_at: Moment | None = Field(default=None, description="Not begun before.")
-    timeout_s: Annotated[float, Field(gt=0, le=10 * 365 * 86_400)] | None = Field(
+    delay_s: Annotated[float, Field(ge=0, le=_YEARS_S)] | None = Field(
+        default=None, description="Not begun before so many seconds; instead of `available_at`."
+    )
+    timeout_s: Annotated[float, Field(gt=0, le=_YEARS_S)] | None = Field(
         default=None, description="Seconds from now until it is timed out, queueing included."
+    )
+    queue: QueueName | None = Field(
+        default=None, description="Where it waits; by default the workflow's queue."
+    )
+    concurrency_key: Name | None = Field(
+        default=None,
+        description="Of the live runs with the same key one at a time is worked on, in the order "
+        "in which they were accepted.",
+    )
+    max_attempts: Annotated[int, Field(ge=1, le=ATTEMPTS_MAX)] | None = Field(
+        default=None, description="Tries before it is a dead letter; by default the workflow's."
+    )
+
+    @model_validator(mode="after")
+    def _has_one_moment(self) -> Self:
+        if self.delay_s is not None and self.available_at is not None:
+            raise ValueError("delay_s and available_at cannot stand beside each other")
+        return self
+
+
+def start_request(body: StartBody) -> StartRequest:
+    """Make the request for work that a body is, without what belongs to the HTTP request."""
+    return StartRequest(
+        workflow=body.workflow,
+        input=body.input,
+        name=body.name,
+        session_id=body.session_id,
+        tags=body.tags,
+        priority=body.priority,
+        available_at=body.available_at,
+        delay_s=body.delay_s,
+        timeout_s=body.timeout_s,
+        queue=body.queue,
+        concurrency_key=body.concurrency_key,
+        max_attempts=body.max_attempts,
     )
 
 
@@ -95,17 +145,7 @@ async def start_run(request: web.Request) -> web.Response:
     body = await read_body(request, StartBody)
     services = request.app[SERVICES]
     preference = preference_of(request)
-    wanted = StartRequest(
-        workflow=body.workflow,
-        input=body.input,
-        name=body.name,
-        session_id=body.session_id,
-        tags=body.tags,
-        priority=body.priority,
-        available_at=body.available_at,
-        timeout_s=body.timeout_s,
-    )
-    started = await start(request, body, wanted, where_of=below_input)
+    started = await start(request, body, start_request(body), where_of=below_input)
     detail = await request.app[PATIENCE].wait_for(
         services.runs, started.run.id, timeout_s=preference.wait_s
     )
@@ -247,6 +287,8 @@ def routes() -> Sequence[Route]:
             answers={200: "RunAnswer", 202: "RunAnswer"},
             problems=(
                 errors.WorkflowNotFound,
+                errors.QueueNotFound,
+                errors.QueueFull,
                 errors.NameTaken,
                 errors.SessionBusy,
                 errors.IdempotencyMismatch,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import replace
 
 from aiohttp import web
@@ -71,7 +71,7 @@ async def start(
     except InvalidInput as error:
         if type(error) is not InvalidInput or not error.faults:
             raise
-        raise _moved(error, where_of) from error
+        raise moved(error, where_of) from error
 
 
 def below_input(pointer: str) -> str:
@@ -79,7 +79,8 @@ def below_input(pointer: str) -> str:
     return "/input" + pointer.removesuffix("/")
 
 
-def _moved(error: InvalidInput, where_of: Callable[[str], str]) -> InvalidInput:
+def moved(error: InvalidInput, where_of: Callable[[str], str]) -> InvalidInput:
+    """Say where in the body the faults of a workflow's input are."""
     faults = [replace(fault, where=where_of(fault.where)) for fault in error.faults]
     first = faults[0]
     detail = f"The workflow does not take this input: {first.where}: {first.what}"
@@ -93,6 +94,11 @@ def replayed(started: StartedRun) -> dict[str, str]:
 
 def request_hash_of(request: web.Request, body: Body) -> str:
     """Tell requests apart, whose idempotency keys are the same."""
-    said = body.model_dump(mode="json", exclude_unset=True)
-    text = json.encode_canonical([request.method, request.rel_url.raw_path, said])
+    return hash_of(request.method, request.rel_url.raw_path, body)
+
+
+def hash_of(method: str, path: str, body: Body, but: Set[str] = frozenset()) -> str:
+    """Hash what a request asks for; members of the body that are in ``but`` do not count."""
+    said = body.model_dump(mode="json", exclude_unset=True, exclude=set(but))
+    text = json.encode_canonical([method, path, said])
     return hashlib.sha256(text).hexdigest()

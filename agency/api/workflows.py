@@ -15,6 +15,7 @@ from agency.api.fields import (
     Cursor,
     Limit,
     Name,
+    QueueName,
     WorkflowId,
     name_of,
     snapshot_id_of,
@@ -58,6 +59,13 @@ class CreateBody(Body):
     input: Any = Field(default=None, description="Input of the workflow, as its schema says.")
     session_id: Name | None = Field(default=None, description="Conversation to go on with.")
     model: Name | None = Field(default=None, description="Model to ask, if not the default.")
+    queue: QueueName | None = Field(
+        default=None, description="Where the run waits; by default the workflow's queue."
+    )
+    concurrency_key: Name | None = Field(
+        default=None,
+        description="Of the live runs with the same key one at a time is worked on.",
+    )
 
 
 class ResumeBody(Body):
@@ -85,6 +93,8 @@ async def create_workflow(request: web.Request) -> web.Response:
         input=_input_of(body),
         name=body.workflow_id,
         session_id=body.session_id or (new_id() if is_agent else None),
+        queue=body.queue,
+        concurrency_key=body.concurrency_key,
     )
     where_of = below_input if "input" in body.model_fields_set else _where_of_message
     started = await start(request, body, wanted, where_of=where_of)
@@ -217,6 +227,8 @@ def routes() -> Sequence[Route]:
             answers={201: "WorkflowCreatedAnswer"},
             problems=(
                 errors.WorkflowNotFound,
+                errors.QueueNotFound,
+                errors.QueueFull,
                 errors.NameTaken,
                 errors.SessionBusy,
                 errors.IdempotencyMismatch,

@@ -130,6 +130,7 @@ def make_application(
     return make_doors(
         Services(
             runs=engine.runs,
+            queues=engine.queues,
             schedules=engine.schedules,
             tokens=store.tokens,
             sessions=store.sessions,

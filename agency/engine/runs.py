@@ -59,6 +59,8 @@ class StartRequest:
         workflow: Name of a registered workflow.
         input: JSON value; checked against the workflow's input type.
         request_hash: Hash of the whole request; wanted when ``idempotency_key`` is set.
+        available_at: It is not begun before.
+        delay_s: The same, counted from now; 0 or more.
         timeout_s: The run is timed out this long after its start, queueing included.
         queue: Where it waits; by default the workflow's queue.
         concurrency_key: Of the live runs with the same key one at a time is worked on.
@@ -76,6 +78,7 @@ class StartRequest:
     tags: Mapping[str, str] = field(default_factory=dict)
     priority: int = 0
     available_at: datetime | None = None
+    delay_s: float | None = None
     timeout_s: float | None = None
     queue: str | None = None
     concurrency_key: str | None = None
@@ -237,7 +240,7 @@ class Runs:
             kind=definition.kind,
             input=request.input,
             created_at=now,
-            available_at=request.available_at or now,
+            available_at=_moment_of(request, now),
             seed=int.from_bytes(os.urandom(8)) >> 11,  # what every JSON reader keeps exactly
             name=request.name,
             session_id=request.session_id or _own_session(definition),
@@ -556,6 +559,12 @@ def _tell(watched: Mapping[str, set[asyncio.Event]], run_id: str) -> None:
     if watchers:
         for watcher in watchers:
             watcher.set()
+
+
+def _moment_of(request: StartRequest, now: datetime) -> datetime:
+    if request.delay_s is not None:
+        return now + timedelta(seconds=request.delay_s)
+    return request.available_at or now
 
 
 def _own_session(definition: Definition) -> str | None:

@@ -19,7 +19,7 @@ class QueueStore(Protocol):
     async def configure(
         self, limits: Sequence[QueueLimits], *, workflows: Mapping[str, int], now: datetime
     ) -> None:
-        """Set all limits anew: of these queues, and how many runs of a workflow are claimed at once.
+        """Set all limits anew: of these queues, and how many runs of a workflow are claimed.
 
         What is not named has no limit any more. Pauses stay, and so does what is left in a bucket
         of tokens, as far as it fits in. A queue that is not named, is not paused and has no runs is

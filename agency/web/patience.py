@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from aiohttp import web
 
@@ -14,6 +15,9 @@ from agency.ports.store import RunDetail
 REREAD_S = 1.0
 """A watched run is read again this often: a change between a look at it and the wait for the next
 one is then late, but never lost."""
+
+
+T = TypeVar("T")
 
 
 class Patience:
@@ -63,6 +67,20 @@ class Patience:
                     await runs.watch(run_id, timeout_s=REREAD_S)
         except TimeoutError:
             return await runs.get(run_id)
+        finally:
+            self._bounds.discard(bound)
+
+    async def hold(
+        self, waiting: Awaitable[T], *, otherwise: Callable[[], Awaitable[T]], timeout_s: float
+    ) -> T:
+        """Await what has a limit of its own; when we stop before, give what ``otherwise`` gives."""
+        bound = asyncio.timeout(0 if self._is_over else timeout_s + 1.0)
+        self._bounds.add(bound)
+        try:
+            async with bound:
+                return await waiting
+        except TimeoutError:
+            return await otherwise()
         finally:
             self._bounds.discard(bound)
 

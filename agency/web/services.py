@@ -9,6 +9,7 @@ from datetime import datetime
 from agency.config.schema import Settings
 from agency.core.clock import Clock
 from agency.domain.run import RunStatus
+from agency.engine.queues import Queues
 from agency.engine.registry import LoadFailure
 from agency.engine.runs import Runs
 from agency.engine.schedules import Schedules
@@ -31,6 +32,7 @@ class Services:
     """
 
     runs: Runs
+    queues: Queues
     schedules: Schedules
     tokens: TokenStore
     sessions: SessionStore

@@ -16,6 +16,7 @@ import pytest
 
 from agency.api.application import make_application
 from agency.config.schema import Engine as EngineSettings
+from agency.config.schema import Queue as QueueSettings
 from agency.config.schema import Server, Settings
 from agency.config.schema import Store as StoreSettings
 from agency.core.clock import SystemClock
@@ -24,6 +25,7 @@ from agency.daemon import listener
 from agency.domain.principal import Token
 from agency.domain.run import Run
 from agency.engine.engine import Engine
+from agency.engine.queues import Queues
 from agency.engine.registry import LoadFailure, load_registry
 from agency.engine.runs import Runs
 from agency.ports.store import RunFilter, TokenStore
@@ -67,6 +69,7 @@ class Daemon:
 
     url: str
     runs: Runs
+    queues: Queues
     tokens: CountedTokens
     provider: PlayedProvider
     session: aiohttp.ClientSession
@@ -111,7 +114,11 @@ Serve = Callable[..., Awaitable[Daemon]]
 
 @asynccontextmanager
 async def serving(
-    folder: Path, server: Server, *, free_bytes_min: int = 0
+    folder: Path,
+    server: Server,
+    *,
+    free_bytes_min: int = 0,
+    queues: Mapping[str, QueueSettings] | None = None,
 ) -> AsyncIterator[Daemon]:
     """Serve from a database in ``folder`` until the end of the block."""
     settings = replace(
@@ -141,6 +148,7 @@ async def serving(
                 registry=registry,
                 clock=clock,
                 settings=settings.engine,
+                queues=queues,
                 boot_id=new_id(),
             )
         )
@@ -155,6 +163,7 @@ async def serving(
         application = make_application(
             Services(
                 runs=engine.runs,
+                queues=engine.queues,
                 schedules=engine.schedules,
                 tokens=tokens,
                 sessions=store.sessions,
@@ -179,6 +188,7 @@ async def serving(
             Daemon(
                 url=listener.address_of("127.0.0.1", sockets),
                 runs=engine.runs,
+                queues=engine.queues,
                 tokens=tokens,
                 provider=provider,
                 session=session,
@@ -194,14 +204,19 @@ async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
     async with AsyncExitStack() as stack:
         count = 0
 
-        async def start(*, free_bytes_min: int = 0, **settings: Any) -> Daemon:
+        async def start(
+            *,
+            free_bytes_min: int = 0,
+            queues: Mapping[str, QueueSettings] | None = None,
+            **settings: Any,
+        ) -> Daemon:
             nonlocal count
             count += 1
             folder = tmp_path / str(count)
             folder.mkdir()
             settings.setdefault("sync_wait_s", 5.0)
             return await stack.enter_async_context(
-                serving(folder, Server(**settings), free_bytes_min=free_bytes_min)
+                serving(folder, Server(**settings), free_bytes_min=free_bytes_min, queues=queues)
             )
 
         yield start
