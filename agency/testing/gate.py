@@ -21,9 +21,11 @@ WRITES = frozenset(
         "runs.suspend",
         "runs.finish",
         "runs.release",
+        "approvals.decide",
         "mail.deliver",
         "mail.answer",
         "runs.end",
+        "topics.publish",
     }
 )
 """Transactions of a run's life. Others (claims, timers, upkeep) come at no fixed place in it."""

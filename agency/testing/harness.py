@@ -14,13 +14,14 @@ from typing import Any, Self, TypeVar
 from agency.core import json
 from agency.domain.entry import Entry, EntryKind
 from agency.domain.run import ENDED, RunError, RunStatus
-from agency.domain.wait import Wait
-from agency.engine.codec import codec_for
+from agency.domain.topic import TopicMode
+from agency.domain.wait import Wait, WaitKind
 from agency.engine.definition import MARK, Definition, make_definition
 from agency.engine.registry import WorkflowNameTaken, load_registry
 from agency.engine.runs import StartRequest
 from agency.errors import ConfigurationInvalid, Fault, InvalidInput, RunEnded, RunNotSuspended
 from agency.ports.store import RunDetail
+from agency.testing.answers import DECIDED_BY, make_decision, to_json
 from agency.testing.clock import MovedClock
 from agency.testing.life import Life, open_life
 from agency.testing.loop import LoopThread
@@ -233,7 +234,7 @@ class Harness:
             self.add(workflow)
         request = StartRequest(
             workflow=workflow if isinstance(workflow, str) else _definition(workflow).name,
-            input=_as_json(input),
+            input=to_json(input),
             name=name,
             session_id=session_id,
             timeout_s=timeout_s,
@@ -294,7 +295,7 @@ class Harness:
 
         async def send() -> None:
             life = await self._alive()
-            await life.runs.send(_id(run), name=name, payload=_as_json(payload))
+            await life.runs.send(_id(run), name=name, payload=to_json(payload))
 
         self._run(send())
         return self.settle(run)
@@ -322,11 +323,83 @@ class Harness:
                 is_ended = detail.run.status in ENDED
                 raise (RunEnded if is_ended else RunNotSuspended)(_id(run), detail.run.status)
             await life.runs.resume(
-                detail.snapshot_id, wait=wait, input=_as_json(value), has_input=value is not None
+                detail.snapshot_id, wait=wait, input=to_json(value), has_input=value is not None
             )
 
         self._run(answer())
         return self.settle(run)
+
+    def approve(
+        self,
+        run: Run,
+        *,
+        wait: str | None = None,
+        comment: str = "",
+        by: str = DECIDED_BY,
+        **edited: Any,  # noqa: ANN401  JSON value
+    ) -> RunView:
+        """Approve what a run asks with ``ctx.approve``, and look at it when it has settled.
+
+        Args:
+            run: The run.
+            wait: Key or name of the approval, where there are several.
+            comment: For the record.
+            by: Who has decided.
+            edited: ``value=…`` hands over an edited value.
+
+        Raises:
+            LookupError: it asks for no such approval.
+            InvalidInput: the value does not fit.
+        """
+        given = {"decision": "approve", "comment": comment, "by": by, **edited}
+        return self._decide(run, wait, given)
+
+    def deny(
+        self, run: Run, *, wait: str | None = None, comment: str = "", by: str = DECIDED_BY
+    ) -> RunView:
+        """Deny what a run asks with ``ctx.approve``; as `approve`."""
+        return self._decide(run, wait, {"decision": "deny", "comment": comment, "by": by})
+
+    def _decide(self, run: Run, name: str | None, given: Mapping[str, Any]) -> RunView:
+        view = self.settle(run)
+        asked = [wait for wait in view.waits if wait.kind is WaitKind.APPROVAL]
+        chosen = [wait for wait in asked if name in {None, wait.key, wait.name}]
+        if len(chosen) != 1:
+            keys = ", ".join(wait.key for wait in asked) or "none"
+            raise LookupError(f"Name one approval with wait=…. The run asks for: {keys}.")
+        request = make_decision(given)
+
+        async def decide() -> None:
+            life = await self._alive()
+            await life.engine.approvals.decide(chosen[0].show["approval_id"], request)
+
+        self._run(decide())
+        return self.settle(run)
+
+    def publish(
+        self,
+        topic: str,
+        payload: Any = None,  # noqa: ANN401  author's value
+        *,
+        name: str | None = None,
+        is_broadcast: bool = False,
+    ) -> None:
+        """Publish an event in a topic, and wait until all has settled.
+
+        Args:
+            topic: The topic.
+            payload: JSON, or a value of an author's type.
+            name: What waits ask for; by default the topic's own name.
+            is_broadcast: All waits take it that it fits, and not the oldest alone.
+        """
+
+        async def publish() -> None:
+            life = await self._alive()
+            mode = TopicMode.BROADCAST if is_broadcast else TopicMode.QUEUE
+            await life.engine.topics.publish(topic, to_json(payload), name=name, mode=mode)
+            await life.settle()
+
+        self._run(publish())
 
     def cancel(self, run: Run, reason: str = "") -> RunView:
         """Cancel a run, and look at it when it has settled. Raises: RunNotFound, RunEnded."""
@@ -397,7 +470,7 @@ class Harness:
         self._proofs += 1
         subject = Subject(
             workflow=name,
-            input=_as_json(input),
+            input=to_json(input),
             definitions=list(self._definitions.values()),
             answers=answers or {},
             outside=outside,
@@ -454,10 +527,6 @@ def _definition(workflow: Workflow) -> Definition:
             f"{workflow!r} is no workflow.", hint='Mark the function with @workflow("name").'
         )
     return make_definition(workflow)
-
-
-def _as_json(value: Any) -> Any:  # noqa: ANN401  author's value
-    return json.decode(codec_for(type(value)).encode(value))
 
 
 def _id(run: Run) -> str:

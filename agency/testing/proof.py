@@ -23,17 +23,15 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from agency.core import json
-from agency.core.ids import derive_id
 from agency.domain.entry import Entry, EntryKind
 from agency.domain.run import ENDED, RunKind, RunStatus
 from agency.domain.wait import Wait, WaitKind
-from agency.engine.codec import codec_for
 from agency.engine.definition import Definition
 from agency.engine.runs import StartRequest
 from agency.errors import Conflict, NotFound, ShuttingDown
 from agency.ports.store import RunDetail, RunFilter, Writes
 from agency.storage.sqlite.store import SqliteStore
+from agency.testing.answers import make_decision, to_json
 from agency.testing.clock import MovedClock
 from agency.testing.code import unsteady_calls
 from agency.testing.effects import listening
@@ -424,11 +422,8 @@ class Prover:
         if given is _NOTHING:
             return False
         value = given(wait) if callable(given) else given
-        if wait.kind is WaitKind.EVENT:
-            event_id = derive_id("proof", detail.run.id, wait.key)
-            await life.runs.send(
-                detail.run.id, name=wait.name, payload=_as_json(value), event_id=event_id
-            )
+        if wait.kind is WaitKind.APPROVAL:
+            await life.engine.approvals.decide(wait.show["approval_id"], make_decision(value))
         else:
             await self._resume(life, detail, wait, value)
         return True
@@ -450,7 +445,7 @@ class Prover:
     async def _resume(self, life: Life, detail: RunDetail, wait: Wait, value: Any) -> None:  # noqa: ANN401
         assert detail.snapshot_id is not None
         await life.runs.resume(
-            detail.snapshot_id, wait=wait.key, input=_as_json(value), has_input=True
+            detail.snapshot_id, wait=wait.key, input=to_json(value), has_input=True
         )
 
     # --- what is recorded ---------------------------------------------------------------------
@@ -500,10 +495,6 @@ def _find(answers: Answers, wait: Wait) -> Any:  # noqa: ANN401  author's value
     return _NOTHING
 
 
-def _as_json(value: Any) -> Any:  # noqa: ANN401  author's value
-    return json.decode(codec_for(type(value)).encode(value))
-
-
 def _spread(places: Sequence[Cut], count: int) -> Sequence[Cut]:
     """Take some of the places, evenly, the last always among them."""
     if len(places) <= count:
@@ -523,7 +514,8 @@ def _describe(cut: Cut, writes: Sequence[Write]) -> str:
         "runs.suspend": "it was suspended" + (f" for {', '.join(map(repr, keys))}" if keys else ""),
         "runs.finish": "its end was recorded",
         "runs.release": "it was put back to be tried again",
-        "mail.deliver": f"the event {write.named.get('name')!r} came",
+        "approvals.decide": "an approval was decided",
+        "topics.publish": "an event was published",
         "mail.answer": f"{write.named.get('wait')!r} was answered",
     }.get(write.what, f"{write.what} was carried out")
     return f"just {cut.when} {subject}"

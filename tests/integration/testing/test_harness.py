@@ -221,6 +221,48 @@ def test_run_waits_for_a_model_that_is_away(harness: Harness) -> None:
     assert "Hello!" == harness.settle(run).output
 
 
+@workflow("asks", version="1")
+async def asks(ctx: Context) -> dict[str, object]:
+    ok = await ctx.approve("Ship it?", show={"price": 3}, schema=int, expires_s=3600)
+    return {"ok": bool(ok), "value": ok.value, "comment": ok.comment, "by": ok.decided_by}
+
+
+def test_approval_is_given_with_a_value(harness: Harness) -> None:
+    run = harness.run(asks)
+    run = harness.approve(run, value=4, comment="a bit more", by="Ada")
+
+    assert {"ok": True, "value": 4, "comment": "a bit more", "by": "Ada"} == run.output
+
+
+def test_approval_is_denied(harness: Harness) -> None:
+    run = harness.deny(harness.run(asks))
+
+    assert {"ok": False, "value": None, "comment": "", "by": "a test"} == run.output
+    with pytest.raises(LookupError, match="asks for: none"):
+        harness.approve(run)
+
+
+def test_approval_that_nobody_gives_expires(harness: Harness) -> None:
+    run = harness.run(asks)
+
+    harness.advance(hours=1)
+
+    assert {"ok": False, "value": None, "comment": "", "by": None} == harness.get(run).output
+
+
+def test_event_of_a_topic_reaches_who_waits(harness: Harness) -> None:
+    @workflow("listens", version="1")
+    async def listens(ctx: Context) -> object:
+        return await ctx.wait_event("news", topic="news")
+
+    runs = [harness.run(listens) for _ in range(2)]
+    harness.publish("news", "one")
+    assert [True, False] == [harness.get(run).status == "completed" for run in runs]
+    harness.publish("news", "all", is_broadcast=True)
+
+    assert ["one", "all"] == [harness.get(run).output for run in runs]
+
+
 def test_files_are_loaded_as_the_daemon_does(harness: Harness, tmp_path: Path) -> None:
     file = tmp_path / "hello.py"
     file.write_text(

@@ -168,6 +168,19 @@ def test_agent_comes_through(harness: Harness) -> None:
     assert "Hello!" == harness.prove_resumable(ask).output
 
 
+def test_approvals_and_topics_come_through(harness: Harness) -> None:
+    @workflow("ships", version="1")
+    async def ships(ctx: Context) -> list[object]:
+        ok = await ctx.approve("Ship it?", schema=int)
+        await ctx.publish("shipped", {"value": ok.value})
+        news = await ctx.wait_event("news", topic="news")
+        return [bool(ok), ok.value, news]
+
+    answers = {"approve": {"decision": "approve", "value": 3}, "news": "good"}
+
+    assert [True, 3, "good"] == harness.prove_resumable(ships, answers=answers).output
+
+
 def test_unanswered_wait_is_named(harness: Harness) -> None:
     @workflow("asks", version="1")
     async def asks(ctx: Context) -> str:
