@@ -43,7 +43,7 @@ class BulkBody(Body):
     """Requests for work; each is checked, and accepted or refused, by itself."""
 
     runs: Annotated[
-        list[Annotated[BulkItem, SkipValidation]],
+        list[Annotated[BulkItem | Any, SkipValidation]],
         Field(min_length=1, max_length=BULK_RUNS_MAX),
     ]
 
