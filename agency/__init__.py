@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from agency.domain.approval import ApprovalDecision
     from agency.engine.context import Context
     from agency.engine.definition import workflow
+    from agency.engine.hooks import StatusUpdate, on_update
     from agency.engine.joins import Winner
     from agency.engine.parts import StepInfo, current_step
     from agency.engine.retry import Retry
@@ -25,6 +26,8 @@ _HOMES = {
     "Context": "agency.engine.context",
     "Winner": "agency.engine.joins",
     "workflow": "agency.engine.definition",
+    "StatusUpdate": "agency.engine.hooks",
+    "on_update": "agency.engine.hooks",
     "StepInfo": "agency.engine.parts",
     "current_step": "agency.engine.parts",
     "Retry": "agency.engine.retry",
@@ -50,11 +53,13 @@ __all__ = [
     "NotDone",
     "Permanent",
     "Retry",
+    "StatusUpdate",
     "StepFailed",
     "StepInfo",
     "WaitTimedOut",
     "Winner",
     "__version__",
     "current_step",
+    "on_update",
     "workflow",
 ]

@@ -461,6 +461,18 @@ class TooManyConnections(Unavailable):
         self.retry_after_s = 1.0
 
 
+class TooManyStreams(Unavailable):
+    """As many streams of updates are open as ``[server] streams_max`` allows."""
+
+    code = "too_many_streams"
+    hint = "Close some, or raise [server] streams_max."
+
+    def __init__(self, streams_max: int) -> None:
+        super().__init__(f"{streams_max} streams of updates are open, and more are not taken.")
+        self.streams_max = streams_max
+        self.retry_after_s = 5.0
+
+
 class InternalError(AgencyError):
     """A bug of ours. The log has the traceback under the correlation id."""
 
@@ -553,6 +565,33 @@ class IdempotencyMismatch(InvalidInput):
         super().__init__(f"The idempotency key {key!r} was used for another request.")
         self.key = key
         self.run_id = run_id
+
+
+class UpdatesAhead(Conflict):
+    """Nothing can be told after the number of an update that was never given.
+
+    Whoever has it has it from another database, or from this one before an older copy of it was
+    put back.
+    """
+
+    code = "updates_ahead"
+    hint = "Begin with after=0, or leave it out to begin now."
+
+    def __init__(self, after: int, newest: int) -> None:
+        super().__init__(f"The newest update is {newest}; there is none with the number {after}.")
+        self.after = after
+        self.newest = newest
+
+
+class HookNameTaken(Conflict):
+    """Two hooks cannot have one name: how far each has come is kept under it."""
+
+    code = "hook_name_taken"
+    hint = "Give one of the two another name."
+
+    def __init__(self, name: str, source: str, other: str) -> None:
+        super().__init__(f"The hook {name!r} of {source!r} is also defined in {other!r}.")
+        self.name = name
 
 
 class SessionBusy(Conflict):

@@ -29,7 +29,7 @@ from agency.engine.execution import Execution
 from agency.engine.failure import describe, step_failed
 from agency.engine.joins import Winner, as_work, run_all, run_first
 from agency.engine.journal import MARKS
-from agency.engine.parts import current_step
+from agency.engine.parts import CURRENT_STEP, current_step
 from agency.engine.questions import (
     ApprovalCall,
     approval_wait,
@@ -675,6 +675,16 @@ class Context:
         if execution.journal.at_frontier(branch.path):
             progress = json.encode({"done": done, "total": total, "note": note})
             execution.recorder.set_progress(json.decode(progress))
+
+    def token(self, text: str) -> None:
+        """Show whoever watches the run a piece of what a step is making; it is not kept.
+
+        For functions of steps that make their result bit by bit, as models do; elsewhere it does
+        nothing. The step's result must have the whole.
+        """
+        info = CURRENT_STEP.get()
+        if info is not None:
+            self._execution.parts.token(info.run_id, info.key, text)
 
     def at_end(self, function: Callable[..., Any], *args: Any) -> None:  # noqa: ANN401
         """Register work for the real end of the run, however it ends; last registered, first done.

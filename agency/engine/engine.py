@@ -16,6 +16,7 @@ from agency.config.schema import Queue as QueueSettings
 from agency.core.clock import Clock
 from agency.core.lifetimes import running
 from agency.engine.approvals import Approvals
+from agency.engine.hooks import Hooks
 from agency.engine.isolated import ProcessPool
 from agency.engine.parts import Parts
 from agency.engine.pool import ThreadPool
@@ -26,6 +27,7 @@ from agency.engine.runs import Runs
 from agency.engine.schedules import Schedules
 from agency.engine.timers import Timer
 from agency.engine.topics import Topics
+from agency.engine.updates import Updates
 from agency.engine.worker import Worker
 from agency.ports.store import Recovery, Store
 
@@ -75,6 +77,7 @@ class Engine:
         self._clock = clock
         self._boot_id = boot_id
         self._threads = ThreadPool(settings.step_threads)
+        self.updates = Updates(store.updates)
         self._resources = Resources(
             mail=store.mail,
             clock=clock,
@@ -112,6 +115,7 @@ class Engine:
                 recorded=lambda run_id: self.runs.recorded(run_id),  # noqa: PLW0108
                 publish=lambda *event, **more: self.topics.publish(*event, **more),  # noqa: PLW0108
                 spread=lambda: self.topics.spread(),  # noqa: PLW0108
+                token=self.updates.token,
             ),
             owner=boot_id,
             left=lambda run: self.queues.left(run),  # noqa: PLW0108  not there yet
@@ -142,6 +146,12 @@ class Engine:
             timer=self._timer,
             woken=self.runs.woken,
         )
+        self.hooks = Hooks(
+            store=store.updates,
+            clock=clock,
+            hooks=list(registry.hooks.values()),
+            source=source or random.Random(),  # noqa: S311  jitter only
+        )
         self.recovery = Recovery(requeued=0, suspects=(), quarantined=())
         self.failed = self._worker.failed
         self._stack = AsyncExitStack()
@@ -155,11 +165,14 @@ class Engine:
         self.recovery = await self._store.runs.recover(owner=self._boot_id, now=self._clock.now())
         self._report(self.recovery)
         await self.queues.configure()
+        await self.hooks.open()
         for name, serve in (
             ("worker", self._work),
             ("timer", self._timer.serve),
             ("resources", self._resources.serve),
             ("sweeper", self._sweep),
+            ("updates", self.updates.serve),
+            ("hooks", self.hooks.serve),
         ):
             await self._stack.enter_async_context(
                 running(serve, name=name, grace_s=_STOP_GRACE_S, on_failure=self._fail)

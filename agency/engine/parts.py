@@ -33,6 +33,7 @@ class Parts:
         recorded: Tells whoever watches a run that it has recorded something and goes on.
         publish: Publishes an event in a topic: `Topics.publish`.
         spread: Takes note that a topic's event was given back and is to be handed on.
+        token: Shows watchers what a model says in a step of a run: `Updates.token`.
     """
 
     store: Store
@@ -52,6 +53,7 @@ class Parts:
     recorded: Callable[[str], None]
     publish: Callable[..., Awaitable[object]]
     spread: Callable[[], None]
+    token: Callable[[str, str, str], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from agency.engine.definition import MARK, Definition, make_definition
+from agency.engine.hooks import HOOK_MARK, Hook
 from agency.engine.modules import load_module, module_name
-from agency.errors import Conflict, WorkflowNotFound
+from agency.errors import Conflict, HookNameTaken, WorkflowNotFound
 
 
 class WorkflowNameTaken(Conflict):
@@ -40,10 +42,11 @@ class LoadFailure:
 
 
 class Registry:
-    """Definitions by name, and the files that failed to load."""
+    """Definitions and hooks by name, and the files that failed to load."""
 
     def __init__(self) -> None:
         self._definitions: dict[str, Definition] = {}
+        self.hooks: dict[str, Hook] = {}
         self.failures: list[LoadFailure] = []
 
     def add(self, definition: Definition) -> None:
@@ -58,8 +61,23 @@ class Registry:
         self._definitions[definition.name] = definition
 
     def add_function(self, function: Callable[..., Any]) -> None:
-        """Register a function that the ``workflow`` decorator has marked."""
-        self.add(make_definition(function))
+        """Register a function that ``workflow`` or ``on_update`` has marked, or both."""
+        hook: Hook | None = getattr(function, HOOK_MARK, None)
+        if hook is not None:
+            self.add_hook(replace(hook, source=inspect.getsourcefile(function) or ""))
+        if hook is None or hasattr(function, MARK):
+            self.add(make_definition(function))
+
+    def add_hook(self, hook: Hook) -> None:
+        """Register a hook.
+
+        Raises:
+            HookNameTaken: another one has its name.
+        """
+        known = self.hooks.get(hook.name)
+        if known is not None:
+            raise HookNameTaken(hook.name, hook.source, known.source)
+        self.hooks[hook.name] = hook
 
     def find(self, name: str) -> Definition | None:
         return self._definitions.get(name)
@@ -126,6 +144,6 @@ def _marked(module: ModuleType) -> list[Callable[..., Any]]:
         value
         for value in vars(module).values()
         if callable(value)
-        and hasattr(value, MARK)
+        and (hasattr(value, MARK) or hasattr(value, HOOK_MARK))
         and getattr(value, "__module__", "") == module.__name__
     ]

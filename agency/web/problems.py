@@ -66,6 +66,7 @@ STATUSES: Mapping[type[AgencyError], int] = {
     errors.MethodNotAllowed: 405,
     errors.RequestRefused: 400,
     errors.TooManyConnections: 503,
+    errors.TooManyStreams: 503,
     errors.InternalError: 500,
     # runs
     errors.WorkflowNotFound: 404,
@@ -76,6 +77,8 @@ STATUSES: Mapping[type[AgencyError], int] = {
     errors.NameTaken: 409,
     errors.IdempotencyMismatch: 422,
     errors.SessionBusy: 409,
+    errors.UpdatesAhead: 409,
+    errors.HookNameTaken: 409,
     errors.RunEnded: 409,
     errors.RunNotSuspended: 409,
     errors.SnapshotSpent: 409,

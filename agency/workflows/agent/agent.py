@@ -142,7 +142,8 @@ class Agent:
                 messages=await self._conversation(ctx, task, replies),
                 tokens_max=self._settings.tokens_max or None,
                 turn_key=ctx.session_id or ctx.run_id,
-            )
+            ),
+            on_token=ctx.token,
         )
         return _recorded(reply, rehearsal=provider.is_rehearsal)
 

@@ -62,8 +62,9 @@ SELECT name, position, calls, skipped, changed_at FROM hooks WHERE name = ?;
 SELECT name, position, calls, skipped, changed_at FROM hooks ORDER BY name;
 
 -- name: save_hook
--- It never goes back.
-UPDATE hooks
-   SET position = max(position, :position), calls = calls + :calls, skipped = skipped + :skipped,
-       changed_at = :now
- WHERE name = :name;
+-- It never goes back. One that could not be opened, because there was no room, is made here.
+INSERT INTO hooks (name, position, calls, skipped, changed_at)
+VALUES (:name, :position, :calls, :skipped, :now)
+    ON CONFLICT (name) DO UPDATE
+   SET position = max(position, excluded.position), calls = calls + excluded.calls,
+       skipped = skipped + excluded.skipped, changed_at = excluded.changed_at;
