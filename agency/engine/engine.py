@@ -16,8 +16,10 @@ from agency.config.schema import Queue as QueueSettings
 from agency.core.clock import Clock
 from agency.core.lifetimes import running
 from agency.engine.approvals import Approvals
+from agency.engine.dead_letters import DeadLetters
 from agency.engine.hooks import Hooks
 from agency.engine.isolated import ProcessPool
+from agency.engine.lineage import Lineage
 from agency.engine.parts import Parts
 from agency.engine.pool import ThreadPool
 from agency.engine.queues import Queues
@@ -50,6 +52,8 @@ class Engine:
         schedules: Runs that the clock starts.
         approvals: What people are asked.
         topics: Events that are not for one run.
+        lineage: The verbs for runs that have been worked on: retry, rerun, fork.
+        dead_letters: Runs that have used up their attempts.
         recovery: What was found at the start.
         failed: Done, with the exception, when the engine cannot go on and the process must end.
     """
@@ -135,6 +139,10 @@ class Engine:
             timer=self._timer,
             queues=self.queues,
         )
+        self.lineage = Lineage(
+            store=store, registry=registry, clock=clock, runs=self.runs, queues=self.queues
+        )
+        self.dead_letters = DeadLetters(store=store, clock=clock, lineage=self.lineage)
         self.schedules = Schedules(
             store=store.schedules, runs=self.runs, clock=clock, timer=self._timer
         )
@@ -257,4 +265,5 @@ class Engine:
         if recovery.requeued:
             log.info("runs of a dead daemon go on", extra={"runs": recovery.requeued})
         for run_id in recovery.quarantined:
-            log.error("Task moved to dead-letter", extra={"run_id": run_id, "reason": "crash"})
+            dead = {"run_id": run_id, "reason": "crash", "error": "It has crashed the daemon."}
+            log.error("Task moved to dead-letter", extra=dead)

@@ -34,6 +34,7 @@ class LineageStore(Protocol):
         provider: str | None,
         principal: str,
         now: datetime,
+        dry_run: bool = False,
     ) -> Run:
         """Let an ended run go on: it is pending, in its next generation, at its first attempt.
 
@@ -46,6 +47,7 @@ class LineageStore(Protocol):
             seen: The run as the plan was made for it.
             max_attempts: Replaces the run's, unless None.
             provider: Replaces the run's, unless None.
+            dry_run: Everything is done, checked and undone: nothing is kept.
 
         Raises:
             RunNotFound: there is none.
@@ -57,7 +59,9 @@ class LineageStore(Protocol):
         """
         ...
 
-    async def fork(self, new: NewRun, source: Run, plan: ForkPlan) -> tuple[Run, bool]:
+    async def fork(
+        self, new: NewRun, source: Run, plan: ForkPlan, *, dry_run: bool = False
+    ) -> tuple[Run, bool]:
         """Start a run with a copy of another's journal up to a point, and say whether it is new.
 
         Entries and waits are copied as the plan says, with superseded entries up to that point;
@@ -68,6 +72,7 @@ class LineageStore(Protocol):
 
         Args:
             source: The run as the plan was made for it; it may be live.
+            dry_run: Everything is done, checked and undone: nothing is kept.
 
         Raises:
             RunNotFound: there is no source.

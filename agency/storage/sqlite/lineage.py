@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from agency.core.clock import from_micros, to_micros
 from agency.core.json import decode, encode
@@ -29,6 +29,8 @@ from agency.storage.sqlite.readers import Readers
 from agency.storage.sqlite.space import Space
 from agency.storage.sqlite.transaction import Row, Transaction
 from agency.storage.sqlite.writer import Writer
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,7 @@ class SqliteLineage:
         provider: str | None,
         principal: str,
         now: datetime,
+        dry_run: bool = False,
     ) -> Run:
         """Let an ended run go on; see `LineageStore.retry`."""
         self._space.check()
@@ -89,13 +92,16 @@ class SqliteLineage:
             principal=principal,
             now=to_micros(now),
         )
-        return rows.run_of(await self._writer.submit(partial(_retry, wish=wish)))
+        work = partial(_retry, wish=wish)
+        return rows.run_of(await self._writer.submit(partial(_undone, work) if dry_run else work))
 
-    async def fork(self, new: NewRun, source: Run, plan: ForkPlan) -> tuple[Run, bool]:
+    async def fork(
+        self, new: NewRun, source: Run, plan: ForkPlan, *, dry_run: bool = False
+    ) -> tuple[Run, bool]:
         """Start a run with a copy of another's journal; see `LineageStore.fork`."""
         self._space.check()
         work = partial(_fork, form=forms.start_form(new), source=source, plan=plan)
-        row, is_new = await self._writer.submit(work)
+        row, is_new = await self._writer.submit(partial(_undone, work) if dry_run else work)
         return rows.run_of(row), is_new
 
     async def discard(self, run_id: str, *, principal: str, now: datetime) -> RunError:
@@ -144,6 +150,23 @@ class SqliteLineage:
             )
             for generation, at, principal, status, error in reversed(found)
         ]
+
+
+class _Undo(Exception):
+    """Carries the result of a transaction out of it, and leaves nothing of it behind."""
+
+    def __init__(self, result: object) -> None:
+        super().__init__()
+        self.result = result
+
+
+def _undone(work: Callable[[Transaction], T], tx: Transaction) -> T:
+    """Do it, give what it gives, and undo it."""
+    try:
+        with tx.protected():
+            raise _Undo(work(tx))  # noqa: TRY301  the way out that undoes
+    except _Undo as undo:
+        return cast("T", undo.result)
 
 
 def _retry(tx: Transaction, *, wish: _Retry) -> Row:

@@ -118,20 +118,20 @@ SELECT 'successor', successions.successor, successions.predecessor FROM successi
 -- name: list_offspring
 -- What comes from each of the given runs, and in which way.
 SELECT 'child', runs.id, runs.parent_id
-  FROM json_each(:ids) AS wanted CROSS JOIN runs ON runs.parent_id = wanted.value
+  FROM json_each(:ids) AS given CROSS JOIN runs ON runs.parent_id = given.value
  WHERE runs.parent_id IS NOT NULL
 UNION ALL
 SELECT 'rerun', runs.id, runs.rerun_of
-  FROM json_each(:ids) AS wanted CROSS JOIN runs ON runs.rerun_of = wanted.value
+  FROM json_each(:ids) AS given CROSS JOIN runs ON runs.rerun_of = given.value
  WHERE runs.rerun_of IS NOT NULL
 UNION ALL
 SELECT 'fork', runs.id, runs.forked_from
-  FROM json_each(:ids) AS wanted CROSS JOIN runs ON runs.forked_from = wanted.value
+  FROM json_each(:ids) AS given CROSS JOIN runs ON runs.forked_from = given.value
  WHERE runs.forked_from IS NOT NULL
 UNION ALL
 SELECT 'successor', successions.successor, successions.predecessor
-  FROM json_each(:ids) AS wanted
- CROSS JOIN successions ON successions.predecessor = wanted.value
+  FROM json_each(:ids) AS given
+ CROSS JOIN successions ON successions.predecessor = given.value
  LIMIT :limit;
 
 -- name: list_kin
