@@ -6,6 +6,7 @@ from agency.engine.registry import load_registry
 from tests.docs.page import ROOT, blocks_of, name_of, pages
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+TESTS = sorted((ROOT / "examples/tests").glob("*.py"))
 
 
 def test_every_example_is_shown_and_run_on_a_page() -> None:
@@ -17,7 +18,7 @@ def test_every_example_is_shown_and_run_on_a_page() -> None:
     }
 
     assert EXAMPLES
-    assert [] == [path.name for path in EXAMPLES if path.read_text() not in shown]
+    assert [] == [path.name for path in [*EXAMPLES, *TESTS] if path.read_text() not in shown]
 
 
 def test_every_example_loads_and_says_what_it_takes() -> None:
