@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from agency.engine.joins import Winner
     from agency.engine.parts import StepInfo, current_step
     from agency.engine.retry import Retry
-    from agency.errors import NotDone, Permanent, StepFailed, WaitTimedOut
+    from agency.errors import NotDone, OutcomeUnknown, Permanent, StepFailed, WaitTimedOut
+    from agency.workflows.saga.leg import Child, Leg, LegContext
+    from agency.workflows.saga.saga import Saga
 
 __version__ = VERSION
 
@@ -32,6 +34,11 @@ _HOMES = {
     "current_step": "agency.engine.parts",
     "Retry": "agency.engine.retry",
     "NotDone": "agency.errors",
+    "OutcomeUnknown": "agency.errors",
+    "Child": "agency.workflows.saga.leg",
+    "Leg": "agency.workflows.saga.leg",
+    "LegContext": "agency.workflows.saga.leg",
+    "Saga": "agency.workflows.saga.saga",
     "Permanent": "agency.errors",
     "StepFailed": "agency.errors",
     "WaitTimedOut": "agency.errors",
@@ -49,10 +56,15 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401  what a module holds
 
 __all__ = [
     "ApprovalDecision",
+    "Child",
     "Context",
+    "Leg",
+    "LegContext",
     "NotDone",
+    "OutcomeUnknown",
     "Permanent",
     "Retry",
+    "Saga",
     "StatusUpdate",
     "StepFailed",
     "StepInfo",

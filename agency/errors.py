@@ -1008,6 +1008,85 @@ class Permanent(Failed):
     code = "permanent"
 
 
+class DefinitionNotFound(NotFound):
+    """No stored workflow has that name."""
+
+    code = "definition_not_found"
+    hint = "List them with GET /api/v1/sagas, or `agency sagas ls`."
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is no stored definition {name!r}.")
+        self.name = name
+
+
+class SagaNotFound(NotFound):
+    """No saga has that name."""
+
+    code = "saga_not_found"
+    hint = "List them with GET /api/v1/sagas, or `agency sagas ls`."
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is no saga {name!r}.")
+        self.name = name
+
+
+class DefinitionInUse(Conflict):
+    """A stored workflow cannot be deleted while runs need it."""
+
+    code = "definition_in_use"
+    hint = "Wait for its runs to end, or abort them; retry compensations that have failed."
+
+    def __init__(self, name: str, run_id: str) -> None:
+        super().__init__(f"The definition {name!r} is needed by the run {run_id}.")
+        self.name = name
+        self.run_id = run_id
+
+
+class DefinitionNotStored(Conflict):
+    """A workflow that comes from a file cannot be changed or deleted through the API."""
+
+    code = "definition_not_stored"
+    hint = "Change its file and start the daemon again."
+
+    def __init__(self, name: str, source: str) -> None:
+        super().__init__(f"The workflow {name!r} is defined in {source or 'the daemon'!r}.")
+        self.name = name
+        self.source = source
+
+
+class CompensationNotFailed(Conflict):
+    """Only a compensation that has failed can be retried."""
+
+    code = "compensation_not_failed"
+    hint = "It is retried when the status is compensation_failed."
+
+    def __init__(self, run_id: str, kind: str, status: str) -> None:
+        super().__init__(
+            f"The run {run_id} of kind {kind} is {status}; no compensation of it has failed."
+        )
+        self.run_id = run_id
+        self.kind = kind
+        self.status = status
+
+
+class TooManyDefinitions(LimitExceeded):
+    """No more definitions, or versions of one, are kept."""
+
+    code = "too_many_definitions"
+    hint = "Delete definitions that are not needed, or the ended runs that need old versions."
+
+
+class OutcomeUnknown(Failed):
+    """Raised by a step that cannot tell whether it has had its effect outside.
+
+    A saga takes such a leg back although it has failed. ``retry_after_s`` says when to try again,
+    if that is known.
+    """
+
+    code = "outcome_unknown"
+    retry_after_s: float | None = None
+
+
 class ForeignTask(InvalidInput):
     """A call of the context came from a task that the context did not make."""
 

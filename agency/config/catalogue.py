@@ -15,7 +15,6 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from agency.config.schema import Queue, Settings
 from agency.core.names import DEFAULT_QUEUE
 
-
 NAMED: Mapping[str, tuple[type, tuple[str, ...]]] = {"queues": (Queue, (DEFAULT_QUEUE,))}
 """Groups of sections that people name, with the dataclass of each and those that always are."""
 

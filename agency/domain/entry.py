@@ -32,6 +32,8 @@ class EntryKind(IntEnum):
     """The run's status has changed; the body holds the new one."""
     PROGRESS = 11
     """How far the run says it is; one for each run, which gets a new number with each change."""
+    PHASE = 12
+    """The run's phase is another from here on; the body says why."""
 
 
 ORDERED = frozenset(

@@ -20,7 +20,7 @@ from agency.core.names import DEFAULT_QUEUE
 from agency.domain.approval import ApprovalDecision
 from agency.domain.entry import Entry, EntryKind
 from agency.domain.filter import check_where
-from agency.domain.run import NewRun
+from agency.domain.run import NewRun, RunStatus
 from agency.domain.topic import TopicMode
 from agency.domain.wait import NewWait, Wait, WaitKind
 from agency.engine.branch import CURRENT_BRANCH, Branch
@@ -97,6 +97,11 @@ class Context:
     def __init__(self, execution: Execution) -> None:
         self._execution = execution
         self._forgotten = execution.forgotten.append
+
+    @property
+    def execution(self) -> Execution:
+        """What stands behind it, for the interpreters; authors have no use for it."""
+        return self._execution
 
     # --- what the run is --------------------------------------------------------------------
 
@@ -410,6 +415,10 @@ class Context:
         )
         return payload_of(wait, codec_for(schema) if schema is not None else None)
 
+    async def wait(self, operation: str, label: str, make: Callable[[str], NewWait]) -> Wait:
+        """Open a wait and block on it; what the waits above and the interpreters share."""
+        return await self._wait(operation, label, make)
+
     async def _wait(self, operation: str, label: str, make: Callable[[str], NewWait]) -> Wait:
         execution = self._execution
         branch = execution.enter(operation, label)
@@ -442,6 +451,7 @@ class Context:
         *,
         name: str | None = None,
         concurrency_key: str | None = None,
+        timeout_s: float | None = None,
     ) -> Operation[Any]:
         """Run another workflow as a child, wait for it, and hand back its output.
 
@@ -453,13 +463,15 @@ class Context:
             name: Of the call in this branch; by default the workflow's name.
             concurrency_key: Of the live runs with the same key one at a time is worked on. A key
                 that this run has, or one that it was called by, is not waited for.
+            timeout_s: Seconds after which the child is timed out; by default its workflow's own.
 
         Raises:
             StepFailed: the child did not complete, or could not be started: there is no such
                 workflow, or the input does not fit it. ``error_code`` and ``details`` say why.
         """
         return self._operation(
-            "ctx.call", lambda: self._call(workflow, input, name or workflow, concurrency_key)
+            "ctx.call",
+            lambda: self._call(workflow, input, name or workflow, concurrency_key, timeout_s),
         )
 
     async def _call(
@@ -468,6 +480,7 @@ class Context:
         value: Any,  # noqa: ANN401
         name: str,
         concurrency_key: str | None,
+        timeout_s: float | None,
     ) -> Any:  # noqa: ANN401
         execution = self._execution
         branch = execution.enter("ctx.call", name)
@@ -476,7 +489,7 @@ class Context:
         entry = execution.meet(branch, key)
         if entry is None:
             await execution.safe_point(branch)
-            await self._start_child(key, workflow, value, concurrency_key)
+            await self._start_child(key, workflow, value, concurrency_key, timeout_s)
         elif entry.kind is EntryKind.FAILURE:
             raise step_failed(json.decode(entry.body), key)
         branch.in_flight = name
@@ -493,6 +506,7 @@ class Context:
         workflow: str,
         value: Any,  # noqa: ANN401
         concurrency_key: str | None,
+        timeout_s: float | None,
     ) -> None:
         """Keep a child for the next commit; a call that cannot be made is recorded as a failure.
 
@@ -501,7 +515,9 @@ class Context:
         """
         execution = self._execution
         try:
-            child = replace(self._child(key, workflow, value), concurrency_key=concurrency_key)
+            child = replace(
+                self._child(key, workflow, value, timeout_s), concurrency_key=concurrency_key
+            )
         except (WorkflowNotFound, InvalidInput, json.NotJson, ValueTooLarge) as error:
             description = describe(error)
             await execution.recorder.commit(
@@ -515,13 +531,14 @@ class Context:
             wait=NewWait(key=key, kind=WaitKind.CHILD, name=workflow, target=child.id),
         )
 
-    def _child(self, key: str, workflow: str, value: Any) -> NewRun:  # noqa: ANN401
+    def _child(self, key: str, workflow: str, value: Any, timeout_s: float | None) -> NewRun:  # noqa: ANN401
         execution = self._execution
         run = execution.run
         definition = execution.parts.registry.get(workflow)
         body = codec_for(type(value)).encode(value)
         definition.input_codec.decode(body)
         now = execution.now()
+        limit_s = definition.timeout_s if timeout_s is None else timeout_s
         child_id = ids.derive_id(run.id, str(run.generation), key)
         return NewRun(
             id=child_id,
@@ -536,9 +553,7 @@ class Context:
             # What is urgent stays so in its parts.
             priority=run.priority,
             max_attempts=definition.retry.attempts,
-            deadline_at=(
-                now + timedelta(seconds=definition.timeout_s) if definition.timeout_s else None
-            ),
+            deadline_at=now + timedelta(seconds=limit_s) if limit_s else None,
             correlation_id=run.correlation_id,
             principal=run.principal,
             provider=definition.provider() if definition.provider is not None else None,
@@ -722,11 +737,13 @@ def _child_output(wait: Wait, key: str, workflow: str, codec: Codec | None) -> A
     if end["status"] == "completed":
         return codec.decode(json.encode(end["output"])) if codec is not None else end["output"]
     error = end.get("error") or {}
+    is_undone = end["status"] in {RunStatus.COMPENSATED, RunStatus.COMPENSATION_FAILED}
     raise step_failed(
         {
             "message": f"The child run of {workflow!r} ended as {end['status']}"
             + (f": {error['message']}" if error.get("message") else "."),
-            "code": error.get("code") or end["status"],
+            # An author decides by whether the child has taken back what it did.
+            "code": end["status"] if is_undone else error.get("code") or end["status"],
             "error_class": "ChildFailed",
             "details": {"run_id": wait.target, "output": end.get("output"), "error": error or None},
         },

@@ -9,7 +9,7 @@ import inspect
 import textwrap
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 from agency.core.limits import NAME_CHARACTERS_MAX
 from agency.core.names import is_queue_name
@@ -18,7 +18,12 @@ from agency.engine.codec import Codec, checking_codec, codec_for
 from agency.engine.retry import NO_RETRY, Retry
 from agency.errors import InvalidInput
 
+if TYPE_CHECKING:
+    from agency.engine.verdict import Verdict
+
 MARK = "__agency_workflow__"
+DECLARES = "__agency_declares__"
+"""Set on classes whose objects are workflows: they have ``definition()`` and ``module``."""
 _NO_HINTS: dict[str, Any] = {}
 _PLAIN_NAMES = frozenset({"Any", "object", "None", "str", "int", "float", "bool", "dict", "list"})
 Function = TypeVar("Function", bound=Callable[..., Awaitable[Any]])
@@ -48,6 +53,10 @@ class Definition:
         queue: Where its runs wait if nothing else is asked for, or None for the default.
         concurrency: Its runs that are worked on at once, or None for any number.
         source: File that it comes from, or empty.
+        is_stored: It is kept in the store, and runs stay with the version that they began with.
+        compensate: Takes back what a run has done that does not complete, and judges how it ends.
+            It is called with the context and why; its state is what is recorded.
+        outline: What is known of its parts, for whoever shows a run of it.
     """
 
     name: str
@@ -65,6 +74,9 @@ class Definition:
     is_interpreter: bool = False
     provider: Callable[[], str] | None = None
     source: str = ""
+    is_stored: bool = False
+    compensate: Callable[..., Awaitable[Verdict]] | None = None
+    outline: object = None
 
 
 def workflow(

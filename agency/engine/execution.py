@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from agency.core import ids, json
 from agency.domain.entry import Entry
-from agency.domain.run import Run, RunError, RunStatus
+from agency.domain.run import Run, RunError, RunKind, RunStatus
 from agency.domain.wait import NewWait, Wait, WaitKind, WaitOutcome
 from agency.engine import foreign
 from agency.engine.branch import CURRENT_BRANCH, END_PATH, Branch
@@ -46,6 +46,7 @@ from agency.engine.suspension import (
     Parked,
     RunEnding,
 )
+from agency.engine.turning import find_turn, make_turn
 from agency.engine.verdict import TryAgain, Verdict, judge
 from agency.errors import (
     Fenced,
@@ -67,6 +68,9 @@ T = TypeVar("T")
 
 STUBBORN_S = 5.0
 """How long stopped code may take to leave before it is reported and left to itself."""
+
+_WELL = frozenset({RunStatus.COMPLETED, RunStatus.LIMIT_REACHED})
+"""Ends at which nothing is taken back."""
 
 AtEnd = tuple[str, Callable[..., Any], tuple[Any, ...]]
 """Work for the real end: key of its registration, function, arguments."""
@@ -101,6 +105,7 @@ class Execution:
         self.forgotten: list[str] = []
         self.left_reason = ""
         self._definition = definition
+        self._cause: Verdict | None = None
         self._blocked: dict[str, asyncio.Future[Wait]] = {}
         self._gates: list[asyncio.Future[None]] = []
         self._control: Control | None = None
@@ -156,9 +161,13 @@ class Execution:
     async def _work(self) -> Left:
         if self._main is None:
             await self._load()
-            self._begin("", self._author)
-            if self.ending is not None:
-                self._insist_later()
+            turn = find_turn(self.journal)
+            if turn is not None and self._can_compensate:
+                self._begin_compensation(turn)
+            else:
+                self._begin("", self._author)
+                if self.ending is not None:
+                    self._insist_later()
         elif self._is_reclaimed:
             self._is_reclaimed = False
             self._open_gates()
@@ -425,8 +434,8 @@ class Execution:
         from agency.engine.context import Context
 
         if self._definition is None:
-            missing = Mismatch(branch="", recorded=self.run.workflow, asked="no such workflow")
-            raise self.leave_by(self.ending or missing)
+            missing = self._missing()
+            raise self.leave_by(missing if self._owes_compensation() else self.ending or missing)
         context = Context(self)
         if not self.definition.takes_input:
             return await foreign.attempt(self.definition.run(context))
@@ -435,6 +444,51 @@ class Execution:
         except InvalidInput as error:
             return foreign.Raised(error)
         return await foreign.attempt(self.definition.run(context, value))
+
+    def _missing(self) -> Mismatch:
+        return Mismatch(branch="", recorded=self.run.workflow, asked="no such workflow")
+
+    @property
+    def _can_compensate(self) -> bool:
+        return self._definition is not None and self._definition.compensate is not None
+
+    def _owes_compensation(self) -> bool:
+        """It has begun what only its definition can take back."""
+        return self.run.kind is RunKind.SAGA and any(self.journal.registered())
+
+    async def _must_compensate(self, cause: Verdict) -> bool:
+        if not self._can_compensate or cause.status in _WELL:
+            return False
+        # A commit may have been under way when its task was stopped: look at what was recorded.
+        await self.recorder.barrier()
+        return any(self.journal.registered())
+
+    def _begin_compensation(self, cause: Verdict) -> None:
+        self._cause = cause
+        # Stands if the code of the compensation is left in a way that nobody has thought of.
+        self._verdict = replace(cause, status=RunStatus.COMPENSATION_FAILED)
+        self._control = None
+        self.recorder.is_bounded = False
+        self._begin(END_PATH, self._compensate)
+
+    async def _compensate(self) -> None:
+        from agency.engine.context import Context
+
+        compensate = self.definition.compensate
+        assert compensate is not None
+        assert self._cause is not None
+        outcome = await foreign.attempt(compensate(Context(self), self._cause))
+        if isinstance(outcome, foreign.Returned):
+            self._verdict = outcome.value
+            return
+        log.error(
+            "compensation could not be carried out",
+            exc_info=outcome.error,
+            extra={"run_id": self.run.id},
+        )
+        self._verdict = Verdict(
+            status=RunStatus.COMPENSATION_FAILED, error=run_error(outcome.error)
+        )
 
     async def _run_at_end(self) -> None:
         from agency.engine.steps import do_at_end
@@ -453,7 +507,7 @@ class Execution:
             return await self._finish(self._verdict)
         outcome = self._outcome(main)
         if self._definition is None and isinstance(outcome, RunEnding):
-            return await self._finish(Verdict(status=outcome.status, error=self.ending_error))
+            return await self._end_without_code(outcome)
         if isinstance(outcome, RunEnding) and self._is_cut_short():
             return await self._release()
         unanswered = await self._unanswered(outcome)
@@ -473,7 +527,21 @@ class Execution:
             if self.ending is None:
                 return await self._retry_run(decided.error)
             decided = Verdict(status=self.ending.status, error=self.ending_error)
+        return await self._end_as(decided)
+
+    async def _end_without_code(self, ending: RunEnding) -> Left:
+        if self._owes_compensation():
+            return await self._suspend_for(self._version_wait(self._missing()))
+        return await self._finish(Verdict(status=ending.status, error=self.ending_error))
+
+    async def _end_as(self, decided: Verdict) -> Left | None:
+        """End the run, after what has to be done before."""
         self._verdict = decided
+        if await self._must_compensate(decided):
+            await self.recorder.begin_compensation(make_turn(decided, at=self.now()), decided.error)
+            self.parts.changed(self.run.id)
+            self._begin_compensation(decided)
+            return None
         if self.at_end:
             self._control = None
             self._begin(END_PATH, self._run_at_end)
@@ -482,7 +550,7 @@ class Execution:
 
     def _is_cut_short(self) -> bool:
         """The end came in the middle of a replay, before all work for the end was known again."""
-        if self._is_stopped_at_frontier:
+        if self._is_stopped_at_frontier or self._can_compensate:
             return False
         return self.lacks_at_end("")
 
@@ -615,18 +683,22 @@ class Execution:
             error_class=type(error).__name__,
             hint="The daemon's log has the traceback.",
         )
+        # What has to be taken back can be: the compensation of such a run is retried by hand.
+        status = RunStatus.FAILED
+        if self._owes_compensation():
+            status = RunStatus.COMPENSATION_FAILED
         try:
             wakes = await self.parts.store.runs.finish(
                 self.recorder.claim,
                 NOTHING,
-                status=RunStatus.FAILED,
+                status=status,
                 output=None,
                 error=reason,
                 now=self.now(),
             )
         except Fenced:
             return Left.LOST
-        self.left_reason = RunStatus.FAILED.value
+        self.left_reason = status.value
         self.parts.wake(wakes)
         self.parts.changed(self.run.id)
         return Left.ENDED

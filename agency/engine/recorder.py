@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from agency.domain.entry import Entry
 from agency.domain.message import NewMessage
-from agency.domain.run import NewRun, Run
+from agency.domain.run import NewRun, Phase, Run, RunError
 from agency.domain.wait import NewWait, Wait, WaitKind
 from agency.engine import foreign
 from agency.engine.journal import JournalView
@@ -40,6 +41,7 @@ class Recorder:
     Attributes:
         claim: The claim that is written for.
         journal: What is recorded so far, as far as it is looked up again.
+        is_bounded: The limit of the journal holds; not for what has to be taken back.
         is_lost: The claim is over; nothing can be recorded any more.
     """
 
@@ -63,6 +65,7 @@ class Recorder:
         self._has_warned = False
         self.claim = Claim(run.number, run.id, run.epoch)
         self.journal = JournalView(None)
+        self.is_bounded = True
         self.is_lost = False
 
     @property
@@ -133,6 +136,21 @@ class Recorder:
         """
         await self._record(Writes())
         self.journal.absorb(await self._parts.store.journal.load(self.claim.number))
+
+    async def begin_compensation(self, entry: Entry, cause: RunError | None) -> None:
+        """Record that the run takes back what it has done, and why.
+
+        What branches that were cut off had kept for the next commit is forgotten. From here on the
+        limit of the journal does not hold.
+
+        Raises:
+            Dropped: the claim is over.
+        """
+        self.forget("")
+        self.is_bounded = False
+        writes = replace(self.take((entry,)), phase=Phase.COMPENSATING, cause=cause)
+        await self._record(writes)
+        self._parts.recorded(self.claim.run_id)
 
     async def settle(self) -> None:
         """Wait for the commits that are under way."""
@@ -250,7 +268,7 @@ class Recorder:
 
     def _count(self, added: int) -> None:
         entries_max = self._parts.settings.journal_entries_max
-        if self.journal.count + added > entries_max:
+        if self.journal.count + added > entries_max and self.is_bounded:
             raise JournalFull(self.claim.run_id, entries_max)
         self.journal.count += added
         if not self._has_warned and self.journal.count > entries_max * _WARN_SHARE:

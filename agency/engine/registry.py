@@ -6,15 +6,20 @@ import inspect
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from agency.engine.definition import MARK, Definition, make_definition
+from agency.domain.run import RunKind
+from agency.engine.definition import DECLARES, MARK, Definition, make_definition
 from agency.engine.hooks import HOOK_MARK, Hook
 from agency.engine.modules import load_module, module_name
 from agency.errors import Conflict, HookNameTaken, WorkflowNotFound
+
+DECLARED = (".json", ".yaml", ".yml")
+"""Suffixes of files that declare a workflow without code."""
 
 
 class WorkflowNameTaken(Conflict):
@@ -41,12 +46,25 @@ class LoadFailure:
     traceback: str
 
 
+ReadDeclared = Callable[[Path, "Registry"], Definition]
+"""Makes a definition of a file, over the functions of a registry."""
+
+
 class Registry:
-    """Definitions and hooks by name, and the files that failed to load."""
+    """Definitions and hooks by name, and the files that failed to load.
+
+    Of definitions that are stored there may be older versions as well, for the runs that are
+    pinned to them.
+
+    Attributes:
+        modules: Authors' files that were loaded, by the stems of their names.
+    """
 
     def __init__(self) -> None:
         self._definitions: dict[str, Definition] = {}
+        self._pinned: dict[tuple[str, str], Definition] = {}
         self.hooks: dict[str, Hook] = {}
+        self.modules: dict[str, list[ModuleType]] = {}
         self.failures: list[LoadFailure] = []
 
     def add(self, definition: Definition) -> None:
@@ -79,8 +97,57 @@ class Registry:
             raise HookNameTaken(hook.name, hook.source, known.source)
         self.hooks[hook.name] = hook
 
+    def replace(self, definition: Definition) -> None:
+        """Register a stored definition, in the place of its last version if there is one.
+
+        Raises:
+            WorkflowNameTaken: one that is not stored has its name.
+        """
+        known = self._definitions.get(definition.name)
+        if known is not None and not known.is_stored:
+            raise WorkflowNameTaken(definition.name, definition.source, known.source)
+        self._definitions[definition.name] = definition
+        self.pin(definition)
+
+    def pin(self, definition: Definition) -> None:
+        """Keep a version for the runs that are pinned to it."""
+        self._pinned[definition.name, definition.version] = definition
+
+    def remove(self, name: str) -> Definition | None:
+        """Forget a stored definition with all its versions; gives the newest."""
+        for key in [key for key in self._pinned if key[0] == name]:
+            del self._pinned[key]
+        known = self._definitions.get(name)
+        return self._definitions.pop(name) if known is not None and known.is_stored else None
+
     def find(self, name: str) -> Definition | None:
         return self._definitions.get(name)
+
+    def find_version(self, name: str, version: str, kind: RunKind) -> Definition | None:
+        """Find what a run is worked on with: the stored version, else the loaded code.
+
+        Code is checked and not kept, so of it there is one version. What has the name by now and
+        is of another kind is not it.
+        """
+        pinned = self._pinned.get((name, version))
+        if pinned is not None:
+            return pinned
+        known = self._definitions.get(name)
+        return known if known is not None and known.kind is kind and not known.is_stored else None
+
+    def find_function(self, place: str) -> Callable[..., Any] | None:
+        """Find ``module:function`` among authors' files; nothing is ever imported for it.
+
+        The module is the stem of the file's name. None if there is no such function, or if two
+        files of that name are loaded.
+        """
+        stem, _, name = place.partition(":")
+        modules = self.modules.get(stem, [])
+        if len(modules) != 1 or name.startswith("_"):
+            return None
+        found = vars(modules[0]).get(name)
+        is_own = getattr(found, "__module__", "") == modules[0].__name__
+        return found if callable(found) and is_own and not isinstance(found, type) else None
 
     def get(self, name: str) -> Definition:
         """Find a definition by name.
@@ -100,27 +167,42 @@ class Registry:
         return len(self._definitions)
 
 
-def load_registry(paths: Sequence[str | Path], *, built_in: Sequence[Definition] = ()) -> Registry:
+def load_registry(
+    paths: Sequence[str | Path],
+    *,
+    built_in: Sequence[Definition] = (),
+    read_declared: ReadDeclared | None = None,
+) -> Registry:
     """Load authors' files and collect the workflows that they mark.
 
     The names of those that are built in are taken: a file that uses one fails to load.
 
     A path that does not exist and a file that fails to load are recorded in ``failures``; the
     others are loaded all the same. Of a folder all ``*.py`` are taken, but those whose names
-    begin with an underscore.
+    begin with an underscore; and what is declared in JSON or YAML, in files whose names end in
+    ``saga.json`` or ``saga.yaml``. ``read_declared`` makes a definition of such a file; it may
+    look up functions of the Python files, which are loaded first.
     """
     registry = Registry()
     for definition in built_in:
         registry.add(definition)
-    for path in paths:
-        for file in _files(Path(path), registry):
+    files = [file for path in paths for file in _files(Path(path), registry)]
+    for file in files:
+        if file.suffix not in DECLARED:
             _load(file, registry)
+    for file in files:
+        if file.suffix in DECLARED and read_declared is not None:
+            with _recording(file, registry):
+                registry.add(read_declared(file, registry))
     return registry
 
 
 def _files(path: Path, registry: Registry) -> list[Path]:
     if path.is_dir():
-        return sorted(file for file in path.glob("*.py") if not file.name.startswith("_"))
+        found = sorted(file for file in path.glob("*.py") if not file.name.startswith("_"))
+        return found + sorted(
+            file for suffix in DECLARED for file in path.glob(f"*saga{suffix}") if file.is_file()
+        )
     if path.is_file():
         return [path]
     registry.failures.append(LoadFailure(str(path), "There is no such file or folder.", ""))
@@ -128,14 +210,34 @@ def _files(path: Path, registry: Registry) -> list[Path]:
 
 
 def _load(file: Path, registry: Registry) -> None:
-    try:
+    with _recording(file, registry):
         module = load_module(file, module_name(file))
         for function in _marked(module):
             registry.add_function(function)
+        for made in _declared(module):
+            registry.add(made.definition())
+        registry.modules.setdefault(file.stem, []).append(module)
+
+
+@contextmanager
+def _recording(file: Path, registry: Registry) -> Iterator[None]:
+    """Record what goes wrong with a file, and go on without it."""
+    try:
+        yield
     except (Exception, SystemExit):  # noqa: BLE001  an author's file must not stop the daemon
         kind, error, _ = sys.exc_info()
         name = kind.__name__ if kind else "error"
         registry.failures.append(LoadFailure(str(file), f"{name}: {error}", traceback.format_exc()))
+
+
+def _declared(module: ModuleType) -> list[Any]:
+    """Objects that the module itself has made and that are workflows, such as sagas."""
+    found = {
+        id(value): value
+        for value in vars(module).values()
+        if getattr(type(value), DECLARES, False) and value.module == module.__name__
+    }
+    return list(found.values())
 
 
 def _marked(module: ModuleType) -> list[Callable[..., Any]]:

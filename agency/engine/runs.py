@@ -387,6 +387,18 @@ class Runs:
         except RunEnded:
             log.debug("run ended before its deadline", extra={"run_id": run_id})
 
+    async def retry_compensation(self, run_id: str) -> RunDetail:
+        """Let a saga try once more to take back what it could not.
+
+        Raises:
+            RunNotFound, CompensationNotFailed, NameTaken, ShuttingDown.
+        """
+        if self.is_closed:
+            raise ShuttingDown
+        wake = await self._store.sagas.retry_compensation(run_id, now=self._clock.now())
+        self._woken(run_id, [wake])
+        return await self._store.runs.get(run_id)
+
     async def _end(self, run_id: str, status: RunStatus, error: RunError) -> None:
         ending = await self._store.runs.end(
             run_id, status=status, error=error, now=self._clock.now()

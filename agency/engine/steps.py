@@ -121,6 +121,23 @@ async def perform(execution: Execution, branch: Branch, call: StepCall) -> Any: 
         branch.in_flight = None
 
 
+async def perform_as(execution: Execution, branch: Branch, key: str, call: StepCall) -> Any:  # noqa: ANN401
+    """As `perform`, under a key of the caller's choice, which is found without regard to order.
+
+    Raises:
+        StepFailed: it failed for good; the same live and on replay.
+    """
+    entry = execution.journal.find(key)
+    if entry is not None:
+        return _replay(entry, call)
+    branch.in_flight = call.name
+    try:
+        await execution.safe_point(branch)
+        return await _Step(execution, branch, key, call).run()
+    finally:
+        branch.in_flight = None
+
+
 def _replay(entry: Entry, call: StepCall) -> Any:  # noqa: ANN401  author's value
     if entry.kind is EntryKind.FAILURE:
         raise step_failed(json.decode(entry.body), entry.key)
@@ -504,7 +521,7 @@ async def _call(execution: Execution, call: StepCall) -> foreign.Returned | fore
         if isinstance(outcome, foreign.Raised) and isinstance(outcome.error, TimeoutError):
             return _timed_out(call.timeout_s)
         return outcome
-    if not _is_async(call.function):
+    if not is_async(call.function):
         return await _in_thread(execution, call)
     if call.timeout_s is None:
         return await foreign.attempt(_awaited(call.function, call.args))
@@ -577,9 +594,10 @@ def _reason(error: Exception) -> str:
 
 
 @functools.lru_cache(maxsize=1024)
-def _is_async(function: Callable[..., Any]) -> bool:
+def is_async(function: Callable[..., Any]) -> bool:
+    """Tell whether a step's function is awaited, or run in a thread."""
     if isinstance(function, functools.partial):
-        return _is_async(function.func)
+        return is_async(function.func)
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
         getattr(function, "__call__", None)  # noqa: B004  an object with an async __call__
     )

@@ -217,7 +217,8 @@ class Worker:
         else:
             if lingering is not None:  # its code has ended without a claim, by a timer of its own
                 self._drop(lingering)
-            execution = Execution(self._parts, run, self._parts.registry.find(run.workflow))
+            definition = self._parts.registry.find_version(run.workflow, run.version, run.kind)
+            execution = Execution(self._parts, run, definition)
         if self._is_draining:
             execution.drain()
         return execution

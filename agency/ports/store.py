@@ -19,17 +19,19 @@ from agency.domain.entry import Entry, EntryKind
 from agency.domain.event import Event
 from agency.domain.message import Message, NewMessage
 from agency.domain.principal import Token
-from agency.domain.run import NewRun, Run, RunError, RunStatus
+from agency.domain.run import NewRun, Phase, Run, RunError, RunStatus
 from agency.domain.snapshot import Snapshot
 from agency.domain.wait import NewWait, Wait, WaitOutcome
 from agency.errors import AgencyError
 from agency.ports.approval import ApprovalStore
+from agency.ports.definition import DefinitionStore
 from agency.ports.lineage import LineageStore
 from agency.ports.queues import QueueStore
 from agency.ports.topic import TopicStore
 from agency.ports.updates import UpdateStore
 
 if TYPE_CHECKING:  # they name records of this file
+    from agency.ports.saga import SagaStore
     from agency.ports.schedule import ScheduleStore
 
 
@@ -61,6 +63,8 @@ class Writes:
             waits with those keys, and for those of a step (``K:…``). An entry that is not there,
             or is of another kind, is left alone.
         progress: JSON value that replaces the run's progress, when ``has_progress``.
+        phase: The run's phase from this commit on, with ``cause`` as its error; None leaves both.
+            A run that is compensating is left to it by `RunStore.end`, and so are its children.
     """
 
     entries: Sequence[Entry] = ()
@@ -71,6 +75,8 @@ class Writes:
     superseded: Sequence[str] = ()
     progress: Any = None
     has_progress: bool = False
+    phase: Phase | None = None
+    cause: RunError | None = None
 
     @property
     def is_empty(self) -> bool:
@@ -82,6 +88,7 @@ class Writes:
             or self.messages
             or self.superseded
             or self.has_progress
+            or self.phase is not None
         )
 
 
@@ -158,11 +165,13 @@ class Ending:
         asked: Ids of runs whose end was recorded as wanted: claimed ones, and those with work
             registered for their end or with an effect in doubt.
         wakes: Runs to be claimed or told.
+        compensating: Ids of runs that take back what they have done already, and go on with it.
     """
 
     ended: Sequence[str]
     asked: Sequence[str]
     wakes: Sequence[Wake]
+    compensating: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -404,6 +413,8 @@ class RunStore(Protocol):
         stays so until decided. Otherwise, with entries of kind AT_END or an effect in doubt, it
         becomes pending, to work or to ask. An effect is in doubt when an INTENT ``K!N`` that is
         not superseded has no outcome: neither an entry ``K`` nor one ``K~N``.
+
+        A run that is compensating is left to it, and so are the children that it does it with.
 
         Claimed runs get the wanted end recorded. A hold is lifted. A run that ends answers its
         parent's wait as `finish` does.
@@ -665,6 +676,10 @@ class Store(Protocol):
     def queues(self) -> QueueStore: ...
     @property
     def schedules(self) -> ScheduleStore: ...
+    @property
+    def definitions(self) -> DefinitionStore: ...
+    @property
+    def sagas(self) -> SagaStore: ...
 
     async def check(self, *, timeout_s: float) -> bool:
         """Tell whether a read and an empty write both get through in time."""

@@ -111,6 +111,14 @@ STATUSES: Mapping[type[AgencyError], int] = {
     errors.WaitTimedOut: 504,
     errors.NotDone: 502,
     errors.Permanent: 502,
+    errors.OutcomeUnknown: 502,
+    # sagas
+    errors.DefinitionNotFound: 404,
+    errors.SagaNotFound: 404,
+    errors.DefinitionInUse: 409,
+    errors.DefinitionNotStored: 409,
+    errors.CompensationNotFailed: 409,
+    errors.TooManyDefinitions: 409,
     errors.ForeignTask: 502,
     errors.StepNameTaken: 502,
     errors.NotAwaited: 502,
@@ -228,10 +236,7 @@ def _links(data: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _headers_of(error: AgencyError) -> dict[str, str]:
-    if (
-        isinstance(error, errors.Unavailable | errors.QueueFull)
-        and error.retry_after_s is not None
-    ):
+    if isinstance(error, errors.Unavailable | errors.QueueFull) and error.retry_after_s is not None:
         return {"Retry-After": str(max(1, round(error.retry_after_s)))}
     if isinstance(error, errors.TokenMissing):
         return {"WWW-Authenticate": 'Bearer realm="agency"'}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from agency.core.json import encode
-from agency.domain.run import RunError, RunStatus
+from agency.domain.run import Phase, RunError, RunStatus
 from agency.domain.wait import WaitKind
 from agency.errors import Fenced, RunEnded, RunNotFound
 from agency.ports.store import Claim, Wake
@@ -38,11 +38,13 @@ class Ended:
         ended: Runs that have ended, with their status.
         asked: Ids of runs whose end was recorded as wanted.
         wakes: Runs to be claimed or told.
+        compensating: Ids of runs that are left to their compensation.
     """
 
     ended: list[Wake] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
     wakes: list[Wake] = field(default_factory=list)
+    compensating: list[str] = field(default_factory=list)
 
 
 def finish(tx: Transaction, claim: Claim, form: WritesForm, end: Finish) -> list[Wake]:
@@ -157,7 +159,10 @@ def _end_line(
 def _end_one(
     tx: Transaction, row: Row, result: Ended, *, status: RunStatus, error: bytes, now: int
 ) -> None:
-    number, run_id, current, has_at_end = row
+    number, run_id, current, has_at_end, phase = row
+    if phase == Phase.COMPENSATING:
+        result.compensating.append(run_id)
+        return
     has_decision = tx.one("find_open_of_kind", (number, WaitKind.DECISION.value)) is not None
     is_claimed = current == RunStatus.RUNNING
     if not (is_claimed or has_at_end or has_decision or tx.one("find_doubt", (number,))):

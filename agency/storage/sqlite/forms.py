@@ -60,6 +60,8 @@ class WritesForm:
     steps: int
     has_at_end: bool
     is_empty: bool
+    phase: str | None
+    cause: bytes | None
 
 
 def start_form(new: NewRun) -> StartForm:
@@ -137,6 +139,8 @@ def writes_form(writes: Writes) -> WritesForm:
         steps=kinds.count(EntryKind.STEP),
         has_at_end=EntryKind.AT_END in kinds,
         is_empty=writes.is_empty,
+        phase=None if writes.phase is None else writes.phase.value,
+        cause=error_form(writes.cause),
     )
 
 

@@ -96,6 +96,7 @@ class SqliteRuns:
             or writes.messages
             or writes.superseded
             or writes.has_progress
+            or writes.phase is not None
         ):
             values, steps = _fast_values(claim, writes)
         if values:
@@ -193,7 +194,10 @@ class SqliteRuns:
             )
         )
         return Ending(
-            ended=[one.run_id for one in ended.ended], asked=ended.asked, wakes=ended.wakes
+            ended=[one.run_id for one in ended.ended],
+            asked=ended.asked,
+            wakes=ended.wakes,
+            compensating=ended.compensating,
         )
 
     async def hold(

@@ -13,12 +13,14 @@ from agency.core.clock import Clock, monotonic_s
 from agency.errors import ShuttingDown, StoreBroken, StoreFull
 from agency.storage.sqlite import place, upkeep
 from agency.storage.sqlite.approvals import SqliteApprovals
+from agency.storage.sqlite.definitions import SqliteDefinitions
 from agency.storage.sqlite.journal import SqliteJournal
 from agency.storage.sqlite.lineage import SqliteLineage
 from agency.storage.sqlite.mail import SqliteMail
 from agency.storage.sqlite.queues import SqliteQueues
 from agency.storage.sqlite.readers import Readers, open_readers
 from agency.storage.sqlite.runs import SqliteRuns
+from agency.storage.sqlite.sagas import SqliteSagas
 from agency.storage.sqlite.schedules import SqliteSchedules
 from agency.storage.sqlite.sessions import SqliteSessions
 from agency.storage.sqlite.snapshots import SqliteSnapshots
@@ -55,6 +57,8 @@ class SqliteStore:
         self.updates = SqliteUpdates(writer, readers)
         self.queues = SqliteQueues(writer, readers)
         self.schedules = SqliteSchedules(writer, readers, space)
+        self.definitions = SqliteDefinitions(writer, readers, space)
+        self.sagas = SqliteSagas(writer)
         self.broken = broken
         self._writer = writer
         self._readers = readers

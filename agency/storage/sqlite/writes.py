@@ -51,6 +51,9 @@ def apply(tx: Transaction, claim: Claim, form: WritesForm, *, now: int) -> list[
     if form.has_progress:
         progress = {"number": claim.number, "progress": form.progress, "now": now}
         tx.change("set_progress", progress)
+    if form.phase is not None:
+        phase = {"number": claim.number, "phase": form.phase, "error": form.cause}
+        tx.change("set_phase", phase)
     return resolved
 
 

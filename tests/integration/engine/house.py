@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+from agency import Saga
 from agency.config.schema import Engine as EngineSettings
 from agency.config.schema import Store as StoreSettings
 from agency.core.clock import Clock, SystemClock
@@ -94,7 +95,7 @@ def crashed(path: Path, to: Path) -> Path:
 @asynccontextmanager
 async def open_house(
     path: Path,
-    *functions: Callable[..., Any],
+    *functions: Callable[..., Any] | Saga,
     health: Mapping[str, Callable[[], Any]] | None = None,
     clock: Clock | None = None,
     runs: Callable[[SqliteStore], Between] | None = None,
@@ -108,7 +109,10 @@ async def open_house(
     clock = clock or SystemClock()
     registry = Registry()
     for function in functions:
-        registry.add_function(function)
+        if isinstance(function, Saga):
+            registry.add(function.definition())
+        else:
+            registry.add_function(function)
     async with (
         open_store(
             path / "agency.db", settings=StoreSettings(free_bytes_min=0), clock=clock

@@ -57,13 +57,16 @@ UPDATE runs
 UPDATE runs SET hold = NULL WHERE number = ?;
 
 -- name: list_line
--- A run and its live descendants, parents before children.
-WITH RECURSIVE line (number, id, depth) AS (
-     SELECT number, id, 0 FROM runs WHERE id = ?
+-- A run and its live descendants, parents before children. What a run does its compensation with
+-- is left to it, as long as it lives.
+WITH RECURSIVE line (number, id, depth, is_left) AS (
+     SELECT number, id, 0, phase = 'compensating' AND ended_at IS NULL FROM runs WHERE id = ?
      UNION ALL
-     SELECT runs.number, runs.id, line.depth + 1
-       FROM line CROSS JOIN runs ON runs.parent_id = line.id AND runs.parent_id IS NOT NULL)
-SELECT runs.number, runs.id, runs.status, runs.has_at_end
+     SELECT runs.number, runs.id, line.depth + 1,
+            runs.phase = 'compensating' AND runs.ended_at IS NULL
+       FROM line CROSS JOIN runs ON runs.parent_id = line.id AND runs.parent_id IS NOT NULL
+      WHERE NOT line.is_left)
+SELECT runs.number, runs.id, runs.status, runs.has_at_end, runs.phase
   FROM line CROSS JOIN runs ON runs.number = line.number
  WHERE runs.ended_at IS NULL
  ORDER BY line.depth, line.number;
@@ -105,17 +108,23 @@ SELECT status, output, error FROM runs WHERE id = ? AND ended_at IS NOT NULL;
 -- name: mark_at_end
 UPDATE runs SET has_at_end = 1 WHERE number = ?;
 
+-- name: set_phase
+UPDATE runs SET phase = :phase, error = :error WHERE number = :number;
+
 -- name: set_progress
 UPDATE runs SET progress = :progress, changed_at = :now WHERE number = :number;
 
 -- name: list_overdue
+-- A deadline does not bind a compensation.
 SELECT id FROM runs
  WHERE deadline_at IS NOT NULL AND ending IS NULL AND ended_at IS NULL AND deadline_at <= :now
+   AND phase = 'forward'
  ORDER BY deadline_at LIMIT :limit;
 
 -- name: next_deadline
 SELECT min(deadline_at) FROM runs
- WHERE deadline_at IS NOT NULL AND ending IS NULL AND ended_at IS NULL AND deadline_at > ?;
+ WHERE deadline_at IS NOT NULL AND ending IS NULL AND ended_at IS NULL AND deadline_at > ?
+   AND phase = 'forward';
 
 -- name: next_available
 -- The earliest moment at which a pending run comes due that was put off.
