@@ -176,7 +176,16 @@ class StepAnswer(Answer):
     number: int
     key: str
     kind: Literal[
-        "step", "failure", "attempt", "intent", "wait", "child", "winner", "now", "at_end"
+        "step",
+        "failure",
+        "attempt",
+        "intent",
+        "wait",
+        "child",
+        "winner",
+        "now",
+        "at_end",
+        "phase",
     ]
     at: str
     epoch: int

@@ -23,6 +23,7 @@ class UpdateType(StrEnum):
     WAIT = "wait"
     CHILD = "child"
     WINNER = "winner"
+    PHASE = "phase"
     PROGRESS = "progress"
 
 

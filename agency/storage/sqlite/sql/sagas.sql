@@ -6,7 +6,7 @@ SELECT number, kind, status, name, epoch, error FROM runs WHERE id = ?;
 -- name: retry_compensation
 UPDATE runs
    SET status = 'pending', phase = 'compensating', ended_at = NULL, attempt = attempt + 1,
-       available_at = :now, not_before = NULL, crashes = 0
+       available_at = :now, not_before = NULL, crashes = 0, changed_at = :now
  WHERE number = :number AND status = 'compensation_failed';
 
 -- name: supersede_failed_compensations
