@@ -396,7 +396,7 @@ class Runs:
         if self.is_closed:
             raise ShuttingDown
         wake = await self._store.sagas.retry_compensation(run_id, now=self._clock.now())
-        self._woken(run_id, [wake])
+        self.woken(run_id, [wake])
         return await self._store.runs.get(run_id)
 
     async def _end(self, run_id: str, status: RunStatus, error: RunError) -> None:
