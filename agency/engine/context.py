@@ -27,7 +27,7 @@ from agency.engine.branch import CURRENT_BRANCH, Branch
 from agency.engine.codec import Codec, codec_for
 from agency.engine.execution import Execution
 from agency.engine.failure import describe, step_failed
-from agency.engine.joins import Winner, as_work, run_all, run_first
+from agency.engine.joins import Winner, as_work, close_branches, run_all, run_first
 from agency.engine.journal import MARKS
 from agency.engine.parts import CURRENT_STEP, current_step
 from agency.engine.questions import (
@@ -39,10 +39,12 @@ from agency.engine.questions import (
 )
 from agency.engine.retry import NO_RETRY, Retry
 from agency.engine.steps import Effect, Isolation, StepCall, perform
-from agency.engine.suspension import ContinuedAs
+from agency.engine.suspension import ContinuedAs, Control
 from agency.engine.topics import check_topic
 from agency.errors import (
+    ForeignTask,
     InvalidInput,
+    StepNameTaken,
     ValueTooLarge,
     WaitInsideTimeout,
     WorkflowNotFound,
@@ -60,7 +62,7 @@ class Operation(Generic[T]):
     lost to another.
     """
 
-    __slots__ = ("_begin", "_begun", "_branch", "_forgotten", "_name", "_what")
+    __slots__ = ("_begin", "_begun", "_branch", "_branches", "_forgotten", "_name", "_what")
 
     def __init__(
         self,
@@ -68,12 +70,14 @@ class Operation(Generic[T]):
         name: str,
         begin: Callable[[], Awaitable[T]],
         forgotten: Callable[[str], None],
+        branches: Sequence[Awaitable[Any]] = (),
     ) -> None:
         self._what = what
         self._name = name
         self._begin = begin
         self._begun = False
         self._branch = CURRENT_BRANCH.get()
+        self._branches = branches
         self._forgotten = forgotten
 
     def __await__(self) -> Generator[Any, Any, T]:
@@ -83,8 +87,10 @@ class Operation(Generic[T]):
         return self._begin().__await__()
 
     def close(self) -> None:
-        """Take back what is not to be awaited, as for coroutines."""
-        self._begun = True
+        """Take back what is not to be awaited, as for coroutines, with the branches of it."""
+        if not self._begun:
+            self._begun = True
+            close_branches(self._branches)
 
     def __del__(self) -> None:
         if not self._begun and not (self._branch is not None and self._branch.is_lost):
@@ -201,8 +207,21 @@ class Context:
     def _perform(self, call: StepCall) -> Operation[Any]:
         return Operation("ctx.step", call.name, lambda: self.perform(call), self._forgotten)
 
-    def _operation(self, what: str, begin: Callable[[], Awaitable[T]]) -> Operation[T]:
-        return Operation(what, "", begin, self._forgotten)
+    def _operation(
+        self,
+        what: str,
+        begin: Callable[[], Awaitable[T]],
+        branches: Sequence[Awaitable[Any]] = (),
+    ) -> Operation[T]:
+        return Operation(what, "", begin, self._forgotten, branches)
+
+    def _enter(self, operation: str, name: str, branches: Iterable[Awaitable[Any]]) -> Branch:
+        """Find the branch of the caller; when it is refused, nobody will await ``branches``."""
+        try:
+            return self._execution.enter(operation, name)
+        except (Control, ForeignTask, StepNameTaken):
+            close_branches(branches)
+            raise
 
     async def perform(self, call: StepCall) -> Any:  # noqa: ANN401  author's value
         """Do a step that was described before; what `step` and the interpreters share."""
@@ -587,7 +606,11 @@ class Context:
         """
         if branches and named:
             raise InvalidInput("ctx.gather takes named or unnamed branches, not both.")
-        return self._operation("ctx.gather", lambda: self._gather(branches, named, limit))
+        return self._operation(
+            "ctx.gather",
+            lambda: self._gather(branches, named, limit),
+            [*branches, *named.values()],
+        )
 
     async def _gather(
         self,
@@ -595,7 +618,7 @@ class Context:
         named: dict[str, Awaitable[Any]],
         limit: int | None,
     ) -> Any:  # noqa: ANN401  author's values
-        parent = self._execution.enter("ctx.gather", "gather")
+        parent = self._enter("ctx.gather", "gather", [*branches, *named.values()])
         if named:
             works = {name: as_work(work) for name, work in named.items()}
             return await run_all(self._execution, parent, "gather", works, limit)
@@ -645,10 +668,10 @@ class Context:
         Raises:
             the exception of the winner, if it raised one.
         """
-        return self._operation("ctx.first", lambda: self._first(branches))
+        return self._operation("ctx.first", lambda: self._first(branches), list(branches.values()))
 
     async def _first(self, branches: dict[str, Awaitable[Any]]) -> Winner:
-        parent = self._execution.enter("ctx.first", "first")
+        parent = self._enter("ctx.first", "first", branches.values())
         works = {name: as_work(work) for name, work in branches.items()}
         return await run_first(self._execution, parent, works)
 

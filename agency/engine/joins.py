@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -251,6 +251,14 @@ def as_work(awaitable: Awaitable[T]) -> Callable[[], Awaitable[T]]:
         return awaitable
 
     return work
+
+
+def close_branches(branches: Iterable[Awaitable[Any]]) -> None:
+    """Close what was to become branches and will never be awaited, so that nobody complains."""
+    for branch in branches:
+        close = getattr(branch, "close", None)
+        if callable(close):
+            close()
 
 
 def discard(execution: Execution, work: Work) -> None:
