@@ -69,13 +69,17 @@ def finish(tx: Transaction, claim: Claim, form: WritesForm, end: Finish) -> list
     )
     if row is None:
         raise Fenced(claim.run_id, claim.epoch)
-    name, session_id, concurrency_key, parent_id = row
+    name, session_id, concurrency_key, parent_id, has_waits, has_children = row
+    has_holds = session_id is not None or concurrency_key is not None
+    if not (parent_id or has_holds or has_waits or has_children) and end.successor is None:
+        # By far the most runs leave nothing: one statement has ended them.
+        return []
     if end.successor is None:
         wakes = settle(
             tx,
             claim.number,
             claim.run_id,
-            has_holds=session_id is not None or concurrency_key is not None,
+            has_holds=has_holds,
             now=end.now,
         )
         return wakes + end_children(tx, claim.run_id, now=end.now)

@@ -64,6 +64,23 @@ class WritesForm:
     cause: bytes | None
 
 
+_NOTHING = WritesForm(
+    entries=(),
+    waits=(),
+    closed_waits=(),
+    children=(),
+    messages=(),
+    superseded=(),
+    progress=None,
+    has_progress=False,
+    steps=0,
+    has_at_end=False,
+    is_empty=True,
+    phase=None,
+    cause=None,
+)
+
+
 def start_form(new: NewRun) -> StartForm:
     """Encode a new run.
 
@@ -123,6 +140,8 @@ def writes_form(writes: Writes) -> WritesForm:
     Raises:
         NotJson: a value is not JSON.
     """
+    if writes.is_empty:
+        return _NOTHING
     kinds = [entry.kind for entry in writes.entries]
     return WritesForm(
         entries=writes.entries,
@@ -138,7 +157,7 @@ def writes_form(writes: Writes) -> WritesForm:
         has_progress=writes.has_progress,
         steps=kinds.count(EntryKind.STEP),
         has_at_end=EntryKind.AT_END in kinds,
-        is_empty=writes.is_empty,
+        is_empty=False,
         phase=None if writes.phase is None else writes.phase.value,
         cause=error_form(writes.cause),
     )

@@ -33,7 +33,7 @@ def connect(path: Path, *, settings: Store, clock: Clock) -> sqlite3.Connection:
     # SQLite gives the log and its index the permissions of the database itself.
     os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
     connection = sqlite3.connect(
-        path, isolation_level=None, cached_statements=256, check_same_thread=False
+        path, isolation_level=None, cached_statements=512, check_same_thread=False
     )
     try:
         _set_up(connection, path, settings)

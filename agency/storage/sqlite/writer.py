@@ -194,6 +194,11 @@ class Writer:
             raise ShuttingDown
         if self._is_gathering:
             self._gathered.append(member)
+        elif type(member) is Operation:
+            # Claims, starts and ends come in crowds, too: what else is handed in during this turn
+            # of the loop goes with it.
+            self._gathered.append(member)
+            self._gather()
         else:
             self._queue.put([member])
 
@@ -210,9 +215,12 @@ class Writer:
         for listener in self._listeners:
             listener()
         if not self._is_gathering:
-            self._is_gathering = True
-            # The loop calls in the order of asking: those just answered have their turn before.
-            self._loop.call_soon(self._hand_over)
+            self._gather()
+
+    def _gather(self) -> None:
+        self._is_gathering = True
+        # The loop calls in the order of asking: those just answered have their turn before.
+        self._loop.call_soon(self._hand_over)
 
     async def open(self) -> None:
         """Start the thread and wait until the connection is open.

@@ -30,7 +30,11 @@ UPDATE runs
        ran_alone = 0, crashes = 0, hold = NULL, snapshot_id = NULL, steps = steps + :steps,
        changed_at = :now
  WHERE number = :number AND epoch = :epoch AND status = 'running'
-RETURNING name, session_id, concurrency_key, parent_id;
+RETURNING name, session_id, concurrency_key, parent_id,
+          EXISTS (SELECT 1 FROM waits WHERE waits.run = runs.number AND waits.outcome IS NULL),
+          EXISTS (SELECT 1 FROM runs AS child
+                   WHERE child.parent_id = runs.id AND child.parent_id IS NOT NULL
+                     AND child.ended_at IS NULL);
 
 -- name: wake_run
 -- A suspended run has a reason to go on, unless an operator holds it.
