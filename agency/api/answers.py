@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
+from agency.domain.approval import ApprovalKind, ApprovalStatus, OnExpiry, Risk
 from agency.domain.run import Phase, RunKind, RunStatus
 from agency.domain.schedule import CatchUp, FiringOutcome, Overlap
+from agency.domain.topic import TopicMode
 from agency.domain.wait import WaitKind, WaitOutcome
 from agency.web.problem_model import ProblemAnswer
 
@@ -16,6 +18,25 @@ class Answer(BaseModel):
     """Root of the shapes of answers. A client ignores members that it does not know."""
 
     model_config = ConfigDict(defer_build=True, use_attribute_docstrings=True)
+
+
+class HookAnswer(Answer):
+    """How far a hook of an author has come."""
+
+    name: str
+    position: int
+    """Id of the newest update that it is done with."""
+    calls: int
+    """Updates that it has taken."""
+    skipped: int
+    """Updates that it could not take; each is in the log."""
+    changed_at: str
+
+
+class HooksAnswer(Answer):
+    """The hooks that there ever were, by name."""
+
+    hooks: list[HookAnswer]
 
 
 class WaitAnswer(Answer):
@@ -503,3 +524,168 @@ class FiringPageAnswer(Answer):
 
     firings: list[FiringAnswer]
     next_cursor: str | None
+
+
+class ApprovalAnswer(Answer):
+    """A question to a person, and what became of it."""
+
+    id: str
+    approval_id: str
+    """The same as ``id``."""
+    kind: ApprovalKind
+    status: ApprovalStatus
+    risk: Risk
+    run_id: str
+    run_name: str | None
+    workflow: str
+    asked_by: str
+    """Who has started the run."""
+    wait: str
+    """Key of the wait in the run's journal."""
+    name: str
+    question: str
+    show: Any
+    """What it is about."""
+    schema_: Any = Field(alias="schema")
+    """JSON Schema of the value that may be given with the decision, or null."""
+    opened_at: str
+    expires_at: str | None
+    on_expiry: OnExpiry
+    decided_at: str | None
+    decided_by: str | None
+    """Name of the principal, or ``rule N``."""
+    rule_id: int | None
+    comment: str
+    value: Any
+    """The edited value, or the answer to an input."""
+    links: dict[str, str]
+
+
+class DecidedAnswer(ApprovalAnswer):
+    """An approval that was just decided."""
+
+    made_rule_id: int | None
+    """The rule that was made of the decision."""
+
+
+class ApprovalPageAnswer(Answer):
+    """Approvals, newest first."""
+
+    approvals: list[ApprovalAnswer]
+    next_cursor: str | None
+
+
+class RuleAnswer(Answer):
+    """A rule that allows approvals that fit it."""
+
+    rule_id: int
+    workflow: str | None
+    """Null: of all workflows."""
+    name: str
+    """Pattern."""
+    question: str
+    """Pattern."""
+    where: dict[str, Any] | None
+    risk_max: Risk
+    expires_at: str | None
+    made_by: str
+    made_at: str
+    note: str
+    approval_id: str | None
+    """The approval whose decision has made it."""
+    uses: int
+
+
+class RulePageAnswer(Answer):
+    """Rules, newest first."""
+
+    rules: list[RuleAnswer]
+    next_cursor: str | None
+
+
+class DeletedRuleAnswer(Answer):
+    """The rule is gone."""
+
+    rule_id: int
+    deleted: bool
+
+
+class InboxItemAnswer(Answer):
+    """Something that waits for a person."""
+
+    kind: WaitKind
+    run_id: str
+    run_name: str | None
+    workflow: str
+    wait: str
+    name: str
+    show: Any
+    opened_at: str
+    due_at: str | None
+    approval_id: str | None
+    """Of approvals and inputs."""
+    risk: Risk | None
+    snapshot_id: str | None
+    """What has no approval is answered by resuming this."""
+    links: dict[str, str]
+
+
+class InboxPageAnswer(Answer):
+    """What waits for people, newest first."""
+
+    inbox: list[InboxItemAnswer]
+    next_cursor: str | None
+
+
+class TopicAnswer(Answer):
+    """A topic that has events or waits."""
+
+    topic: str
+    events: int
+    """Kept ones: neither taken nor expired."""
+    size_bytes: int
+    waits: int
+    """Open waits for it; 1000 stands for that many or more."""
+    links: dict[str, str]
+
+
+class TopicPageAnswer(Answer):
+    """Topics by name."""
+
+    topics: list[TopicAnswer]
+    next_cursor: str | None
+
+
+class TopicEventAnswer(Answer):
+    """An event of a topic."""
+
+    event_id: str
+    topic: str
+    name: str
+    mode: TopicMode
+    payload: Any
+    """Null once it was taken."""
+    created_at: str
+    expires_at: str
+    is_taken: bool
+    is_spreading: bool
+    """Not all waits have been looked at yet."""
+
+
+class TopicEventPageAnswer(Answer):
+    """A topic's events, newest first."""
+
+    events: list[TopicEventAnswer]
+    next_cursor: str | None
+
+
+class PublishedAnswer(Answer):
+    """The event is in the topic."""
+
+    event_id: str
+    topic: str
+    name: str
+    mode: TopicMode
+    is_new: bool
+    """False: the topic had an event of that id."""
+    links: dict[str, str]

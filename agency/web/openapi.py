@@ -45,6 +45,12 @@ _WITH_BODY: tuple[type[AgencyError], ...] = (
 
 _ID = {"type": "string", "description": "UUID in the usual spelling."}
 _NAME = {"type": "string", "minLength": 1, "maxLength": 256}
+_PLACES = {
+    "workflow_id": _NAME,
+    "name": _NAME,
+    "rule_id": {"type": "integer", "minimum": 1, "maximum": 999_999_999_999_999_999},
+}
+"""What stands in a path, by its name; what is not here is an id."""
 
 
 def make_document(
@@ -137,7 +143,7 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
             "name": name,
             "in": "path",
             "required": True,
-            "schema": _NAME if name in {"workflow_id", "name"} else _ID,
+            "schema": _PLACES.get(name, _ID),
         }
         for name in re.findall(r"{(\w+)", route.path)
     ]
@@ -151,6 +157,9 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
         text = "The same key with the same request starts one run only."
         pattern = {"minLength": 1, "maxLength": 256, "pattern": "^[!-~]+$"}
         parameters.append(_header("Idempotency-Key", text, **pattern))
+    if route.is_stream:
+        text = "Id of the update that came last; those after it are sent. It goes before `after`."
+        parameters.append(_header("Last-Event-ID", text, pattern="^[0-9]{1,19}$"))
     if route.is_conditional:
         text = "Entity tag that the caller has. With `Prefer: wait=N` changes are waited for."
         parameters.append(_header("If-None-Match", text))
@@ -212,6 +221,8 @@ def _responses(route: Route) -> dict[str, Any]:
         if shape is not None:
             content = {"application/json": {"schema": _reference(shape)}}
             responses[str(status)]["content"] = content
+        elif route.is_stream and status == 200:
+            responses["200"]["content"] = {"text/event-stream": {"schema": {"type": "string"}}}
     if route.is_conditional:
         responses["304"] = {
             "description": "Nothing has changed.",
@@ -248,7 +259,7 @@ def _problems(route: Route) -> list[type[AgencyError]]:
         kinds.extend(_WRITING)
     if route.body is not None:
         kinds.extend(_WITH_BODY)
-    if route.query is not None or route.is_idempotent:
+    if route.query is not None or route.is_idempotent or route.is_stream:
         kinds.append(errors.InvalidInput)
     return kinds
 

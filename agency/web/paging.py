@@ -7,6 +7,7 @@ import binascii
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from agency.core.limits import NAME_CHARACTERS_MAX
 from agency.errors import Fault, InvalidInput
 
 _Row = TypeVar("_Row")
@@ -25,11 +26,23 @@ def parse_cursor(kind: str, cursor: str) -> str:
     """
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
-        text = base64.b64decode(padded, altchars=b"-_", validate=True).decode("ascii")
+        text = base64.b64decode(padded, altchars=b"-_", validate=True).decode("utf-8")
     except (binascii.Error, ValueError) as error:
         raise _refused(cursor) from error
     found, _, position = text.partition(":")
     if found != kind or not position or make_cursor(kind, position) != cursor:
+        raise _refused(cursor)
+    return position
+
+
+def parse_text_cursor(kind: str, cursor: str) -> str:
+    """Read a cursor whose place is a name.
+
+    Raises:
+        InvalidInput: it is not a cursor of this list.
+    """
+    position = parse_cursor(kind, cursor)
+    if len(position) > NAME_CHARACTERS_MAX:
         raise _refused(cursor)
     return position
 
@@ -41,7 +54,8 @@ def parse_number_cursor(kind: str, cursor: str) -> int:
         InvalidInput: it is not a cursor of this list.
     """
     position = parse_cursor(kind, cursor)
-    if not position.isdecimal() or len(position) > 19 or int(position) >= 1 << 63:
+    is_number = position.isascii() and position.isdecimal() and len(position) <= 19
+    if not is_number or int(position) >= 1 << 63:
         raise _refused(cursor)
     return int(position)
 
