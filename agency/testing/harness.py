@@ -153,7 +153,8 @@ class Harness:
         """Stop the engine, and remove the temporary folder."""
         self._end_watch()
         try:
-            self._run(self._stack.aclose())
+            if not self._loop.is_stuck:
+                self._run(self._stack.aclose())
         finally:
             self._loop.close(timeout_s=GUARD_S)
             if self._temporary is not None:
@@ -488,8 +489,8 @@ class Harness:
 
     # --- inside -------------------------------------------------------------------------------
 
-    def _run(self, work: Coroutine[Any, Any, T], *, timeout_s: float = GUARD_S) -> T:
-        return self._loop.run(work, timeout_s=timeout_s)
+    def _run(self, work: Coroutine[Any, Any, T], *, timeout_s: float | None = None) -> T:
+        return self._loop.run(work, timeout_s=GUARD_S if timeout_s is None else timeout_s)
 
     async def _alive(self) -> Life:
         """Give the present life; the first begins when it is needed."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -312,3 +315,50 @@ def test_hello(workflows):
     )
 
     assert "1 passed" in done.stdout, done.stdout + done.stderr
+
+
+def test_code_that_holds_up_everything_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agency.testing.loop.STALL_S", 1.0)
+    is_over = threading.Event()
+
+    @workflow("stubborn", version="1")
+    async def stubborn(ctx: Context) -> None:
+        while not is_over.is_set():
+            try:
+                await ctx.sleep(60)
+            except BaseException:
+                time.sleep(0.01)  # so that this test costs little
+
+    with Harness() as harness:
+        with pytest.raises(TimeoutError, match=r"held up the event loop .*test_harness\.py:"):
+            harness.run(stubborn)
+        with pytest.raises(TimeoutError, match="nothing can be asked of it"):
+            harness.run(stubborn)
+        is_over.set()
+
+
+def test_harness_is_not_asked_by_what_it_runs(harness: Harness) -> None:
+    async def ask() -> str:
+        return harness.run(order, {"sku": "abc"}).status
+
+    @workflow("asks-back", version="1")
+    async def asks_back(ctx: Context) -> str:
+        return await ctx.step("ask", ask)
+
+    run = harness.run(asks_back)
+
+    assert run.error is not None
+    assert "cannot be asked by the code that it runs" in run.error.message
+
+
+def test_step_that_hangs_fails_the_test_and_not_the_suite(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agency.testing.harness.GUARD_S", 0.5)
+
+    @workflow("hangs", version="1")
+    async def hangs(ctx: Context) -> None:
+        await ctx.step("hang", asyncio.Event().wait)
+
+    with pytest.raises(TimeoutError, match=r"has not ended within 0\.5 s"):
+        harness.run(hangs)
