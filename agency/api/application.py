@@ -18,6 +18,7 @@ from agency.api import (
     schedules,
     snapshots,
     tokens,
+    updates,
     workflows,
 )
 from agency.api.documents import DOCUMENTS, Documents
@@ -28,6 +29,7 @@ from agency.web.guard import make_guard
 from agency.web.patience import PATIENCE, Patience
 from agency.web.routes import Route, add_routes
 from agency.web.services import Services
+from agency.web.sse import STREAMS, Streams
 from agency.web.tokens import CachedTokens
 
 
@@ -41,15 +43,18 @@ def make_application(services: Services) -> web.Application:
     public_paths = frozenset(route.path for route in routes if route.is_public)
     access = Access(services.settings.server, services.tokens)
     patience = Patience()
+    streams = Streams(services.settings.server)
     application = web.Application(
         middlewares=[make_guard(access, public_paths)],
         client_max_size=services.settings.server.body_bytes_max,
     )
     application[SERVICES] = services
     application[PATIENCE] = patience
+    application[STREAMS] = streams
     application[MODEL_HEALTH] = ModelHealth(services.provider)
     application[DOCUMENTS] = Documents(routes, version=services.version)
     application.on_shutdown.append(patience.end)
+    application.on_shutdown.append(streams.end)
     add_routes(application, routes)
     return application
 
@@ -63,6 +68,7 @@ def all_routes() -> Sequence[Route]:
         *snapshots.routes(),
         *workflows.routes(),
         *bulk.routes(),
+        *updates.routes(),
         *runs.routes(),
         *queues.routes(),
         *schedules.routes(),

@@ -48,6 +48,10 @@ class Server:
     )
     body_bytes_max: int = setting(1 << 20, "Largest request body.", minimum=1024)
     connections_max: int = setting(4096, "Open HTTP connections at most.", minimum=16)
+    streams_max: int = setting(1024, "Open streams of updates at most.", minimum=1)
+    heartbeat_s: float = setting(
+        15.0, "A stream of updates gives a sign of life after so long without one.", minimum=0.1
+    )
     grace_s: float = setting(
         30.0, "Time for steps to finish when the daemon is asked to stop.", minimum=0
     )

@@ -132,6 +132,7 @@ def make_application(
             runs=engine.runs,
             queues=engine.queues,
             schedules=engine.schedules,
+            updates=engine.updates,
             tokens=store.tokens,
             sessions=store.sessions,
             provider=provider,

@@ -202,6 +202,7 @@ class Subscription:
         self._has_seen_end = False
         self._sink: Sink | None = None
         self._detached = asyncio.Event()
+        self.wrap = channel.dialect.wrap
 
     async def missed(self) -> AsyncIterator[bytes]:
         """Read from the store, piece by piece, what is older than what the channel keeps.

@@ -18,9 +18,10 @@ comes later, does not see them; the step's result has the whole.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 
-from agency.domain.update import Update, UpdateFilter, UpdateType
+from agency.domain.update import HookState, Update, UpdateFilter, UpdateType
 from agency.engine.channel import Channel, Dialect, Subscription, Token
 from agency.errors import ShuttingDown, UpdatesAhead
 from agency.ports.updates import UpdatePage, UpdateStore
@@ -108,6 +109,10 @@ class Updates:
         if after is not None and after > newest:
             raise UpdatesAhead(after, newest)
         return newest if after is None else after
+
+    async def hooks(self) -> Sequence[HookState]:
+        """Tell how far the hooks of authors have come, as it was last written down."""
+        return await self._store.hooks()
 
     def token(self, run_id: str, step: str, text: str) -> None:
         """Show what a model says, if anybody watches the run now."""

@@ -29,6 +29,7 @@ class Route:
         waits: It honours ``Prefer: wait=N``.
         is_conditional: It answers with an ETag and honours ``If-None-Match``.
         is_idempotent: It honours ``Idempotency-Key``.
+        is_stream: It answers with server-sent events, and goes on from ``Last-Event-ID``.
         is_public: It is answered without a token even where one is needed.
         is_documented: It is part of the API.
     """
@@ -49,6 +50,7 @@ class Route:
     waits: bool = False
     is_conditional: bool = False
     is_idempotent: bool = False
+    is_stream: bool = False
     is_public: bool = False
     is_documented: bool = True
 

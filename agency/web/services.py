@@ -13,6 +13,7 @@ from agency.engine.queues import Queues
 from agency.engine.registry import LoadFailure
 from agency.engine.runs import Runs
 from agency.engine.schedules import Schedules
+from agency.engine.updates import Updates
 from agency.ports.model import Provider
 from agency.ports.store import SessionStore, TokenStore
 
@@ -34,6 +35,7 @@ class Services:
     runs: Runs
     queues: Queues
     schedules: Schedules
+    updates: Updates
     tokens: TokenStore
     sessions: SessionStore
     provider: Provider

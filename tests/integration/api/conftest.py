@@ -165,6 +165,7 @@ async def serving(
                 runs=engine.runs,
                 queues=engine.queues,
                 schedules=engine.schedules,
+                updates=engine.updates,
                 tokens=tokens,
                 sessions=store.sessions,
                 provider=provider,

@@ -41,7 +41,8 @@ class PlayedProvider:
     """A provider that does what the message says, and whose health is what the test says.
 
     ``fail CODE`` raises that error, ``limit`` never comes to an end of its reply, ``hang`` never
-    replies and sets ``is_asked``; everything else is echoed.
+    replies and sets ``is_asked``, ``speak WORDS`` says them one by one once ``may_speak`` is set;
+    everything else is echoed.
     """
 
     name = "rehearsal"
@@ -53,6 +54,8 @@ class PlayedProvider:
         self.is_hanging = False
         self.looks = 0
         self.is_asked = asyncio.Event()
+        self.may_speak = asyncio.Event()
+        self.may_speak.set()
 
     async def chat(
         self, request: ChatRequest, *, on_token: Callable[[str], None] | None = None
@@ -60,6 +63,12 @@ class PlayedProvider:
         said = [message.content for message in request.messages if message.role == "user"][-1]
         if said.startswith("fail "):
             raise FAILURES[said.removeprefix("fail ")]()
+        if said.startswith("speak "):
+            await self.may_speak.wait()
+            words = said.removeprefix("speak ").split()
+            for word in words:
+                assert on_token is not None
+                on_token(f"{word} ")
         if said == "hang":
             self.is_asked.set()
             await asyncio.Event().wait()
@@ -108,6 +117,18 @@ async def both(ctx: Context) -> Any:
     return await ctx.gather(name=ctx.input("Your name?"), paid=ctx.wait_event("paid"))
 
 
+async def written(size: int) -> str:
+    return "x" * size
+
+
+@workflow("counts")
+async def counts(ctx: Context, input: int) -> int:
+    size = await ctx.wait_event("paid") or 0
+    for _ in range(input):
+        await ctx.step("count", written, size)
+    return input
+
+
 async def never() -> None:
     await asyncio.Event().wait()
 
@@ -117,4 +138,4 @@ async def hangs(ctx: Context) -> None:
     await ctx.step("forever", never)
 
 
-WORKFLOWS = (echo, number, asks, listens, both, hangs)
+WORKFLOWS = (echo, number, asks, listens, both, hangs, counts)
