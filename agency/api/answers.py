@@ -84,6 +84,11 @@ class RunRowAnswer(Answer):
     session_id: str | None
     parent_id: str | None
     forked_from: str | None
+    forked_at: int | None
+    """Newest entry that it has in common with ``forked_from``."""
+    rerun_of: str | None
+    generation: int
+    """How often failures of it were made void to be done again."""
     queue: str
     concurrency_key: str | None
     priority: int
@@ -285,6 +290,100 @@ class SuspendedAnswer(Answer):
     links: dict[str, str]
 
 
+class LineAnswer(Answer):
+    """An entry of a run's journal, without what it holds."""
+
+    number: int
+    key: str
+    kind: str
+
+
+class VerbAnswer(Answer):
+    """What a verb has done, or would do: retry, resume, rerun, fork, requeue."""
+
+    run_id: str
+    """The run that goes on; of a dry run the one that was asked about."""
+    verb: str
+    of: str
+    """The run that was asked about."""
+    dry_run: bool
+    status: RunStatus
+    generation: int
+    stays_count: int
+    again_count: int
+    stays: list[LineAnswer]
+    """What is recorded and is not done again; up to 500."""
+    again: list[LineAnswer]
+    """What is recorded and is done again if the code comes to it; up to 500."""
+    waits: list[str]
+    """Keys of waits that are open again, or would be answered."""
+    links: dict[str, str]
+
+
+class KinAnswer(Answer):
+    """A run of a family."""
+
+    run_id: str
+    name: str | None
+    workflow: str
+    status: RunStatus
+    created_at: str
+    generation: int
+    relation: Literal["child", "rerun", "fork", "successor"] | None
+    """What it is to the run ``of``, or of an ancestor, what ``of`` is to it; null for itself."""
+    of: str | None
+    is_ancestor: bool
+    links: dict[str, str]
+
+
+class RetriedAnswer(Answer):
+    """One time that the run went on after its end, with that end."""
+
+    generation: int
+    at: str
+    principal: str
+    status: RunStatus
+    error: RunErrorAnswer | None
+
+
+class LineageAnswer(Answer):
+    """A run, what it comes from, and what has come from it, nearest first."""
+
+    run_id: str
+    runs: list[KinAnswer]
+    retries: list[RetriedAnswer]
+    is_whole: bool
+    """False if there are more than were asked for."""
+    links: dict[str, str]
+
+
+class DeadLetterPageAnswer(Answer):
+    """Dead letters, newest first."""
+
+    dead_letters: list[RunRowAnswer]
+    count: int
+    """How many there are in all."""
+    next_cursor: str | None
+
+
+class RequeuedAnswer(Answer):
+    """What came of requeueing many."""
+
+    requeued: int
+    refused: dict[str, int]
+    dry_run: bool
+    next_cursor: str | None
+
+
+class DiscardedAnswer(Answer):
+    """What came of discarding many."""
+
+    discarded: int
+    refused: dict[str, int]
+    dry_run: bool
+    next_cursor: str | None
+
+
 class EventAnswer(Answer):
     """The event is in the run's mailbox."""
 
@@ -397,6 +496,8 @@ class HealthAnswer(Answer):
     """``full`` while there is no room on the disk; work that was taken is kept and waits."""
     llm: ModelAnswer
     runs: dict[str, int]
+    dead_letters: int
+    """Runs that have used up their attempts, and wait for somebody to requeue or discard them."""
     workflows: dict[str, Any]
     """How many are ``loaded``, and which files have ``failed``."""
 

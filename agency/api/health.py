@@ -85,6 +85,7 @@ async def show_health(request: web.Request) -> web.Response:
             "reason": model.reason,
         },
         "runs": {str(each): (counts or {}).get(each, 0) for each in RunStatus},
+        "dead_letters": (counts or {}).get(RunStatus.DEAD_LETTER, 0),
         "workflows": {
             "loaded": len(services.runs.definitions()),
             "failed": [

@@ -10,7 +10,7 @@ import orjson
 
 from agency.core.clock import to_text
 from agency.domain.entry import Entry
-from agency.domain.run import ENDED, Run, RunError, RunStatus
+from agency.domain.run import ENDED, RETRYABLE, Run, RunError, RunStatus
 from agency.domain.wait import Wait
 from agency.ports.store import RunDetail
 from agency.web.addresses import run_path, snapshot_path, workflow_path
@@ -124,6 +124,8 @@ def links_json(run: Run, snapshot_id: str | None) -> dict[str, str]:
         links["cancel"] = f"{path}/cancel"
         links["events"] = f"{path}/events"
         links["suspend"] = f"{path}/suspend"
+    if run.status in RETRYABLE:
+        links["retry"] = f"{path}/retry"
     if run.name is not None:
         links["workflow"] = workflow_path(run.name)
     if snapshot_id is not None:
@@ -152,6 +154,9 @@ def _head(run: Run) -> dict[str, Any]:
         "session_id": run.session_id,
         "parent_id": run.parent_id,
         "forked_from": run.forked_from,
+        "forked_at": run.forked_at,
+        "rerun_of": run.rerun_of,
+        "generation": run.generation,
         "queue": run.queue,
         "concurrency_key": run.concurrency_key,
         "priority": run.priority,

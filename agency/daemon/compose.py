@@ -131,6 +131,8 @@ def make_application(
         Services(
             runs=engine.runs,
             queues=engine.queues,
+            lineage=engine.lineage,
+            dead_letters=engine.dead_letters,
             schedules=engine.schedules,
             updates=engine.updates,
             tokens=store.tokens,

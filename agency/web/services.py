@@ -9,6 +9,8 @@ from datetime import datetime
 from agency.config.schema import Settings
 from agency.core.clock import Clock
 from agency.domain.run import RunStatus
+from agency.engine.dead_letters import DeadLetters
+from agency.engine.lineage import Lineage
 from agency.engine.queues import Queues
 from agency.engine.registry import LoadFailure
 from agency.engine.runs import Runs
@@ -34,6 +36,8 @@ class Services:
 
     runs: Runs
     queues: Queues
+    lineage: Lineage
+    dead_letters: DeadLetters
     schedules: Schedules
     updates: Updates
     tokens: TokenStore

@@ -22,13 +22,14 @@ from agency.config.schema import Store as StoreSettings
 from agency.core.clock import SystemClock
 from agency.core.ids import new_id
 from agency.daemon import listener
+from agency.domain.message import Message
 from agency.domain.principal import Token
 from agency.domain.run import Run
 from agency.engine.engine import Engine
 from agency.engine.queues import Queues
 from agency.engine.registry import LoadFailure, load_registry
 from agency.engine.runs import Runs
-from agency.ports.store import RunFilter, TokenStore
+from agency.ports.store import RunFilter, SessionStore, TokenStore
 from agency.storage.sqlite.store import open_store
 from agency.web.services import Services
 from agency.workflows.agent.agent import Agent
@@ -69,6 +70,7 @@ class Daemon:
 
     url: str
     runs: Runs
+    sessions: SessionStore
     queues: Queues
     tokens: CountedTokens
     provider: PlayedProvider
@@ -81,6 +83,9 @@ class Daemon:
     @property
     def port(self) -> int:
         return int(self.url.rsplit(":", 1)[1])
+
+    async def messages(self, session_id: str) -> Sequence[Message]:
+        return await self.sessions.messages(session_id, limit=100)
 
     async def all_runs(self) -> Sequence[Run]:
         return await self.runs.list(RunFilter(), before=None, limit=500)
@@ -164,6 +169,8 @@ async def serving(
             Services(
                 runs=engine.runs,
                 queues=engine.queues,
+                lineage=engine.lineage,
+                dead_letters=engine.dead_letters,
                 schedules=engine.schedules,
                 updates=engine.updates,
                 tokens=tokens,
@@ -189,6 +196,7 @@ async def serving(
             Daemon(
                 url=listener.address_of("127.0.0.1", sockets),
                 runs=engine.runs,
+                sessions=store.sessions,
                 queues=engine.queues,
                 tokens=tokens,
                 provider=provider,

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from agency import Context, workflow
+from agency import Context, Retry, workflow
 from agency.errors import (
     AgencyError,
     ContextTooLong,
@@ -138,4 +138,31 @@ async def hangs(ctx: Context) -> None:
     await ctx.step("forever", never)
 
 
-WORKFLOWS = (echo, number, asks, listens, both, hangs, counts)
+class Flaky:
+    """What the workflow ``flaky`` needs from outside: broken, or slow until it is told to go on."""
+
+    def __init__(self) -> None:
+        self.is_broken = False
+        self.go_on = asyncio.Event()
+
+    def reset(self) -> None:
+        self.is_broken = False
+        self.go_on = asyncio.Event()
+        self.go_on.set()
+
+    async def do(self) -> str:
+        await self.go_on.wait()
+        if self.is_broken:
+            raise OSError("It is broken.")
+        return "done"
+
+
+FLAKY = Flaky()
+
+
+@workflow("flaky", retry=Retry(attempts=2, base_s=0))
+async def flaky(ctx: Context, input: Any) -> Any:
+    return await ctx.step("flaky", FLAKY.do)
+
+
+WORKFLOWS = (echo, number, asks, listens, both, hangs, counts, flaky)

@@ -1,7 +1,6 @@
 """Retry: an ended run goes on from what its own error names, and from nothing else."""
 
 import asyncio
-from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -21,26 +20,9 @@ from agency.errors import (
     WorkflowNotFound,
 )
 from tests.integration.engine.house import House, crashed, open_house
+from tests.integration.engine.world import World
 
 WISH = RetryWish()
-
-
-class World:
-    """Outside, where steps have effects: counts them, and breaks what it is told to."""
-
-    def __init__(self, *broken: str) -> None:
-        self.calls: Counter[str] = Counter()
-        self.broken = set(broken)
-
-    async def do(self, name: str) -> str:
-        self.calls[name] += 1
-        if name in self.broken:
-            raise OSError(f"{name} is broken")
-        return name
-
-    def mend(self) -> None:
-        self.broken.clear()
-        self.calls.clear()
 
 
 async def retry(house: House, run_id: str, **wish: Any) -> Any:
@@ -195,7 +177,7 @@ async def test_failed_child_is_started_anew_in_the_next_generation(tmp_path: Pat
         return await ctx.step("inner", world.do, "inner")
 
     @workflow("w")
-    async def w(ctx: Context) -> str:
+    async def w(ctx: Context) -> Any:
         await ctx.step("before", world.do, "before")
         return await ctx.call("child")
 
@@ -231,7 +213,7 @@ async def test_child_that_fails_is_started_anew_by_the_runs_own_retry(tmp_path: 
         return await ctx.step("flaky", flaky)
 
     @workflow("w", retry=Retry(attempts=2, base_s=0))
-    async def w(ctx: Context) -> str:
+    async def w(ctx: Context) -> Any:
         return await ctx.call("child")
 
     async with open_house(tmp_path, w, child) as house:
