@@ -9,6 +9,7 @@ from aiohttp import web
 
 from agency.api import (
     agent,
+    approvals,
     bulk,
     dead_letters,
     definitions,
@@ -20,6 +21,7 @@ from agency.api import (
     schedules,
     snapshots,
     tokens,
+    topics,
     updates,
     workflows,
 )
@@ -77,6 +79,8 @@ def all_routes() -> Sequence[Route]:
         *queues.routes(),
         *schedules.routes(),
         *definitions.routes(),
+        *approvals.routes(),
+        *topics.routes(),
         *tokens.routes(),
         *documents.routes(),
     )

@@ -135,6 +135,8 @@ def make_application(
             dead_letters=engine.dead_letters,
             schedules=engine.schedules,
             updates=engine.updates,
+            approvals=engine.approvals,
+            topics=engine.topics,
             tokens=store.tokens,
             sessions=store.sessions,
             provider=provider,

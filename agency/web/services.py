@@ -9,12 +9,14 @@ from datetime import datetime
 from agency.config.schema import Settings
 from agency.core.clock import Clock
 from agency.domain.run import RunStatus
+from agency.engine.approvals import Approvals
 from agency.engine.dead_letters import DeadLetters
 from agency.engine.lineage import Lineage
 from agency.engine.queues import Queues
 from agency.engine.registry import LoadFailure
 from agency.engine.runs import Runs
 from agency.engine.schedules import Schedules
+from agency.engine.topics import Topics
 from agency.engine.updates import Updates
 from agency.ports.model import Provider
 from agency.ports.store import SessionStore, TokenStore
@@ -40,6 +42,8 @@ class Services:
     dead_letters: DeadLetters
     schedules: Schedules
     updates: Updates
+    approvals: Approvals
+    topics: Topics
     tokens: TokenStore
     sessions: SessionStore
     provider: Provider

@@ -173,6 +173,8 @@ async def serving(
                 dead_letters=engine.dead_letters,
                 schedules=engine.schedules,
                 updates=engine.updates,
+                approvals=engine.approvals,
+                topics=engine.topics,
                 tokens=tokens,
                 sessions=store.sessions,
                 provider=provider,
