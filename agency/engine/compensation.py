@@ -22,7 +22,7 @@ from agency.engine import foreign
 from agency.engine.branch import END_PATH
 from agency.engine.context import Context
 from agency.engine.retry import Retry
-from agency.engine.steps import StepCall, perform_as
+from agency.engine.steps import StepCall
 from agency.errors import StepFailed
 from agency.ports.store import Journal
 
@@ -58,7 +58,7 @@ async def take_back(ctx: Context, name: str, call: StepCall) -> foreign.Returned
     """Do the step that takes a leg back, unless it is recorded; its failure is a value."""
     execution = ctx.execution
     branch = execution.enter("a compensation", name)
-    outcome = await foreign.attempt(perform_as(execution, branch, undo_key(name), call))
+    outcome = await foreign.attempt(ctx.perform_as(branch, undo_key(name), call))
     if isinstance(outcome, foreign.Raised):
         log.error(
             "compensation failed",

@@ -38,7 +38,7 @@ from agency.engine.questions import (
     payload_of,
 )
 from agency.engine.retry import NO_RETRY, Retry
-from agency.engine.steps import Effect, Isolation, StepCall, perform
+from agency.engine.steps import Effect, Isolation, StepCall, perform, perform_as
 from agency.engine.suspension import ContinuedAs, Control
 from agency.engine.topics import check_topic
 from agency.errors import (
@@ -227,6 +227,10 @@ class Context:
         """Do a step that was described before; what `step` and the interpreters share."""
         branch = self._execution.enter("ctx.step", call.name)
         return await perform(self._execution, branch, call)
+
+    async def perform_as(self, branch: Branch, key: str, call: StepCall) -> Any:  # noqa: ANN401
+        """Do a step under a key of the interpreter's choice; for what is taken back."""
+        return await perform_as(self._execution, branch, key, call)
 
     # --- waiting ----------------------------------------------------------------------------
 

@@ -27,6 +27,7 @@ from agency.testing.life import Life, open_life
 from agency.testing.loop import LoopThread
 from agency.testing.model import ScriptedModel
 from agency.testing.proof import KILLS_MAX, Proof, Prover, Subject
+from agency.workflows.saga.saga import Saga
 
 T = TypeVar("T")
 
@@ -36,8 +37,8 @@ PROOF_GUARD_S = 600.0
 STEPS_MAX = 10_000
 """Entries of a journal that a view shows; longer ones are read with the API."""
 
-Workflow = str | Definition | Callable[..., Any]
-"""A workflow: its name, or the function that `agency.workflow` has marked."""
+Workflow = str | Definition | Saga | Callable[..., Any]
+"""A workflow: its name, a saga, or the function that `agency.workflow` has marked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +133,7 @@ class Harness:
         self._temporary = None if folder else tempfile.TemporaryDirectory(prefix="agency-test-")
         self._folder = folder or Path(self._temporary.name if self._temporary else "")
         self._definitions: dict[str, Definition] = {}
+        self._workflows: dict[str, Workflow] = {}
         self._loop = LoopThread("workflows-under-test")
         self._stack = AsyncExitStack()
         self._life: Life | None = None
@@ -173,10 +175,11 @@ class Harness:
             definition = _definition(workflow)
             known = self._definitions.get(definition.name)
             if known is not None:
-                if known.run is not definition.run:
+                if workflow is not self._workflows.get(definition.name):
                     raise WorkflowNameTaken(definition.name, definition.source, known.source)
                 continue
             self._definitions[definition.name] = definition
+            self._workflows[definition.name] = workflow
             if self._life is not None:
                 self._life.registry.add(definition)
 
@@ -523,6 +526,8 @@ class Harness:
 def _definition(workflow: Workflow) -> Definition:
     if isinstance(workflow, Definition):
         return workflow
+    if isinstance(workflow, Saga):
+        return workflow.definition()
     if isinstance(workflow, str) or not hasattr(workflow, MARK):
         raise InvalidInput(
             f"{workflow!r} is no workflow.", hint='Mark the function with @workflow("name").'

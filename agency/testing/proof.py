@@ -41,6 +41,7 @@ from agency.testing.memory import Memory
 from agency.testing.model import ScriptedModel
 from agency.testing.store import copy_store
 from agency.testing.witness import StepKey, Witness
+from agency.workflows.saga.interpreter import Interpreter
 
 KILLS_MAX = 1000
 """Places at which one run is killed; of more, so many are taken, evenly spread."""
@@ -150,9 +151,10 @@ class Prover:
         self._model = model
         self._witness = Witness()
         self._watched = [self._witness.watch(one) for one in subject.definitions]
-        functions = [one.run for one in subject.definitions if one.kind is RunKind.FUNCTION]
-        self._functions = functions
-        self._memory = Memory(functions, subject.outside)
+        self._memory = Memory(
+            [function for one in subject.definitions for function in _code_of(one)],
+            subject.outside,
+        )
         self._noted = self._memory.note()
         self._decided_again: Counter[StepKey] = Counter()
         self._run_id = ""
@@ -175,9 +177,9 @@ class Prover:
             self._fresh()
 
     async def _prove(self) -> Proof:
-        for function in self._functions:
-            for call in unsteady_calls(function):
-                self._problems[call] = None
+        for definition in self._subject.definitions:
+            if definition.kind is RunKind.FUNCTION:
+                self._problems.update(dict.fromkeys(unsteady_calls(definition.run)))
         await self._start()
         whole, writes = await self._undisturbed()
         if whole.status != self._subject.ends_as:
@@ -485,6 +487,14 @@ async def _entries(store: SqliteStore) -> AsyncIterator[tuple[str, Entry]]:
     for run in await store.runs.list(RunFilter(), before=None, limit=LIVE_RUNS_MAX):
         for entry in await store.journal.entries(run.id, after=0, limit=_ENTRIES_MAX):
             yield run.id, entry
+
+
+def _code_of(definition: Definition) -> list[Callable[..., Any]]:
+    """List the functions that a workflow is made of."""
+    if isinstance(definition.outline, Interpreter):
+        legs = definition.outline.saga.legs
+        return [code for leg in legs for code in (leg.do, leg.undo) if callable(code)]
+    return [definition.run]
 
 
 def _find(answers: Answers, wait: Wait) -> Any:  # noqa: ANN401  author's value

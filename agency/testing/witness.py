@@ -15,11 +15,13 @@ import orjson
 
 from agency.core import json
 from agency.core.json import NotJson
+from agency.engine.branch import Branch
 from agency.engine.context import Context
 from agency.engine.definition import Definition, return_codec
 from agency.engine.parts import StepInfo, current_step
 from agency.engine.steps import StepCall
 from agency.engine.suspension import Control
+from agency.engine.verdict import Verdict
 from agency.errors import ModelUnavailable, NotDone, ValueTooLarge
 
 StepKey = tuple[str, str]
@@ -85,7 +87,14 @@ class Witness:
             watched.check_left(definition, "returned")
             return value
 
-        return replace(definition, run=run)
+        compensate = definition.compensate
+        if compensate is None:
+            return replace(definition, run=run)
+
+        async def take_back(context: Context, cause: Verdict) -> Verdict:
+            return await compensate(WatchedContext(context, self), cause)
+
+        return replace(definition, run=run, compensate=take_back)
 
     def begun(self, info: StepInfo, attempt: int, args: tuple[Any, ...]) -> Try:
         """Take note that a step is being tried, before its function is called."""
@@ -128,6 +137,10 @@ class WatchedContext(Context):
         if call.isolation == "process":  # its function goes to another process
             return await super().perform(call)
         return await super().perform(replace(call, function=self._watched(call)))
+
+    async def perform_as(self, branch: Branch, key: str, call: StepCall) -> Any:  # noqa: ANN401
+        """Do a step that takes something back, watched as well."""
+        return await super().perform_as(branch, key, replace(call, function=self._watched(call)))
 
     def at_end(self, function: Callable[..., Any], *args: Any) -> None:  # noqa: ANN401
         """Register work for the end, watched as well."""

@@ -14,7 +14,16 @@ from uuid import uuid4
 
 import pytest
 
-from agency import Context, NotDone, Retry, StepFailed, current_step, workflow
+from agency import (
+    Context,
+    LegContext,
+    NotDone,
+    Retry,
+    Saga,
+    StepFailed,
+    current_step,
+    workflow,
+)
 from agency.testing import AnswerMissing, Harness, NotResumable
 
 COUNTED = 0
@@ -179,6 +188,40 @@ def test_approvals_and_topics_come_through(harness: Harness) -> None:
     answers = {"approve": {"decision": "approve", "value": 3}, "news": "good"}
 
     assert [True, 3, "good"] == harness.prove_resumable(ships, answers=answers).output
+
+
+def test_saga_comes_through_forward_and_back(harness: Harness) -> None:
+    shop = {"reserved": 0, "charged": 0}
+    trip = Saga("trip")
+
+    async def release(ctx: LegContext, result: str) -> None:
+        shop["reserved"] = 0
+
+    async def refund(ctx: LegContext, result: str) -> None:
+        shop["charged"] = 0
+
+    @trip.leg("reserve", undo=release)
+    async def reserve(ctx: LegContext) -> str:
+        shop["reserved"] = 1
+        return "seat 12"
+
+    @trip.leg("charge", undo=refund)
+    async def charge(ctx: LegContext) -> str:
+        shop["charged"] = 1
+        return str(ctx.results["reserve"])
+
+    @trip.leg("ship")
+    async def ship(ctx: LegContext) -> str:
+        if ctx.input == "nowhere":
+            raise ValueError("there is no such place")
+        return f"{ctx.results['charge']} to {ctx.input}"
+
+    there = harness.prove_resumable(trip, "Ulm", outside=[shop])
+    back = harness.prove_resumable(trip, "nowhere", outside=[shop], ends_as="compensated")
+
+    assert "seat 12 to Ulm" == there.output["ship"]
+    assert {"reserve#1", "charge#1", "ship#1"} == set(there.repeated)
+    assert {"!end/undo.charge#1", "!end/undo.reserve#1"} <= set(back.repeated)
 
 
 def test_unanswered_wait_is_named(harness: Harness) -> None:
