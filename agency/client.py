@@ -19,10 +19,12 @@ from urllib.parse import quote, urlencode, urlsplit
 from agency import errors
 from agency.core.json import NotJson, decode, encode
 from agency.documents import (
+    BulkItemDocument,
     DefinitionsDocument,
     FiringDocument,
     HealthDocument,
     NewTokenDocument,
+    QueueDocument,
     RunDocument,
     RunRowDocument,
     ScheduleDocument,
@@ -267,7 +269,7 @@ class Client:
         )
         return cast(dict[str, Any], answer.body)
 
-    def start(
+    def start(  # noqa: PLR0913  one for each member of the request
         self,
         workflow: str,
         input: Any = None,  # noqa: ANN401  the word of the interface; JSON value
@@ -277,19 +279,87 @@ class Client:
         timeout_s: float | None = None,
         wait_s: float | None = None,
         idempotency_key: str | None = None,
+        queue: str | None = None,
+        concurrency_key: str | None = None,
+        priority: int | None = None,
+        delay_s: float | None = None,
+        max_attempts: int | None = None,
     ) -> StartedDocument:
         """Start a run of a workflow; accepted is durable.
 
         Raises:
-            WorkflowNotFound, InvalidInput, NameTaken, IdempotencyMismatch, SessionBusy, StoreFull.
+            WorkflowNotFound, InvalidInput, NameTaken, IdempotencyMismatch, SessionBusy,
+            QueueNotFound, QueueFull, StoreFull.
         """
         body = _given(
-            workflow=workflow, input=input, name=name, session_id=session_id, timeout_s=timeout_s
+            workflow=workflow,
+            input=input,
+            name=name,
+            session_id=session_id,
+            timeout_s=timeout_s,
+            queue=queue,
+            concurrency_key=concurrency_key,
+            priority=priority,
+            delay_s=delay_s,
+            max_attempts=max_attempts,
         )
         answer = self.request(
             "POST", "/api/v1/runs", body=body, wait_s=wait_s, headers=_key(idempotency_key)
         )
         return cast(StartedDocument, answer.body)
+
+    def start_many(self, runs: Sequence[Mapping[str, Any]]) -> list[BulkItemDocument]:
+        """Start up to `limits.BULK_RUNS_MAX` runs in one commit; each stands for itself.
+
+        Args:
+            runs: What `start` sends, each with its ``idempotency_key`` if it has one.
+
+        Returns:
+            What became of each, in this order.
+        """
+        answer = self.request("POST", "/api/v1/runs/bulk", body={"runs": runs})
+        return cast("list[BulkItemDocument]", answer.body["runs"])
+
+    # --- queues ----------------------------------------------------------------------------
+
+    def queues(self, *, limit: int | None = None, cursor: str | None = None) -> Page[QueueDocument]:
+        """List queues by name."""
+        return self._page("/api/v1/queues", "queues", limit=limit, cursor=cursor)
+
+    def queue(self, name: str) -> QueueDocument:
+        """Read one queue.
+
+        Raises:
+            QueueNotFound: there is none.
+        """
+        return cast(QueueDocument, self.request("GET", f"/api/v1/queues/{_segment(name)}").body)
+
+    def pause_queue(self, name: str) -> QueueDocument:
+        """Let nothing of a queue be taken up until it is resumed.
+
+        Raises:
+            QueueNotFound: there is none.
+        """
+        path = f"/api/v1/queues/{_segment(name)}/pause"
+        return cast(QueueDocument, self.request("POST", path).body)
+
+    def resume_queue(self, name: str) -> QueueDocument:
+        """Let a queue be worked off again.
+
+        Raises:
+            QueueNotFound: there is none.
+        """
+        path = f"/api/v1/queues/{_segment(name)}/resume"
+        return cast(QueueDocument, self.request("POST", path).body)
+
+    def drain_queue(self, name: str, *, wait_s: float | None = None) -> QueueDocument:
+        """Pause a queue, and wait until nothing of it runs; its counts say whether that is so.
+
+        Raises:
+            QueueNotFound: there is none.
+        """
+        path = f"/api/v1/queues/{_segment(name)}/drain"
+        return cast(QueueDocument, self.request("POST", path, wait_s=wait_s).body)
 
     # --- runs ------------------------------------------------------------------------------
 
@@ -610,7 +680,7 @@ def make_error(status: int, body: Any, headers: Mapping[str, str]) -> AgencyErro
             fields["status" if name == "run_status" else name] = value
     if isinstance(error, InvalidInput):
         fields["_faults"] = tuple(map(_fault, document.get("errors") or ()))
-    if isinstance(error, errors.Unavailable):
+    if isinstance(error, errors.Unavailable | errors.QueueFull):
         retry_after = headers.get("retry-after", "")
         fields["retry_after_s"] = float(retry_after) if retry_after.isdecimal() else None
     fields["_problem"] = Problem(status, code, str(document.get("correlationId") or ""))

@@ -68,6 +68,28 @@ class RunDocument(RunRowDocument):
     behind: str | None
 
 
+class BulkItemDocument(TypedDict):
+    """What became of one of many requests for work; ``problem`` is null if it was accepted."""
+
+    status: int
+    run_id: str | None
+    run_status: str | None
+    problem: Mapping[str, Any] | None
+
+
+class QueueDocument(TypedDict):
+    """Where runs wait. Limits that are null do not limit; ``runs`` counts them by status."""
+
+    name: str
+    paused: bool
+    paused_at: str | None
+    concurrency: int | None
+    rate: float | None
+    rate_period_s: float
+    size_max: int | None
+    runs: Mapping[str, int]
+
+
 class StartedDocument(TypedDict):
     """A run that was accepted: it is durable and goes on."""
 

@@ -21,6 +21,7 @@ from agency.version import VERSION
         "ask": "agency.cli.ask:ask",
         "run": "agency.cli.run:run",
         "runs": "agency.cli.runs:runs",
+        "queue": "agency.cli.queue:queue",
         "snapshots": "agency.cli.snapshots:snapshots",
         "schedules": "agency.cli.schedules:schedules",
         "status": "agency.cli.status:status",

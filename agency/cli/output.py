@@ -51,6 +51,8 @@ EXIT_BY_ERROR: Mapping[type[AgencyError], ExitCode] = {
     errors.Forbidden: ExitCode.FORBIDDEN,
     errors.LimitExceeded: ExitCode.FAILED,
     errors.Unavailable: ExitCode.UNREACHABLE,
+    # As a daemon that takes no work now: send it again later.
+    errors.QueueFull: ExitCode.UNREACHABLE,
     errors.Failed: ExitCode.FAILED,
     errors.Corrupt: ExitCode.FAILED,
 }

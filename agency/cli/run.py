@@ -16,6 +16,7 @@ from agency.cli.tree import Verb
 from agency.cli.watching import watch
 from agency.client import Client
 from agency.core.ids import new_id
+from agency.core.limits import ATTEMPTS_MAX, PRIORITY_MAX
 
 
 @click.command(
@@ -23,6 +24,7 @@ from agency.core.ids import new_id
     examples=(
         'agency run order --input \'{"sku": "A-1"}\'',
         "agency run order --input @order.json --name order-17 --watch",
+        "agency run order --queue bulk --key customer-7 --delay 5m --no-wait",
         "jq .order mail.json | agency run order --input - --no-wait",
         "agency run --list",
     ),
@@ -31,6 +33,11 @@ from agency.core.ids import new_id
 @click.option("--input", "input_text", help="Input as JSON, @FILE, or - for stdin.")
 @click.option("--name", help="Your own name for the run; unique among live runs.")
 @click.option("--session", help="Conversation that the run belongs to.")
+@click.option("--queue", help="Queue that the run waits in; by default the workflow's.")
+@click.option("--key", help="Live runs with the same key are worked on one at a time.")
+@click.option("--priority", type=click.IntRange(-PRIORITY_MAX, PRIORITY_MAX), help="Higher first.")
+@click.option("--delay", type=SPAN, help="Do not begin before this is over (90s, 5m, 2h).")
+@click.option("--attempts", type=click.IntRange(1, ATTEMPTS_MAX), help="Tries of the whole run.")
 @click.option("--watch", "is_watched", is_flag=True, help="Print the steps as they come.")
 @click.option("--no-wait", is_flag=True, help="Print the run's id and do not wait for its end.")
 @click.option("--timeout", type=SPAN, help="Longest wait (90s, 5m); the run goes on after it.")
@@ -38,7 +45,7 @@ from agency.core.ids import new_id
 @click.option("--list", "is_list", is_flag=True, help="List the workflows that can be run.")
 @daemon_options
 @pass_invocation
-def run(  # noqa: PLR0913  one for each option
+def run(  # noqa: PLR0913, PLR0917  one for each option
     invocation: Invocation,
     workflow: str | None,
     input_text: str | None,
@@ -46,6 +53,11 @@ def run(  # noqa: PLR0913  one for each option
     session: str | None,
     timeout: float | None,
     idempotency_key: str | None,
+    queue: str | None,
+    key: str | None,
+    priority: int | None,
+    delay: float | None,
+    attempts: int | None,
     *,
     is_watched: bool,
     no_wait: bool,
@@ -73,6 +85,11 @@ def run(  # noqa: PLR0913  one for each option
         wait_s=0,
         # A key of our own, so that the request may be sent again when its answer is lost.
         idempotency_key=idempotency_key or new_id(),
+        queue=queue,
+        concurrency_key=key,
+        priority=priority,
+        delay_s=delay,
+        max_attempts=attempts,
     )
     started = follower.delivered(start)
     run_id = started["run_id"]
