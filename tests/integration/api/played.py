@@ -165,4 +165,23 @@ async def flaky(ctx: Context, input: Any) -> Any:
     return await ctx.step("flaky", FLAKY.do)
 
 
-WORKFLOWS = (echo, number, asks, listens, both, hangs, counts, flaky)
+@workflow("ships")
+async def ships(ctx: Context, input: Any) -> Any:
+    ok = await ctx.approve(
+        "Ship it?", show=input, risk="low", expires_s=3600, schema=int, name="ship"
+    )
+    return {"approved": ok.approved, "value": ok.value, "comment": ok.comment, "by": ok.decided_by}
+
+
+@workflow("how-many")
+async def how_many(ctx: Context) -> int:
+    number: int = await ctx.input("How many?", schema=int)
+    return number
+
+
+@workflow("follows")
+async def follows(ctx: Context, region: str) -> Any:
+    return await ctx.wait_event("price", topic="prices", where={"region": region})
+
+
+WORKFLOWS = (echo, number, asks, listens, both, hangs, counts, flaky, ships, how_many, follows)
