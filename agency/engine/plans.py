@@ -14,16 +14,14 @@ from agency.engine.journal import branch_of, has_lost
 
 _MARKS: Mapping[EntryKind, str] = {EntryKind.ATTEMPT: "~", EntryKind.INTENT: "!"}
 _FAILED = frozenset({EntryKind.FAILURE, EntryKind.WAIT, EntryKind.CHILD})
-_WAITED_AGAIN = frozenset({WaitKind.TIMER, WaitKind.EVENT, WaitKind.INPUT})
 _VERSION = "!version#"
 
 
 def plan_retry(outline: Outline) -> RetryPlan:
     """Decide what a retry makes void: the failures that the run's error names, and nothing else.
 
-    With a failure go its tries, intents and waits. What the run's end has cut off is asked for
-    again: children and approvals anew, timers, events and inputs where they were. Work for the end
-    is done again at the next one.
+    With a failure go its tries, intents and waits. What the run's end has cut off is opened anew,
+    but for timers, which go on to their moment. Work for the end is done again at the next one.
     """
     entries = [entry for entry in outline.entries if not entry.is_void]
     by_key = {entry.key: entry for entry in entries}
@@ -38,7 +36,7 @@ def plan_retry(outline: Outline) -> RetryPlan:
             void_waits.append(wait.key)
         elif wait.outcome is WaitOutcome.CANCELLED and not has_lost(branch_of(wait.key), winners):
             entry = by_key.get(wait.key)
-            if entry is not None and wait.kind in _WAITED_AGAIN:
+            if entry is not None and wait.kind is WaitKind.TIMER:
                 reopened.append(wait.key)
             else:
                 void_waits.append(wait.key)
@@ -51,7 +49,9 @@ def plan_retry(outline: Outline) -> RetryPlan:
     return RetryPlan(entries=sorted(gone), waits=void_waits, reopened=reopened)
 
 
-def plan_fork(outline: Outline, at: int, *, open_keys: frozenset[str] | None = None) -> ForkPlan:
+def plan_fork(
+    outline: Outline, at: int, *, open_keys: frozenset[str] | None = None, is_move: bool = False
+) -> ForkPlan:
     """Decide what another run begins with when it begins after entry ``at`` of this one.
 
     A wait is kept if it had its outcome at that point: if its branch had gone on, or, of branches
@@ -62,6 +62,8 @@ def plan_fork(outline: Outline, at: int, *, open_keys: frozenset[str] | None = N
         outline: The run.
         at: Newest number that is kept.
         open_keys: Keys of the waits that were open, if that was recorded: of a snapshot.
+        is_move: It is to be the same run elsewhere: tries, and effects that may have happened,
+            count there, too, and open timers keep their moments.
     """
     live = [entry for entry in outline.entries if not entry.is_void]
     kept = [entry for entry in live if entry.number <= at]
@@ -73,7 +75,8 @@ def plan_fork(outline: Outline, at: int, *, open_keys: frozenset[str] | None = N
     dropped = {
         entry.number
         for entry in kept
-        if (entry.kind in _MARKS and _owner(entry) not in by_key) or _is_end_work(entry, winners)
+        if (not is_move and entry.kind in _MARKS and _owner(entry) not in by_key)
+        or _is_end_work(entry, winners)
     }
     waits: list[str] = []
     for wait in outline.waits:
@@ -84,7 +87,8 @@ def plan_fork(outline: Outline, at: int, *, open_keys: frozenset[str] | None = N
             continue
         if has_lost(branch_of(wait.key), winners):
             continue
-        if _had_outcome(wait, entry, newest, moment, open_keys):
+        is_open_timer = wait.kind is WaitKind.TIMER and wait.outcome is None
+        if (is_move and is_open_timer) or _had_outcome(wait, entry, newest, moment, open_keys):
             waits.append(wait.key)
         else:
             dropped.add(entry.number)

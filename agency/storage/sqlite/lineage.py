@@ -172,7 +172,7 @@ def _undone(work: Callable[[Transaction], T], tx: Transaction) -> T:
 def _retry(tx: Transaction, *, wish: _Retry) -> Row:
     seen, now = wish.seen, wish.now
     state = _source(tx, seen.id)
-    number, status, generation, session_id, key, name, parent_id, ended_at, error = state
+    number, status, generation, session_id, key, name, parent_id, error = state
     if (status, generation) != (seen.status.value, seen.generation):
         raise RunChanged(seen.id, status)
     if parent_id is not None:
@@ -185,10 +185,7 @@ def _retry(tx: Transaction, *, wish: _Retry) -> Row:
         starts.refuse_busy(tx, session_id)
     tx.change("void_entries", {"run": number, "numbers": wish.numbers})
     tx.change("void_waits", {"run": number, "keys": wish.waits})
-    tx.change(
-        "reopen_waits",
-        {"run": number, "keys": wish.reopened, "ended_for": max(0, now - (ended_at or now))},
-    )
+    tx.change("reopen_waits", {"run": number, "keys": wish.reopened})
     counted = tx.one("count_steps", (number,))
     assert counted is not None
     tx.change("add_retry", (number, generation + 1, now, wish.principal, status, error))

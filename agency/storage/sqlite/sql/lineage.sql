@@ -18,7 +18,7 @@ SELECT 1, id, key, kind, resolved_at, 0, outcome,
  WHERE run = ?1 AND NOT superseded;
 
 -- name: find_fork_source
-SELECT number, status, generation, session_id, concurrency_key, name, parent_id, ended_at, error
+SELECT number, status, generation, session_id, concurrency_key, name, parent_id, error
   FROM runs WHERE id = ?;
 
 -- name: retry_run
@@ -47,11 +47,9 @@ UPDATE waits
    AND key IN (SELECT value FROM json_each(:keys));
 
 -- name: reopen_waits
--- What the end has closed is open again. Time for which the run was ended does not count, but for
--- timers, which name a moment.
+-- What the end has closed is open again.
 UPDATE waits
-   SET outcome = NULL, payload = NULL, resolved_at = NULL, resolved_number = 0,
-       due_at = CASE kind WHEN 'timer' THEN due_at ELSE due_at + :ended_for END
+   SET outcome = NULL, payload = NULL, resolved_at = NULL, resolved_number = 0
  WHERE run = :run AND superseded = 0 AND outcome = 'cancelled'
    AND key IN (SELECT value FROM json_each(:keys));
 
