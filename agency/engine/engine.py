@@ -246,19 +246,19 @@ class Engine:
         """Look for runs that have no reason to go on, report them, and return their ids."""
         strays = await self._strays()
         if strays:
-            # Between a claim and the word of it a run seems to have none: look a second time.
+            # Between a claim and the word of it, which is long on a slow disk, and at its end a
+            # run seems to have none: look a second time, while no claim is under way.
             await asyncio.sleep(_SECOND_LOOK_S)
-            strays &= await self._strays()
+            async with self._worker.without_claims():
+                claimed = set(self._worker.claimed_ids)
+                strays &= await self._strays() - claimed
         for run_id in strays:
             log.error("run has no reason to go on", extra={"run_id": run_id})
         return sorted(strays)
 
     async def _strays(self) -> set[str]:
-        before = set(self._worker.claimed_ids)
         found = await self._store.runs.strays(owner=self._boot_id)
-        # On a slow disk the word of a claim comes long after the claim itself.
-        await self._worker.settled()
-        return set(found) - before - set(self._worker.claimed_ids)
+        return set(found) - set(self._worker.claimed_ids)
 
     @staticmethod
     def _report(recovery: Recovery) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 
 from agency.core.context import CORRELATION_ID, RUN_ID
 from agency.domain.run import Run, RunStatus
@@ -60,10 +61,11 @@ class Worker:
     def claimed_ids(self) -> Sequence[str]:
         return list(self._executions)
 
-    async def settled(self) -> None:
-        """Return when no claim is under way: all that are committed by now are known then."""
+    @asynccontextmanager
+    async def without_claims(self) -> AsyncIterator[None]:
+        """Claim nothing meanwhile: all claims that were committed are known."""
         async with self._claiming:
-            return
+            yield
 
     def find(self, run_id: str) -> Execution | None:
         """Find the execution of a claimed run."""
