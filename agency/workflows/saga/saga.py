@@ -77,6 +77,8 @@ class Saga:
         self.input_codec: Codec = checking_codec(input)
         self.is_stored = False
         self.source = ""
+        # What it was made of, if that was data: JSON.
+        self.declaration: Any = None
         self._version = version
         self._stages: list[Stage] = []
         self._groups = 0
