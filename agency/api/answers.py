@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from agency.domain.approval import ApprovalKind, ApprovalStatus, OnExpiry, Risk
 from agency.domain.run import Phase, RunKind, RunStatus
+from agency.domain.saga import LegState
 from agency.domain.schedule import CatchUp, FiringOutcome, Overlap
 from agency.domain.topic import TopicMode
 from agency.domain.wait import WaitKind, WaitOutcome
@@ -179,6 +180,89 @@ class WorkflowAnswer(RunAnswer):
     """One named run."""
 
     workflow_id: str
+
+
+class LegStatusAnswer(Answer):
+    """A leg of a saga's run."""
+
+    id: str
+    name: str
+    group: str
+    """Shared by the legs that are done beside each other; empty for others."""
+    kind: str
+    state: LegState
+    result: Any
+    error: Any
+    """Of the action: ``code``, ``error_class``, ``message``, ``details``; or null."""
+    attempts: int
+    has_compensation: bool
+    compensation_error: Any
+    compensation_attempts: int
+    run_ids: list[str]
+    """Runs that the leg has started."""
+
+
+class SagaRunAnswer(RunAnswer):
+    """A run of a saga with its legs."""
+
+    saga: str
+    legs: list[LegStatusAnswer]
+
+
+class AbortedAnswer(SagaRunAnswer):
+    """A run of a saga that was to be stopped."""
+
+    aborted: bool
+    """False when it compensated already: that goes on."""
+
+
+class LegAnswer(Answer):
+    """A leg of a saga."""
+
+    id: str
+    name: str
+    group: str
+    kind: str
+    compensation: str | None
+    """Kind of what takes it back, or null."""
+    effect: str
+    timeout_s: float | None
+    attempts: int
+
+
+class SagaRowAnswer(Answer):
+    """A saga in a list."""
+
+    name: str
+    version: str
+    description: str
+    origin: Literal["stored", "file", "python"]
+    source: str
+    timeout_s: float | None
+    legs: list[LegAnswer]
+    links: dict[str, str]
+
+
+class SagaAnswer(SagaRowAnswer):
+    """A saga."""
+
+    input_schema: dict[str, Any]
+    declaration: Any
+    """As it was defined; null of a saga in Python."""
+
+
+class SagaPageAnswer(Answer):
+    """Sagas by name."""
+
+    sagas: list[SagaRowAnswer]
+    next_cursor: str | None
+
+
+class SagaDeletedAnswer(Answer):
+    """The saga is gone."""
+
+    name: str
+    deleted: bool
 
 
 class RunPageAnswer(Answer):

@@ -72,6 +72,7 @@ def load_workflows(settings: Settings, *, store: SqliteStore, provider: Provider
     """Load the built-in workflows and the authors' files."""
     from agency.engine.registry import load_registry
     from agency.workflows.agent.agent import Agent
+    from agency.workflows.saga.stored import read_declared
 
     agent = Agent(
         providers={provider.name: provider},
@@ -79,7 +80,16 @@ def load_workflows(settings: Settings, *, store: SqliteStore, provider: Provider
         settings=settings.llm,
         sessions=store.sessions,
     )
-    return load_registry(settings.workflows.paths, built_in=[agent.definition()])
+    return load_registry(
+        settings.workflows.paths, built_in=[agent.definition()], read_declared=read_declared
+    )
+
+
+async def load_stored(registry: Registry, clock: Clock, *, store: SqliteStore) -> None:
+    """Register the workflows that are stored; before the engine begins to claim runs."""
+    from agency.workflows.saga.stored import load_stored as load
+
+    await load(registry, store.definitions, clock=clock)
 
 
 def open_engine(
@@ -123,6 +133,7 @@ def make_application(
     """Make the doors over everything below."""
     from agency.api.application import make_application as make_doors
     from agency.web.services import Services
+    from agency.workflows.saga.sagas import Sagas
 
     async def check_store() -> bool:
         return await store.check(timeout_s=STORE_CHECK_S)
@@ -134,6 +145,13 @@ def make_application(
             lineage=engine.lineage,
             dead_letters=engine.dead_letters,
             schedules=engine.schedules,
+            sagas=Sagas(
+                runs=engine.runs,
+                registry=registry,
+                definitions=store.definitions,
+                journal=store.journal,
+                clock=clock,
+            ),
             updates=engine.updates,
             approvals=engine.approvals,
             topics=engine.topics,

@@ -113,6 +113,7 @@ async def _open(boot: Boot, stack: AsyncExitStack, signals: Signals) -> _Opened 
     _raise_open_files(settings.server.connections_max)
     provider = await stack.enter_async_context(phase("provider", compose.open_provider(settings)))
     registry = compose.load_workflows(settings, store=store, provider=provider)
+    await compose.load_stored(registry, clock, store=store)
     _log_failures(registry)
     if signals.stop.is_set():
         return None

@@ -31,6 +31,14 @@ def schedule_path(name: str) -> str:
     return f"/api/v1/schedules/{name}"
 
 
+def saga_path(name: str) -> str:
+    return f"/api/v1/sagas/{quote(name, safe='')}"
+
+
+def saga_run_path(run_id: str) -> str:
+    return f"/api/v1/sagas/runs/{run_id}"
+
+
 def queue_path(name: str) -> str:
     return f"/api/v1/queues/{name}"
 

@@ -20,6 +20,7 @@ from agency.engine.topics import Topics
 from agency.engine.updates import Updates
 from agency.ports.model import Provider
 from agency.ports.store import SessionStore, TokenStore
+from agency.workflows.saga.sagas import Sagas
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +42,7 @@ class Services:
     lineage: Lineage
     dead_letters: DeadLetters
     schedules: Schedules
+    sagas: Sagas
     updates: Updates
     approvals: Approvals
     topics: Topics

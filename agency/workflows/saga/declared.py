@@ -79,16 +79,15 @@ def version_of(value: Mapping[str, Any]) -> str:
     return f"{own}-{content}" if own else content
 
 
-def read_file(path: Path, registry: Registry) -> tuple[Saga, Any]:
-    """Read a saga from a file of JSON or YAML; gives it and its declaration.
+def read_file(path: Path, registry: Registry) -> Saga:
+    """Read a saga from a file of JSON or YAML.
 
     Raises:
         InvalidInput: it is too large, neither of the two, or no valid saga.
     """
-    value = read_text(path)
-    saga = parse(value, registry.find_function)
+    saga = parse(read_text(path), registry.find_function)
     saga.source = str(path)
-    return saga, value
+    return saga
 
 
 def read_text(path: Path) -> Any:  # noqa: ANN401  JSON value

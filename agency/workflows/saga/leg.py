@@ -16,6 +16,9 @@ from agency.errors import InvalidInput
 ID = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 """What a leg may be called: its id is part of keys, templates and addresses."""
 
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+"""What a declared saga may be called: it is part of addresses."""
+
 UNDO_RETRY = Retry(attempts=3)
 """A compensation is worth some patience: what it leaves behind has to be cleared up by hand."""
 

@@ -58,15 +58,10 @@ class KnownSaga:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SagaRun:
-    """A run of a saga, and how its legs are.
-
-    Attributes:
-        is_stopped: False when an abort came to a run that compensates already, and went on.
-    """
+    """A run of a saga, and how its legs are."""
 
     detail: RunDetail
     legs: Sequence[LegStatus]
-    is_stopped: bool = True
 
 
 class Sagas:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag
 
-from agency.workflows.saga.leg import ID, UndoFailed
+from agency.workflows.saga.leg import ID, NAME, UndoFailed
 
 FUNCTION = r"^[A-Za-z0-9_.-]{1,128}:[A-Za-z]\w{0,127}$"
 """How a function of an author is named."""
@@ -17,7 +16,7 @@ SPAN_S_MAX = 10 * 365 * 86_400.0
 
 
 class _Spec(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
 
 Span = Annotated[float, Field(gt=0, le=SPAN_S_MAX, strict=False)]
@@ -109,9 +108,6 @@ Entry = Annotated[
     Annotated[LegSpec, Tag("leg")] | Annotated[ParallelSpec, Tag("parallel")],
     Discriminator(_sort_of),
 ]
-
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-"""What a declared saga may be called: it is part of addresses."""
 
 
 class SagaSpec(_Spec):

@@ -14,7 +14,6 @@ from agency.engine.definition import Definition
 from agency.engine.registry import LoadFailure, Registry, WorkflowNameTaken
 from agency.errors import InvalidInput, StoreFull
 from agency.ports.definition import DefinitionStore
-from agency.workflows.saga.declared import parse, read_file
 from agency.workflows.saga.interpreter import Interpreter
 from agency.workflows.saga.saga import Saga
 
@@ -29,8 +28,10 @@ def read_declared(path: Path, registry: Registry) -> Definition:
     Raises:
         InvalidInput: the file is none.
     """
-    saga, _ = read_file(path, registry)
-    return saga.definition()
+    # Imported late: most daemons have no declared saga.
+    from agency.workflows.saga.declared import read_file
+
+    return read_file(path, registry).definition()
 
 
 def saga_of(definition: Definition) -> Saga | None:
@@ -82,6 +83,8 @@ def make_stored(declaration: Any, registry: Registry) -> Saga:  # noqa: ANN401  
     Raises:
         InvalidInput: it is not valid (any more): a function that it names is not loaded.
     """
+    from agency.workflows.saga.declared import parse
+
     saga = parse(declaration, registry.find_function)
     saga.is_stored = True
     return saga

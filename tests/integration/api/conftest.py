@@ -33,6 +33,7 @@ from agency.ports.store import RunFilter, SessionStore, TokenStore
 from agency.storage.sqlite.store import open_store
 from agency.web.services import Services
 from agency.workflows.agent.agent import Agent
+from agency.workflows.saga.sagas import Sagas
 from tests.integration.api.played import WORKFLOWS, PlayedProvider
 
 
@@ -172,6 +173,13 @@ async def serving(
                 lineage=engine.lineage,
                 dead_letters=engine.dead_letters,
                 schedules=engine.schedules,
+                sagas=Sagas(
+                    runs=engine.runs,
+                    registry=registry,
+                    definitions=store.definitions,
+                    journal=store.journal,
+                    clock=clock,
+                ),
                 updates=engine.updates,
                 approvals=engine.approvals,
                 topics=engine.topics,
