@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from agency import Saga
 from agency.config.schema import Engine as EngineSettings
+from agency.config.schema import Queue as QueueSettings
 from agency.config.schema import Store as StoreSettings
 from agency.core.clock import Clock, SystemClock
 from agency.core.ids import new_id
@@ -33,6 +34,7 @@ class House:
         self.engine = engine
         self.store = store
         self.runs = engine.runs
+        self.queues = engine.queues
 
     async def start(self, workflow: str, value: Any = None, **more: Any) -> str:
         started = await self.runs.start(StartRequest(workflow=workflow, input=value, **more))
@@ -99,12 +101,14 @@ async def open_house(
     health: Mapping[str, Callable[[], Any]] | None = None,
     clock: Clock | None = None,
     runs: Callable[[SqliteStore], Between] | None = None,
+    queues: Mapping[str, QueueSettings] | None = None,
     **settings: Any,
 ) -> AsyncIterator[House]:
     """Open an engine over the database in ``path``.
 
     Args:
         runs: Makes what stands between the engine and the store's room of runs.
+        queues: Sections ``[queues.NAME]``.
     """
     clock = clock or SystemClock()
     registry = Registry()
@@ -124,6 +128,7 @@ async def open_house(
             settings=replace(SETTINGS, **settings),
             boot_id=new_id(),
             health=health,
+            queues=queues,
         ) as engine,
     ):
         yield House(engine, store)
