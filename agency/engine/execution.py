@@ -236,6 +236,8 @@ class Execution:
 
     def end(self, status: RunStatus, error: RunError | None) -> None:
         """Stop the work in flight: the run is cancelled or past its deadline."""
+        self._is_held = False  # lifted with the wish for the end, also for the work at the end
+        self._open_gates()
         if self.ending is not None or self._verdict is not None:
             return
         self.ending = RunEnding(status)
@@ -749,6 +751,7 @@ class Execution:
             return None
         self.recorder.note(writes)
         if suspension.snapshot_id is None:
+            assert suspension.resolved or self._gates, "nothing would ever go on"
             self._is_held = False  # lifted meanwhile, else the run would be suspended
             self._open_gates()
             for wait in suspension.resolved:

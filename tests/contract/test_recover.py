@@ -244,7 +244,9 @@ async def test_strays_are_suspended_on_nothing_or_claimed(store: Store) -> None:
     held = await start(store)
     await hold(store, held.id)
     stray = await start_claimed(store)
-    await store.runs.suspend(stray, NOTHING, blocked_on=[], snapshot_id="s", reason="none", now=T0)
+    await store.runs.suspend(
+        stray, NOTHING, blocked_on=["never opened"], snapshot_id="s", reason="none", now=T0
+    )
     foreign = await start_claimed(store)
     run = await start(store)
     own = await claim(store, run.id, owner="boot-2")

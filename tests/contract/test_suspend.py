@@ -197,6 +197,21 @@ async def test_held_run_is_suspended_though_it_could_go_on(store: Store) -> None
     ]
 
 
+async def test_run_that_is_blocked_on_nothing_goes_on_once_its_hold_is_lifted(store: Store) -> None:
+    """Whoever has stopped it for the hold has not yet heard that it was lifted."""
+    claimed = await start_claimed(store)
+    await hold(store, claimed.run_id)
+    error = RunError(code="cancelled", message="Cancelled.")
+    await store.runs.end(claimed.run_id, status=RunStatus.CANCELLED, error=error, now=T0)
+
+    suspension = await store.runs.suspend(
+        claimed, NOTHING, blocked_on=[], snapshot_id=new_id(), reason="operator", now=T0
+    )
+
+    assert (None, []) == (suspension.snapshot_id, list(suspension.resolved))
+    assert "running" == (await store.runs.get(claimed.run_id)).run.status
+
+
 async def test_each_hold_has_its_own_wait(store: Store) -> None:
     claimed = await start_claimed(store)
     keys = []

@@ -49,7 +49,7 @@ def suspend(tx: Transaction, claim: Claim, form: WritesForm, wish: Suspend) -> S
     if hold is None:
         keys = encode(list(wish.blocked_on)).decode()
         resolved = tx.all("list_resolved_of", {"run": claim.number, "keys": keys})
-        if resolved:
+        if resolved or not wish.blocked_on:
             tx.steps.note(claim.run_id, claim.epoch, form.steps)
             return Suspended(has_snapshot=False, resolved=resolved, wakes=[])
     else:

@@ -178,7 +178,7 @@ async def test_flush_that_finds_nothing_left_does_not_end_the_claim(tmp_path: Pa
         suspension = await parts.store.runs.suspend(
             recorder.claim,
             writes,
-            blocked_on=[],
+            blocked_on=["something"],
             snapshot_id="00000000-0000-7000-8000-000000000000",
             reason="test",
             now=parts.clock.now(),
