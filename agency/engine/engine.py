@@ -7,7 +7,6 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from datetime import datetime
 from types import TracebackType
 from typing import Self
 
@@ -205,11 +204,6 @@ class Engine:
     async def catch_up(self) -> None:
         """Wake what is due by the clock as it is now, without waiting for the timer to look."""
         await self._timer.catch_up()
-
-    @property
-    def next_due_at(self) -> datetime | None:
-        """When something comes due next, as far as is known; never too late."""
-        return self._timer.next_at
 
     async def drain(self, *, grace_s: float, hurry: asyncio.Event) -> Sequence[str]:
         """Take no new work, let steps finish, and put the rest back to pending.

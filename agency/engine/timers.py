@@ -49,11 +49,6 @@ class Timer:
         self._next_at: datetime | None = None
         self._earlier = asyncio.Event()
 
-    @property
-    def next_at(self) -> datetime | None:
-        """When something comes due next, as far as is known; never too late."""
-        return self._next_at
-
     async def catch_up(self) -> None:
         """Fire what is due by the clock as it is now: it was set, or the machine has slept."""
         await self._fire()

@@ -10,9 +10,11 @@ import asyncio
 import functools
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal
 
 from agency.errors import ShuttingDown
+from agency.ports.store import Due
 from agency.storage.sqlite.store import SqliteStore
 
 WRITES = frozenset(
@@ -79,6 +81,7 @@ class Gate:
     Attributes:
         writes: Transactions that were handed in, in order.
         cut: Set once the engine is cut off.
+        next_at: When the next of its runs is due, as the timer was last told.
     """
 
     def __init__(
@@ -95,6 +98,7 @@ class Gate:
         """
         self.writes: list[Write] = []
         self.cut = asyncio.Event()
+        self.next_at: datetime | None = None
         self._store = store
         self._at = at
         self._look = look
@@ -129,6 +133,8 @@ class Gate:
             answer = await method(*args, **named)
             if self.cut.is_set():
                 raise _end(what)
+            if isinstance(answer, Due):
+                self.next_at = answer.next_at
             return answer
         write = Write(what, args, named)
         self.writes.append(write)

@@ -100,19 +100,24 @@ class Life:
 
     async def advance(self, until: datetime) -> None:
         """Move the clock to a moment, and stop on the way at each at which something is due."""
-        await self.settle()
-        await self.engine.catch_up()
         while not self.is_killed:
             await self.settle()
-            next_at = self.engine.next_due_at
+            next_at = await self._next_at()
             if next_at is None or next_at > until:
                 break
             self._clock.set(max(next_at, self._clock.now()))
             await self.engine.catch_up()
-        if until > self._clock.now():
+        if until > self._clock.now() and not self.is_killed:
             self._clock.set(until)
             await self.engine.catch_up()
             await self.settle()
+
+    async def _next_at(self) -> datetime | None:
+        """Tell when the next run or schedule is due; upkeep of the engine has no moment here."""
+        await self.engine.catch_up()
+        due = await self.store.schedules.due(now=self._clock.now(), limit=1)
+        moments = (self.gate.next_at, due.next_at)
+        return min((moment for moment in moments if moment is not None), default=None)
 
     async def _idle(self) -> None:
         """Wait until the engine is idle, or was killed."""

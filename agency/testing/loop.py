@@ -89,8 +89,7 @@ class LoopThread:
 
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)
-        try:
-            self._loop.run_forever()
-        finally:
+        self._loop.run_forever()
+        if not self._is_stuck:  # else nothing of it was closed, and nobody waits for its end
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
             self._loop.close()

@@ -96,6 +96,19 @@ def test_each_sleep_on_the_way_ends_at_its_own_moment(harness: Harness) -> None:
     assert [3600, 7200, 10800] == harness.get(run).output
 
 
+def test_a_month_passes_at_once_although_the_engine_tidies_up_every_minute(
+    harness: Harness,
+) -> None:
+    run = harness.run(order, {"sku": "abc"})
+    harness.publish("news", "kept for whoever asks")
+    began_s = time.monotonic()
+
+    harness.advance(days=30)
+
+    assert "event" == harness.get(run).waits[0].kind
+    assert time.monotonic() - began_s < 2
+
+
 def test_delays_between_retries_are_not_waited_for(harness: Harness) -> None:
     tries = []
 
