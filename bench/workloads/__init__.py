@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from bench.contender import Laboratory
 from bench.report import Outcome
-from bench.workloads import growing_state, http, many_runs, one_run, suspended
+from bench.workloads import growing_state, http, many_runs, one_run, queue, suspended
 
 WORKLOADS: Mapping[str, Callable[[Laboratory], Outcome]] = {
     "one-run": one_run.measure,
@@ -14,4 +14,5 @@ WORKLOADS: Mapping[str, Callable[[Laboratory], Outcome]] = {
     "suspended": suspended.measure,
     "growing-state": growing_state.measure,
     "http": http.measure,
+    "queue": queue.measure,
 }
