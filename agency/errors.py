@@ -275,6 +275,17 @@ class StoreFull(LimitExceeded):
     hint = "Free space on the disk of the data directory; intake opens again by itself."
 
 
+class ReadTooLong(Unavailable):
+    """A read of the database was cut off, because what is read keeps the log from being copied."""
+
+    code = "read_too_long"
+    hint = "Ask for less, or raise [store] read_timeout_s."
+
+    def __init__(self, timeout_s: float) -> None:
+        super().__init__(f"A read of the database took longer than {timeout_s:g} s.")
+        self.timeout_s = timeout_s
+
+
 class ShuttingDown(Unavailable):
     """The daemon is stopping and takes no new work."""
 

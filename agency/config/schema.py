@@ -75,6 +75,10 @@ class Store:
         64 << 20, "Intake stops while the disk has less free than this.", minimum=0
     )
     readers: int = setting(2, "Connections for reading.", minimum=1, maximum=16)
+    read_timeout_s: float = setting(30.0, "A read that takes longer is cut off.", minimum=0.1)
+    log_bytes_max: int = setting(
+        64 << 20, "Size at which the write-ahead log begins anew.", minimum=1 << 20
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,6 +33,7 @@ from agency.ports.updates import UpdateStore
 if TYPE_CHECKING:  # they name records of this file
     from agency.ports.saga import SagaStore
     from agency.ports.schedule import ScheduleStore
+    from agency.ports.upkeep import UpkeepStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -676,6 +677,8 @@ class Store(Protocol):
     def queues(self) -> QueueStore: ...
     @property
     def schedules(self) -> ScheduleStore: ...
+    @property
+    def upkeep(self) -> UpkeepStore: ...
     @property
     def definitions(self) -> DefinitionStore: ...
     @property

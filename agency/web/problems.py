@@ -40,6 +40,7 @@ STATUSES: Mapping[type[AgencyError], int] = {
     errors.MigrationChanged: 500,
     errors.StoreBroken: 500,
     errors.StoreFull: 507,
+    errors.ReadTooLong: 503,
     errors.ShuttingDown: 503,
     errors.DaemonUnreachable: 503,
     errors.AnswerLost: 503,

@@ -16,7 +16,9 @@ from agency.storage.sqlite.approvals import SqliteApprovals
 from agency.storage.sqlite.definitions import SqliteDefinitions
 from agency.storage.sqlite.journal import SqliteJournal
 from agency.storage.sqlite.lineage import SqliteLineage
+from agency.storage.sqlite.log import Log
 from agency.storage.sqlite.mail import SqliteMail
+from agency.storage.sqlite.maintenance import SqliteUpkeep
 from agency.storage.sqlite.queues import SqliteQueues
 from agency.storage.sqlite.readers import Readers, open_readers
 from agency.storage.sqlite.runs import SqliteRuns
@@ -43,7 +45,14 @@ class SqliteStore:
     """
 
     def __init__(
-        self, writer: Writer, readers: Readers, space: Space, broken: asyncio.Event
+        self,
+        writer: Writer,
+        readers: Readers,
+        space: Space,
+        broken: asyncio.Event,
+        *,
+        path: Path,
+        log: Log,
     ) -> None:
         self.runs = SqliteRuns(writer, readers, space)
         self.journal = SqliteJournal(readers)
@@ -57,6 +66,7 @@ class SqliteStore:
         self.updates = SqliteUpdates(writer, readers)
         self.queues = SqliteQueues(writer, readers)
         self.schedules = SqliteSchedules(writer, readers, space)
+        self.upkeep = SqliteUpkeep(writer, readers, path, log)
         self.definitions = SqliteDefinitions(writer, readers, space)
         self.sagas = SqliteSagas(writer)
         self.broken = broken
@@ -113,9 +123,18 @@ async def open_store(
     async with AsyncExitStack() as stack:
         stack.enter_context(place.locked(path.parent))
         connect = partial(upkeep.connect, path, settings=settings, clock=clock)
-        writer = await stack.enter_async_context(open_writer(connect, on_broken=broken.set))
-        readers = await stack.enter_async_context(
-            open_readers(path, connections=settings.readers, on_broken=broken.set)
+        log = Log(path, bytes_max=settings.log_bytes_max)
+        writer = await stack.enter_async_context(
+            open_writer(connect, on_broken=broken.set, log_beside=log)
         )
+        readers = await stack.enter_async_context(
+            open_readers(
+                path,
+                connections=settings.readers,
+                timeout_s=settings.read_timeout_s,
+                on_broken=broken.set,
+            )
+        )
+        log.reading_s = readers.oldest_s
         space = Space(path.parent, free_bytes_min=settings.free_bytes_min)
-        yield SqliteStore(writer, readers, space, broken)
+        yield SqliteStore(writer, readers, space, broken, path=path, log=log)

@@ -52,6 +52,7 @@ from agency.core.clock import monotonic_s
 from agency.errors import Fenced, JournalKeyTaken, ShuttingDown, StoreBroken, StoreFull
 from agency.ports.store import Claim
 from agency.storage.sqlite import faults, upkeep
+from agency.storage.sqlite.log import Log
 from agency.storage.sqlite.statements import ENTRY_VALUES, RECORD_SIZES, load_record_statements
 from agency.storage.sqlite.steps import StepCounts
 from agency.storage.sqlite.transaction import Transaction
@@ -131,8 +132,13 @@ class Writer:
     """
 
     def __init__(
-        self, connect: Callable[[], sqlite3.Connection], *, on_broken: Callable[[], None]
+        self,
+        connect: Callable[[], sqlite3.Connection],
+        *,
+        on_broken: Callable[[], None],
+        log_beside: Log | None = None,
     ) -> None:
+        self._log = log_beside
         self.steps = StepCounts()
         self.full_at_s = float("-inf")
         self._loop = asyncio.get_running_loop()
@@ -256,6 +262,7 @@ class Writer:
                 batch, is_last = self._take()
                 self._carry_out(batch)
                 self._call(self._answered, batch)
+                self._look_at_log()
         finally:
             upkeep.close(self._connection)
             self._call(_end, self._closed, None)
@@ -454,6 +461,18 @@ class Writer:
             self._call(self._on_broken)
         return self._broken
 
+    def _look_at_log(self) -> None:
+        if self._log is None or self._broken is not None:
+            return
+        try:
+            self._log.look(self._connection)
+        except sqlite3.Error as error:
+            # Nothing that was promised depends on it; a full disk is met by the next commit, too.
+            if faults.is_fatal(error):
+                self._break(error)
+            else:
+                log.warning("the log was not copied", extra={"reason": str(error)})
+
     def _tidy(self) -> None:
         try:
             self._is_dirty = not upkeep.tidy(self._connection)
@@ -509,18 +528,22 @@ def _end(future: Future, error: BaseException | None) -> None:
 
 @asynccontextmanager
 async def open_writer(
-    connect: Callable[[], sqlite3.Connection], *, on_broken: Callable[[], None]
+    connect: Callable[[], sqlite3.Connection],
+    *,
+    on_broken: Callable[[], None],
+    log_beside: Log | None = None,
 ) -> AsyncIterator[Writer]:
     """Open the writer; at the end all that was handed in is carried out, and the rest refused.
 
     Args:
         connect: Opens the write connection; called in the thread.
         on_broken: Called once, on the loop, when the store is broken.
+        log_beside: The write-ahead log, which is not to grow for ever.
 
     Raises:
         AgencyError, sqlite3.Error, OSError: as ``connect``.
     """
-    writer = Writer(connect, on_broken=on_broken)
+    writer = Writer(connect, on_broken=on_broken, log_beside=log_beside)
     await writer.open()
     try:
         yield writer

@@ -29,8 +29,23 @@ WALKS_ON_PURPOSE = {
     "list_suspects": "only runs that have crashed twice, by their own index",
     "not_alone_any_more": "only runs that have crashed twice, by their own index",
     "last_resolution": "the end of an index",
+    "count_schedules": "all of the few schedules",
+    **{
+        f"count_{table}_rows": "until so many are counted that it is enough"
+        for table in ("runs", "journal", "waits", "events", "snapshots", "messages", "blobs")
+    },
 }
-TABLES = ("runs", "journal", "waits", "events", "snapshots", "messages", "blobs")
+TABLES = (
+    "runs",
+    "journal",
+    "waits",
+    "events",
+    "snapshots",
+    "messages",
+    "blobs",
+    "schedules",
+    "firings",
+)
 ALIASES = (
     "run",
     "ready",

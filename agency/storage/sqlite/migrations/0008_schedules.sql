@@ -2,7 +2,7 @@
 
 CREATE TABLE schedules (
     number INTEGER PRIMARY KEY,
-    id TEXT NOT NULL,
+    id TEXT NOT NULL UNIQUE,
     name TEXT NOT NULL UNIQUE,
     workflow TEXT NOT NULL,
     generation INTEGER NOT NULL,
