@@ -10,10 +10,11 @@ Problem documents (RFC 9457) come back as the classes of `agency.errors`, found 
 from __future__ import annotations
 
 import http.client
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Generic, NoReturn, TypeVar, cast
+from typing import Any, Generic, NoReturn, TypeVar, Unpack, cast
 from urllib.parse import quote, urlencode, urlsplit
 
 from agency import errors
@@ -32,8 +33,11 @@ from agency.documents import (
     StartedDocument,
     StepDocument,
     TokenDocument,
+    UpdateDocument,
+    UpdateWishes,
 )
 from agency.errors import AgencyError, AnswerLost, DaemonUnreachable, Fault, InvalidInput
+from agency.event_stream import LINE_BYTES_MAX, follow
 from agency.version import VERSION
 
 ANSWER_BYTES_MAX = 64 << 20
@@ -41,6 +45,9 @@ ANSWER_BYTES_MAX = 64 << 20
 
 WAIT_MARGIN_S = 10.0
 """An answer that the daemon may hold back for N seconds is late after this much more."""
+
+STREAM_SILENCE_S = 60.0
+"""A stream that says nothing for so long is opened again: four signs of life are missing then."""
 
 T = TypeVar("T")
 
@@ -429,6 +436,88 @@ class Client:
         """
         path = f"/api/v1/runs/{_segment(run_id)}/steps"
         return self._page(path, "steps", after=after, limit=limit)
+
+    def updates(
+        self,
+        run_id: str | None = None,
+        *,
+        after: int | None = None,
+        types: Sequence[str] = (),
+        patience_s: float = 30.0,
+        **only: Unpack[UpdateWishes],
+    ) -> Iterator[UpdateDocument]:
+        """Watch a run until it has ended, or all runs: each update as it comes, none missed.
+
+        When the connection is lost it is made again, and goes on where it was. Tokens of models
+        (``type`` is ``token``) are shown only while they are said.
+
+        Args:
+            run_id: The run; None for all runs.
+            after: Id of the update after which to begin, 0 for the start; None to begin now.
+            types: Only these.
+            patience_s: How long a daemon that was there may be away.
+            only: Of which runs; not with ``run_id``.
+
+        Raises:
+            RunNotFound: there is none.
+            UpdatesAhead: no update with the id ``after`` was ever made.
+            TooManyStreams: the daemon has as many as it takes.
+        """
+        tags = only.pop("tags", {})
+        query = {"type": types, **only, "tag": [f"{name}={tags[name]}" for name in tags]}
+        path = "/api/v1/updates"
+        if run_id is not None:
+            path = f"/api/v1/runs/{_segment(run_id)}/updates"
+        found = follow(
+            lambda headers: self._stream(path, query, headers),
+            self.url,
+            after=after,
+            patience_s=patience_s,
+            has_end=run_id is not None,
+        )
+        return cast(Iterator[UpdateDocument], found)
+
+    @contextmanager
+    def _stream(
+        self, path: str, query: Mapping[str, object], headers: Mapping[str, str]
+    ) -> Iterator[Iterable[bytes] | None]:
+        target = self._path + path + _query(query)
+        sent = {**self._headers(None, None, headers), "Accept": "text/event-stream"}
+        connection = self._connect(STREAM_SILENCE_S)
+        try:
+            try:
+                connection.request("GET", target, headers=sent)
+                response = connection.getresponse()
+                if response.status == 204:
+                    yield None
+                    return
+                kind = response.getheader("Content-Type", "").partition(";")[0]
+                if response.status != 200 or kind != "text/event-stream":
+                    self._refuse(response)
+            except (OSError, http.client.HTTPException) as error:
+                raise AnswerLost(self.url, _reason(error)) from error
+            yield self._lines(response)
+        finally:
+            connection.close()
+
+    def _refuse(self, response: http.client.HTTPResponse) -> NoReturn:
+        text = response.read(ANSWER_BYTES_MAX)
+        names = {name.lower(): value for name, value in response.getheaders()}
+        body = self._parse(response.status, names, text)
+        if response.status < 400:
+            raise DaemonUnreachable(self.url, "what answers there sends no stream of updates")
+        raise make_error(response.status, body, names)
+
+    def _lines(self, response: http.client.HTTPResponse) -> Iterator[bytes]:
+        """Read line by line; a lost connection is the end of an answer that has no other."""
+        while True:
+            try:
+                line = response.readline(LINE_BYTES_MAX)
+            except (OSError, http.client.HTTPException) as error:
+                raise AnswerLost(self.url, _reason(error)) from error
+            if not line:
+                return
+            yield line
 
     def cancel(self, run_id: str, *, reason: str | None = None) -> StartedDocument:
         """Cancel a run and its descendants; its status says whether it has ended yet.

@@ -6,7 +6,7 @@ that a newer daemon can be asked by an older command line.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
 
@@ -106,6 +106,36 @@ class StepDocument(TypedDict):
     at: str
     body: Any
     meta: Any
+
+
+class UpdateWishes(TypedDict, total=False):
+    """Of which runs updates are wanted; ``status`` is that from the update on."""
+
+    workflow: str | None
+    status: Sequence[str]
+    queue: str | None
+    session_id: str | None
+    tags: Mapping[str, str]
+
+
+class UpdateDocument(TypedDict):
+    """Something that has happened in a run; of ``data`` that is left out ``data_bytes`` tells.
+
+    What a model says has the ``type`` ``token`` and, beside ``run_id`` and ``key``, only ``text``.
+    """
+
+    id: int
+    type: str
+    run_id: str
+    name: str | None
+    workflow: str
+    queue: str
+    session_id: str | None
+    status: str
+    key: str
+    data: Any
+    data_bytes: int
+    at: str
 
 
 class SnapshotDocument(TypedDict):

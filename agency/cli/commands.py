@@ -25,6 +25,7 @@ from agency.version import VERSION
         "snapshots": "agency.cli.snapshots:snapshots",
         "schedules": "agency.cli.schedules:schedules",
         "status": "agency.cli.status:status",
+        "updates": "agency.cli.updates:updates",
         "config": "agency.cli.config:config",
         "token": "agency.cli.token:token",
     },

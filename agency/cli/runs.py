@@ -45,6 +45,7 @@ STATUSES = (
         "ls": "agency.cli.runs:ls",
         "show": "agency.cli.runs:show",
         "watch": "agency.cli.runs:watch",
+        "updates": "agency.cli.updates:of_run",
         "cancel": "agency.cli.runs:cancel",
         "send": "agency.cli.runs:send",
     },
