@@ -698,6 +698,88 @@ class NotADeadLetter(Conflict):
         self.status = status
 
 
+class ReceiptNotFound(NotFound):
+    """No run was moved away under that receipt."""
+
+    code = "receipt_not_found"
+    hint = "The receipt is in the error of the run that was moved: `agency runs show RUN_ID`."
+
+    def __init__(self, receipt_id: str) -> None:
+        super().__init__(f"There is no receipt {receipt_id!r}.")
+        self.receipt_id = receipt_id
+
+
+class ReceiptConfirmed(Conflict):
+    """The run's arrival elsewhere was confirmed, so its file is not given out any more."""
+
+    code = "receipt_confirmed"
+    hint = "The run goes on where its file was brought in."
+
+    def __init__(self, receipt_id: str, run_id: str) -> None:
+        super().__init__(f"The arrival of the run {run_id!r} was confirmed already.")
+        self.receipt_id = receipt_id
+        self.run_id = run_id
+
+
+class RunIdTaken(Conflict):
+    """A moved run cannot keep its id or its idempotency key here: ``run_id`` has it."""
+
+    code = "run_id_taken"
+    hint = "Bring it in as a copy, with an id of its own: `agency snapshots import FILE --copy`."
+
+    def __init__(self, wanted: str, run_id: str) -> None:
+        super().__init__(f"The id or idempotency key of the run {wanted!r} is taken here.")
+        self.wanted = wanted
+        self.run_id = run_id
+
+
+class ExportTaken(Conflict):
+    """The moved run of this file was brought in before; ``run_id`` is that run."""
+
+    code = "export_taken"
+    hint = "See the run with `agency runs show RUN_ID`; for another one import with `--copy`."
+
+    def __init__(self, file_hash: str, run_id: str) -> None:
+        super().__init__(f"The run {run_id!r} was brought in from this file before.")
+        self.file_hash = file_hash
+        self.run_id = run_id
+
+
+class ExportCorrupt(InvalidInput):
+    """The file is not whole, or not as it was written. ``line`` counts from 1."""
+
+    code = "export_corrupt"
+    hint = "Export the run again, and compare the sizes of the files."
+
+    def __init__(self, line: int, what: str) -> None:
+        super().__init__(f"The file is damaged at line {line}: {what}.")
+        self.line = line
+
+
+class ExportFormatUnknown(InvalidInput):
+    """The file is of a format that this Agency does not read."""
+
+    code = "export_format_unknown"
+    hint = "Bring it in with an Agency that is as new as the one that has written it."
+
+    def __init__(self, found: str, known: str) -> None:
+        super().__init__(f"The file has the format {found!r}; this Agency reads {known!r}.")
+        self.found = found
+
+
+class ExportTooLarge(LimitExceeded):
+    """A run's file would be, or is, larger than one may be."""
+
+    code = "export_too_large"
+
+    def __init__(self, bytes_max: int) -> None:
+        super().__init__(
+            f"The file of the run has more than {bytes_max} bytes.",
+            hint="Fork the run from an earlier point, or let it go on where it is.",
+        )
+        self.bytes_max = bytes_max
+
+
 class ForkPointNotFound(InvalidInput):
     """The run has recorded nothing under that number, key or snapshot."""
 

@@ -57,6 +57,9 @@ RETRY_AFTER_S_MAX = 86_400.0
 """Longest ``Retry-After`` that is honoured, in seconds: a slip of a server must not stop a run for
 years."""
 
+TRANSFER_BYTES_MAX = 64 * 1024 * 1024
+"""File of an exported run: bringing one in is one transaction, and others wait for it."""
+
 SUSPEND_WAIT_S = 5.0
 """A request to suspend a run waits this long for its safe point, if it says nothing else."""
 

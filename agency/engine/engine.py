@@ -28,6 +28,7 @@ from agency.engine.runs import Runs
 from agency.engine.schedules import Schedules
 from agency.engine.timers import Timer
 from agency.engine.topics import Topics
+from agency.engine.transfers import Transfers
 from agency.engine.updates import Updates
 from agency.engine.worker import Worker
 from agency.ports.store import Recovery, Store
@@ -53,6 +54,7 @@ class Engine:
         topics: Events that are not for one run.
         lineage: The verbs for runs that have been worked on: retry, rerun, fork.
         dead_letters: Runs that have used up their attempts.
+        transfers: Export, import and moves of runs.
         recovery: What was found at the start.
         failed: Done, with the exception, when the engine cannot go on and the process must end.
     """
@@ -142,6 +144,13 @@ class Engine:
             store=store, registry=registry, clock=clock, runs=self.runs, queues=self.queues
         )
         self.dead_letters = DeadLetters(store=store, clock=clock, lineage=self.lineage)
+        self.transfers = Transfers(
+            store=store,
+            clock=clock,
+            runs=self.runs,
+            queues=self.queues,
+            entries_max=settings.journal_entries_max,
+        )
         self.schedules = Schedules(
             store=store.schedules, runs=self.runs, clock=clock, timer=self._timer
         )

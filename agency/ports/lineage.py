@@ -38,8 +38,9 @@ class LineageStore(Protocol):
     ) -> Run:
         """Let an ended run go on: it is pending, in its next generation, at its first attempt.
 
-        What the plan names is superseded, and waits that it names are open again. The end is forgotten (error, output, crashes) and recorded as a retry. The run takes its
-        name again, and the last place in line for its session and its key.
+        What the plan names is superseded, and waits that it names are open again. The end is
+        forgotten (error, output, crashes) and recorded as a retry. The run takes its name again,
+        and the last place in line for its session and its key.
 
         Args:
             seen: The run as the plan was made for it.

@@ -28,6 +28,7 @@ from agency.ports.definition import DefinitionStore
 from agency.ports.lineage import LineageStore
 from agency.ports.queues import QueueStore
 from agency.ports.topic import TopicStore
+from agency.ports.transfers import TransferStore
 from agency.ports.updates import UpdateStore
 
 if TYPE_CHECKING:  # they name records of this file
@@ -667,6 +668,8 @@ class Store(Protocol):
     def tokens(self) -> TokenStore: ...
     @property
     def lineage(self) -> LineageStore: ...
+    @property
+    def transfers(self) -> TransferStore: ...
     @property
     def approvals(self) -> ApprovalStore: ...
     @property

@@ -30,6 +30,7 @@ from agency.storage.sqlite.space import Space
 from agency.storage.sqlite.tokens import SqliteTokens
 from agency.storage.sqlite.topics import SqliteTopics
 from agency.storage.sqlite.transaction import Transaction
+from agency.storage.sqlite.transfers import SqliteTransfers
 from agency.storage.sqlite.updates import SqliteUpdates
 from agency.storage.sqlite.writer import Writer, open_writer
 
@@ -61,6 +62,7 @@ class SqliteStore:
         self.sessions = SqliteSessions(readers)
         self.tokens = SqliteTokens(writer, readers)
         self.lineage = SqliteLineage(writer, readers, space)
+        self.transfers = SqliteTransfers(writer, readers, space)
         self.approvals = SqliteApprovals(writer, readers)
         self.topics = SqliteTopics(writer, readers, space)
         self.updates = SqliteUpdates(writer, readers)
