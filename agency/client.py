@@ -20,12 +20,16 @@ from urllib.parse import quote, urlencode, urlsplit
 from agency import errors
 from agency.core.json import NotJson, decode, encode
 from agency.documents import (
+    ApprovalDocument,
     BulkItemDocument,
+    DecidedDocument,
     DefinitionsDocument,
     FiringDocument,
     HealthDocument,
+    InboxItemDocument,
     NewTokenDocument,
     QueueDocument,
+    RuleDocument,
     RunDocument,
     RunRowDocument,
     ScheduleDocument,
@@ -33,6 +37,8 @@ from agency.documents import (
     StartedDocument,
     StepDocument,
     TokenDocument,
+    TopicDocument,
+    TopicEventDocument,
     UpdateDocument,
     UpdateWishes,
 )
@@ -715,6 +721,136 @@ class Client:
         """
         path = f"/api/v1/schedules/{_segment(name)}/firings"
         return self._page(path, "firings", limit=limit, cursor=cursor)
+
+    # --- approvals -------------------------------------------------------------------------
+
+    def approvals(
+        self,
+        *,
+        status: Sequence[str] = (),
+        kind: Sequence[str] = (),
+        risk: Sequence[str] = (),
+        workflow: str | None = None,
+        run_id: str | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> Page[ApprovalDocument]:
+        """List approvals and inputs, newest first."""
+        return self._page(
+            "/api/v1/approvals",
+            "approvals",
+            status=status,
+            kind=kind,
+            risk=risk,
+            workflow=workflow,
+            run_id=run_id,
+            limit=limit,
+            cursor=cursor,
+        )
+
+    def approval(self, approval_id: str) -> ApprovalDocument:
+        """Read one approval.
+
+        Raises:
+            ApprovalNotFound: there is none.
+        """
+        path = f"/api/v1/approvals/{_segment(approval_id)}"
+        return cast(ApprovalDocument, self.request("GET", path).body)
+
+    def decide(
+        self,
+        approval_id: str,
+        decision: str,
+        *,
+        comment: str | None = None,
+        value: Any = None,  # noqa: ANN401  JSON value
+        has_value: bool = False,
+        always: Mapping[str, Any] | None = None,
+    ) -> DecidedDocument:
+        """Decide an approval: ``approve`` or ``deny`` it, or ``answer`` an input.
+
+        Args:
+            always: Make a rule of it; what it leaves out is taken from the approval.
+
+        Raises:
+            ApprovalNotFound, ApprovalDecided, InvalidInput, TooManyRules.
+        """
+        body = _given(decision=decision, comment=comment, always=always)
+        if has_value:
+            body["value"] = value
+        path = f"/api/v1/approvals/{_segment(approval_id)}/decide"
+        return cast(DecidedDocument, self.request("POST", path, body=body).body)
+
+    def inbox(
+        self, *, limit: int | None = None, cursor: str | None = None
+    ) -> Page[InboxItemDocument]:
+        """List everything that waits for a person, newest first."""
+        return self._page("/api/v1/inbox", "inbox", limit=limit, cursor=cursor)
+
+    def rules(self, *, limit: int | None = None, cursor: str | None = None) -> Page[RuleDocument]:
+        """List the rules that allow approvals, newest first."""
+        return self._page("/api/v1/approvals/rules", "rules", limit=limit, cursor=cursor)
+
+    def make_rule(self, rule: Mapping[str, Any]) -> RuleDocument:
+        """Make a rule that allows what fits it.
+
+        Raises:
+            InvalidInput, TooManyRules.
+        """
+        answer = self.request("POST", "/api/v1/approvals/rules", body=dict(rule))
+        return cast(RuleDocument, answer.body)
+
+    def delete_rule(self, rule_id: int) -> None:
+        """Delete a rule; what it has decided stays decided.
+
+        Raises:
+            RuleNotFound: there is none.
+        """
+        self.request("DELETE", f"/api/v1/approvals/rules/{rule_id}")
+
+    # --- topics ----------------------------------------------------------------------------
+
+    def publish(
+        self,
+        topic: str,
+        payload: Any = None,  # noqa: ANN401  JSON value
+        *,
+        name: str | None = None,
+        mode: str | None = None,
+        keep_s: float | None = None,
+        idempotency_key: str | None = None,
+    ) -> dict[str, Any]:
+        """Publish an event in a topic; it is kept until a run takes it or its time is over.
+
+        Returns:
+            ``event_id``, ``topic``, ``name``, ``mode`` and ``is_new``.
+
+        Raises:
+            TopicFull, InvalidInput.
+        """
+        body = {"payload": payload, **_given(name=name, mode=mode, keep_s=keep_s)}
+        path = f"/api/v1/topics/{_segment(topic)}/events"
+        answer = self.request("POST", path, body=body, headers=_key(idempotency_key))
+        return cast(dict[str, Any], answer.body)
+
+    def topics(self, *, limit: int | None = None, cursor: str | None = None) -> Page[TopicDocument]:
+        """List the topics that have events or waits, by name."""
+        return self._page("/api/v1/topics", "topics", limit=limit, cursor=cursor)
+
+    def topic(self, topic: str) -> TopicDocument:
+        """Read one topic.
+
+        Raises:
+            TopicNotFound: it has no events, and nobody waits for one.
+        """
+        return cast(TopicDocument, self.request("GET", f"/api/v1/topics/{_segment(topic)}").body)
+
+    def topic_events(
+        self, topic: str, *, limit: int | None = None, cursor: str | None = None
+    ) -> Page[TopicEventDocument]:
+        """List a topic's events, newest first."""
+        path = f"/api/v1/topics/{_segment(topic)}/events"
+        return self._page(path, "events", limit=limit, cursor=cursor)
 
     # --- tokens ----------------------------------------------------------------------------
 

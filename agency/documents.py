@@ -256,3 +256,91 @@ class NewTokenDocument(TokenDocument):
     """A token that was just made: the only time that its secret is shown."""
 
     token: str
+
+
+class ApprovalDocument(TypedDict):
+    """A question to a person, and what became of it."""
+
+    approval_id: str
+    kind: str
+    status: str
+    risk: str
+    run_id: str
+    run_name: str | None
+    workflow: str
+    asked_by: str
+    wait: str
+    name: str
+    question: str
+    show: Any
+    schema: Any
+    opened_at: str
+    expires_at: str | None
+    on_expiry: str
+    decided_at: str | None
+    decided_by: str | None
+    rule_id: int | None
+    comment: str
+    value: Any
+
+
+class DecidedDocument(ApprovalDocument):
+    """An approval that was just decided, and the rule that was made of it."""
+
+    made_rule_id: int | None
+
+
+class RuleDocument(TypedDict):
+    """A rule that allows approvals that fit it."""
+
+    rule_id: int
+    workflow: str | None
+    name: str
+    question: str
+    where: Mapping[str, Any] | None
+    risk_max: str
+    expires_at: str | None
+    made_by: str
+    made_at: str
+    note: str
+    uses: int
+
+
+class InboxItemDocument(TypedDict):
+    """Something that waits for a person; what has no approval is answered by resuming."""
+
+    kind: str
+    run_id: str
+    run_name: str | None
+    workflow: str
+    wait: str
+    name: str
+    show: Any
+    opened_at: str
+    due_at: str | None
+    approval_id: str | None
+    risk: str | None
+    snapshot_id: str | None
+
+
+class TopicDocument(TypedDict):
+    """A topic: how many events it keeps, and how many waits are open for it."""
+
+    topic: str
+    events: int
+    size_bytes: int
+    waits: int
+
+
+class TopicEventDocument(TypedDict):
+    """An event of a topic; its payload is null once it was taken."""
+
+    event_id: str
+    topic: str
+    name: str
+    mode: str
+    payload: Any
+    created_at: str
+    expires_at: str
+    is_taken: bool
+    is_spreading: bool

@@ -24,6 +24,8 @@ from agency.version import VERSION
         "queue": "agency.cli.queue:queue",
         "snapshots": "agency.cli.snapshots:snapshots",
         "schedules": "agency.cli.schedules:schedules",
+        "approvals": "agency.cli.approvals:approvals",
+        "topics": "agency.cli.topics:topics",
         "status": "agency.cli.status:status",
         "updates": "agency.cli.updates:updates",
         "config": "agency.cli.config:config",

@@ -66,6 +66,10 @@ def how_to_answer(run: RunDocument, wait: WaitDocument) -> str:
             return _command("agency", "runs", "send", run["id"], wait["name"], "--payload", "JSON")
         case "input":
             return _resume(run, wait, "JSON")
+        case "approval":
+            shown = wait.get("show")
+            approval_id = shown.get("approval_id") if isinstance(shown, dict) else None
+            return _command("agency", "approvals", "approve", approval_id or "APPROVAL_ID")
         case "decision":
             return _resume(run, wait, '{"decision": "done"}')
         case "version":
