@@ -519,7 +519,7 @@ class Harness:
 
     async def _catch_up(self) -> None:
         if self._life is not None:
-            await self._life.engine.catch_up()
+            await self._life.catch_up()
             await self._life.settle()
 
 

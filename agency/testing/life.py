@@ -20,6 +20,7 @@ from agency.domain.wait import WaitKind
 from agency.engine.definition import Definition
 from agency.engine.engine import Engine
 from agency.engine.registry import Registry
+from agency.errors import ShuttingDown
 from agency.ports.store import RunDetail, RunFilter, Store
 from agency.storage.sqlite.store import SqliteStore
 from agency.testing.clock import MovedClock
@@ -91,7 +92,7 @@ class Life:
             retry_at = _earliest_retry(live, now=self._clock.now())
             if retry_at is not None:
                 self._clock.set(max(retry_at, self._clock.now()))
-                await self.engine.catch_up()
+                await self.catch_up()
                 continue
             waiting = [detail for detail in live if self._goes_on(detail)]
             if not waiting:
@@ -106,15 +107,24 @@ class Life:
             if next_at is None or next_at > until:
                 break
             self._clock.set(max(next_at, self._clock.now()))
-            await self.engine.catch_up()
+            await self.catch_up()
         if until > self._clock.now() and not self.is_killed:
             self._clock.set(until)
-            await self.engine.catch_up()
+            await self.catch_up()
             await self.settle()
+
+    async def catch_up(self) -> None:
+        """Wake what is due by the clock as it is now; a killed engine wakes nothing."""
+        try:
+            await self.engine.catch_up()
+        except (asyncio.CancelledError, ShuttingDown):
+            task = asyncio.current_task()
+            if not self.is_killed or (task is not None and task.cancelling()):
+                raise
 
     async def _next_at(self) -> datetime | None:
         """Tell when the next run or schedule is due; upkeep of the engine has no moment here."""
-        await self.engine.catch_up()
+        await self.catch_up()
         due = await self.store.schedules.due(now=self._clock.now(), limit=1)
         moments = (self.gate.next_at, due.next_at)
         return min((moment for moment in moments if moment is not None), default=None)
