@@ -424,9 +424,14 @@ class ContentTypeRefused(InvalidInput):
     code = "content_type_refused"
     hint = "Send JSON with the header `Content-Type: application/json`."
 
-    def __init__(self, content_type: str) -> None:
-        super().__init__(f"Bodies of the type {content_type!r} are not read here.")
+    def __init__(self, content_type: str, *, wanted: str = "application/json") -> None:
+        is_json = wanted == "application/json"
+        super().__init__(
+            f"Bodies of the type {content_type!r} are not read here.",
+            hint=None if is_json else f"Send the file with the header `Content-Type: {wanted}`.",
+        )
         self.content_type = content_type
+        self.wanted = wanted
 
 
 class PathNotFound(NotFound):

@@ -441,6 +441,21 @@ class LineageAnswer(Answer):
     links: dict[str, str]
 
 
+class ReceiptAnswer(Answer):
+    """That a run was moved away."""
+
+    receipt_id: str
+    run_id: str
+    snapshot_id: str
+    sha256: str
+    """Of all lines of the file but the last, hexadecimal; the last line holds it, too."""
+    size_bytes: int
+    created_at: str
+    confirmed_at: str | None
+    """When its arrival was confirmed; the file is not given out after that."""
+    links: dict[str, str]
+
+
 class DeadLetterPageAnswer(Answer):
     """Dead letters, newest first."""
 

@@ -23,6 +23,7 @@ from agency.api import (
     snapshots,
     tokens,
     topics,
+    transfers,
     updates,
     workflows,
 )
@@ -77,6 +78,7 @@ def all_routes() -> Sequence[Route]:
         *runs.routes(),
         *lineage.routes(),
         *dead_letters.routes(),
+        *transfers.routes(),
         *queues.routes(),
         *schedules.routes(),
         *sagas.routes(),

@@ -144,6 +144,7 @@ def make_application(
             queues=engine.queues,
             lineage=engine.lineage,
             dead_letters=engine.dead_letters,
+            transfers=engine.transfers,
             schedules=engine.schedules,
             sagas=Sagas(
                 runs=engine.runs,

@@ -150,20 +150,22 @@ class Transfers:
         """
         snapshot = await self._store.snapshots.get(snapshot_id)
         for attempt in range(1, _MOVE_TRIES + 1):
-            earlier = await self._store.transfers.find_receipt(snapshot.run_id)
-            if earlier is not None and earlier.snapshot_id == snapshot_id:
-                return earlier
-            detail = await self._store.runs.get(snapshot.run_id)
-            if detail.run.status in ENDED:
-                raise RunEnded(snapshot.run_id, detail.run.status)
-            if detail.snapshot_id != snapshot_id:
-                raise SnapshotSpent(snapshot_id, snapshot.run_id, detail.snapshot_id)
             try:
-                return await self._move(snapshot)
+                return await self._find_moved(snapshot) or await self._move(snapshot)
+            except (RunEnded, SnapshotSpent):
+                # By another move, perhaps, that was faster.
+                earlier = await self._find_moved(snapshot)
+                if earlier is None:
+                    raise
+                return earlier
             except RunChanged:
                 if attempt == _MOVE_TRIES:
                     raise
         raise AssertionError(snapshot_id)
+
+    async def _find_moved(self, snapshot: Snapshot) -> Receipt | None:
+        receipt = await self._store.transfers.find_receipt(snapshot.run_id)
+        return receipt if receipt is not None and receipt.snapshot_id == snapshot.id else None
 
     async def receipt(self, receipt_id: str) -> Receipt:
         """Read a receipt. Raises: ReceiptNotFound."""
@@ -234,6 +236,11 @@ class Transfers:
         return Export(outline=outline, form=form, request_hash=request_hash)
 
     async def _move(self, snapshot: Snapshot) -> Receipt:
+        detail = await self._store.runs.get(snapshot.run_id)
+        if detail.run.status in ENDED:
+            raise RunEnded(snapshot.run_id, detail.run.status)
+        if detail.snapshot_id != snapshot.id:
+            raise SnapshotSpent(snapshot.id, snapshot.run_id, detail.snapshot_id)
         outline = await self._store.lineage.outline(snapshot.run_id)
         run = outline.run
         plan = plan_fork(outline, newest_of(outline), is_move=True)

@@ -132,6 +132,9 @@ def _operation(route: Route) -> dict[str, Any]:
             "required": not route.body_may_be_empty,
             "content": {"application/json": content},
         }
+    if route.takes:
+        file = {"schema": {"type": "string", "format": "binary"}}
+        operation["requestBody"] = {"required": True, "content": {route.takes: file}}
     if route.is_public:
         operation["security"] = [{}]
     return operation
@@ -223,6 +226,8 @@ def _responses(route: Route) -> dict[str, Any]:
             responses[str(status)]["content"] = content
         elif route.is_stream and status == 200:
             responses["200"]["content"] = {"text/event-stream": {"schema": {"type": "string"}}}
+        elif route.gives and status == 200:
+            responses["200"]["content"] = {route.gives: {"schema": {"type": "string"}}}
     if route.is_conditional:
         responses["304"] = {
             "description": "Nothing has changed.",

@@ -253,7 +253,7 @@ def _headers_of(error: AgencyError) -> dict[str, str]:
     if isinstance(error, errors.MethodNotAllowed):
         return {"Allow": ", ".join(error.allowed)}
     if isinstance(error, errors.ContentTypeRefused):
-        return {"Accept": "application/json"}
+        return {"Accept": error.wanted}
     return {}
 
 

@@ -29,6 +29,8 @@ class Route:
         waits: It honours ``Prefer: wait=N``.
         is_conditional: It answers with an ETag and honours ``If-None-Match``.
         is_idempotent: It honours ``Idempotency-Key``.
+        gives: Media type of the file that it answers with, or empty.
+        takes: Media type of the file that it wants, or empty.
         is_stream: It answers with server-sent events, and goes on from ``Last-Event-ID``.
         is_public: It is answered without a token even where one is needed.
         is_documented: It is part of the API.
@@ -51,6 +53,8 @@ class Route:
     is_conditional: bool = False
     is_idempotent: bool = False
     is_stream: bool = False
+    gives: str = ""
+    takes: str = ""
     is_public: bool = False
     is_documented: bool = True
 

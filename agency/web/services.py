@@ -17,6 +17,7 @@ from agency.engine.registry import LoadFailure
 from agency.engine.runs import Runs
 from agency.engine.schedules import Schedules
 from agency.engine.topics import Topics
+from agency.engine.transfers import Transfers
 from agency.engine.updates import Updates
 from agency.ports.model import Provider
 from agency.ports.store import SessionStore, TokenStore
@@ -41,6 +42,7 @@ class Services:
     queues: Queues
     lineage: Lineage
     dead_letters: DeadLetters
+    transfers: Transfers
     schedules: Schedules
     sagas: Sagas
     updates: Updates

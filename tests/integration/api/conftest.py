@@ -99,7 +99,7 @@ class Daemon:
             self.session.request(method, self.url + path, **more) as response,
         ):
             text = await response.text()
-            is_json = "json" in response.content_type and text != ""
+            is_json = response.content_type.endswith(("/json", "+json")) and text != ""
             value = json.loads(text) if is_json else None
             return Answer(response.status, response.headers, text, value)
 
@@ -172,6 +172,7 @@ async def serving(
                 queues=engine.queues,
                 lineage=engine.lineage,
                 dead_letters=engine.dead_letters,
+                transfers=engine.transfers,
                 schedules=engine.schedules,
                 sagas=Sagas(
                     runs=engine.runs,
