@@ -45,6 +45,7 @@ from agency.errors import (
     ForeignTask,
     InvalidInput,
     StepNameTaken,
+    TopicFull,
     ValueTooLarge,
     WaitInsideTimeout,
     WorkflowNotFound,
@@ -354,7 +355,9 @@ class Context:
 
         # Names of topics may have characters that keys are made with.
         label = "".join("-" if one in MARKS else one for one in f"publish-{topic}"[:128])
-        return self._perform(StepCall(name=label, function=deliver, retry=retry))
+        # A topic that is full has room again when somebody takes an event.
+        patient = replace(retry, retry_on=(*retry.retry_on, TopicFull))
+        return self._perform(StepCall(name=label, function=deliver, retry=patient))
 
     def approve(
         self,
