@@ -238,6 +238,55 @@ class Logging:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """What is kept of what has ended. Everywhere 0 is no limit: it is kept."""
+
+    interval_s: float = setting(3600.0, "How often it is looked for what has expired.", minimum=1)
+    completed_age_s: float = setting(
+        30 * 86400.0, "Completed runs are kept this long after their end.", minimum=0
+    )
+    completed_runs_max: int = setting(0, "Newest completed runs that are kept.", minimum=0)
+    completed_bytes_max: int = setting(
+        0, "Newest completed runs are kept up to this size in all.", minimum=0
+    )
+    failed_age_s: float = setting(
+        90 * 86400.0, "The same for runs that failed, timed out or were compensated.", minimum=0
+    )
+    failed_runs_max: int = setting(0, "Newest failed runs that are kept.", minimum=0)
+    failed_bytes_max: int = setting(
+        0, "Newest failed runs are kept up to this size in all.", minimum=0
+    )
+    dead_letter_age_s: float = setting(
+        0.0, "The same for dead letters, which wait for somebody.", minimum=0
+    )
+    dead_letter_runs_max: int = setting(0, "Newest dead letters that are kept.", minimum=0)
+    dead_letter_bytes_max: int = setting(
+        0, "Newest dead letters are kept up to this size in all.", minimum=0
+    )
+    cancelled_age_s: float = setting(30 * 86400.0, "The same for cancelled runs.", minimum=0)
+    cancelled_runs_max: int = setting(0, "Newest cancelled runs that are kept.", minimum=0)
+    cancelled_bytes_max: int = setting(
+        0, "Newest cancelled runs are kept up to this size in all.", minimum=0
+    )
+    snapshots_age_s: float = setting(
+        0.0, "Snapshots are kept this long; the newest of a live run always.", minimum=0
+    )
+    snapshots_per_run_max: int = setting(
+        0, "Newest snapshots that are kept of each run.", minimum=0
+    )
+    sessions_age_s: float = setting(
+        0.0, "Sessions without runs are kept this long after their last message.", minimum=0
+    )
+    batch_runs: int = setting(100, "Runs that are deleted in one transaction.", minimum=1)
+    batch_rows: int = setting(
+        2000, "Rows after which a transaction begins no other run.", minimum=1
+    )
+    pause_s: float = setting(
+        0.02, "Pause between two transactions, in which others have their turn.", minimum=0
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """All settings, checked and frozen."""
 
@@ -249,4 +298,5 @@ class Settings:
     llm: Llm = field(default_factory=Llm)
     memory: Memory = field(default_factory=Memory)
     mcp: Mcp = field(default_factory=Mcp)
+    retention: Retention = field(default_factory=Retention)
     logging: Logging = field(default_factory=Logging)

@@ -113,6 +113,7 @@ def open_engine(
         clock=clock,
         settings=settings.engine,
         queues=settings.queues,
+        retention=settings.retention,
         boot_id=boot_id,
         # Runs that wait for the model server are woken when it answers again.
         health={provider.resource: is_reachable},

@@ -12,6 +12,7 @@ from typing import Self
 
 from agency.config.schema import Engine as EngineSettings
 from agency.config.schema import Queue as QueueSettings
+from agency.config.schema import Retention as RetentionSettings
 from agency.core.clock import Clock
 from agency.core.lifetimes import running
 from agency.engine.approvals import Approvals
@@ -24,6 +25,7 @@ from agency.engine.pool import ThreadPool
 from agency.engine.queues import Queues
 from agency.engine.registry import Registry
 from agency.engine.resources import Resources
+from agency.engine.retention import Retention
 from agency.engine.runs import Runs
 from agency.engine.schedules import Schedules
 from agency.engine.timers import Timer
@@ -50,6 +52,7 @@ class Engine:
     Attributes:
         runs: The verbs.
         schedules: Runs that the clock starts.
+        retention: What becomes of runs that have ended, and of the store's size.
         approvals: What people are asked.
         topics: Events that are not for one run.
         lineage: The verbs for runs that have been worked on: retry, rerun, fork.
@@ -59,7 +62,7 @@ class Engine:
         failed: Done, with the exception, when the engine cannot go on and the process must end.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  one for each part and section
         self,
         *,
         store: Store,
@@ -70,6 +73,7 @@ class Engine:
         health: Mapping[str, Callable[[], Awaitable[bool]]] | None = None,
         source: random.Random | None = None,
         queues: Mapping[str, QueueSettings] | None = None,
+        retention: RetentionSettings | None = None,
     ) -> None:
         """Put the parts together; nothing runs before the engine is entered.
 
@@ -77,6 +81,7 @@ class Engine:
             health: Resources by name, and how to find out whether each answers.
             source: Randomness for jitter.
             queues: Sections ``[queues.NAME]``.
+            retention: Section ``[retention]``.
         """
         self._store = store
         self._clock = clock
@@ -168,6 +173,9 @@ class Engine:
             hooks=list(registry.hooks.values()),
             source=source or random.Random(),  # noqa: S311  jitter only
         )
+        self.retention = Retention(
+            store=store.upkeep, clock=clock, settings=retention or RetentionSettings()
+        )
         self.recovery = Recovery(requeued=0, suspects=(), quarantined=())
         self.failed = self._worker.failed
         self._stack = AsyncExitStack()
@@ -187,6 +195,7 @@ class Engine:
             ("timer", self._timer.serve),
             ("resources", self._resources.serve),
             ("sweeper", self._sweep),
+            ("retention", self.retention.serve),
             ("updates", self.updates.serve),
             ("hooks", self.hooks.serve),
         ):

@@ -75,7 +75,8 @@ def tidy(connection: sqlite3.Connection) -> bool:
     _, logged, copied = connection.execute(statements["checkpoint"]).fetchone()
     (free_pages,) = connection.execute(statements["count_free_pages"]).fetchone()
     if free_pages >= _FREE_PAGES_MIN:
-        connection.execute(statements["give_back_pages"]).fetchall()
+        # Each step gives one page back, and only a script is stepped to its end.
+        connection.executescript(statements["give_back_pages"])
         return False
     return bool(logged == copied)
 

@@ -6,8 +6,8 @@ PRAGMA page_size;
 -- name: count_pages
 PRAGMA page_count;
 
--- name: give_back_some_pages
-PRAGMA incremental_vacuum(256);
+-- name: give_back_page
+PRAGMA incremental_vacuum(1);
 
 -- name: wait_briefly
 -- For readers, while the log is to begin anew: all commits wait meanwhile.
