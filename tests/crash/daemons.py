@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import select
@@ -106,6 +107,40 @@ class Daemon:
             Died, Refused.
         """
         return _good(await self.ask("POST", path, body, headers=headers))
+
+    async def send_file(self, path: str, file: bytes, *, content_type: str) -> Answer:
+        """Send a file; a refusal is an answer too.
+
+        Raises:
+            Died: it is not there any more.
+        """
+        try:
+            async with self._client.post(
+                self.url + path, data=io.BytesIO(file), headers={"Content-Type": content_type}
+            ) as response:
+                return Answer(response.status, json.loads(await response.read()), response.headers)
+        except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as error:
+            raise Died(repr(error)) from error
+
+    async def fetch(self, path: str, *, kill_after_bytes: int | None = None) -> bytes:
+        """Fetch a file; with ``kill_after_bytes`` the daemon is killed in the middle of it.
+
+        Raises:
+            Died, Refused.
+        """
+        found = b""
+        try:
+            async with self._client.get(self.url + path) as response:
+                if response.status >= 400:
+                    raise Refused(response.status, json.loads(await response.read()))
+                async for piece in response.content.iter_any():
+                    found += piece
+                    if kill_after_bytes is not None and len(found) >= kill_after_bytes:
+                        self.kill()
+                        kill_after_bytes = None
+        except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as error:
+            raise Died(repr(error)) from error
+        return found
 
     def kill(self) -> None:
         """Kill it, as the kernel does when memory is short."""

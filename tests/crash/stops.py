@@ -74,6 +74,20 @@ async def tried_again(ctx: Context) -> int:
     return await ctx.step("second", fail_once, value)
 
 
+async def write(size_bytes: int) -> str:
+    note("begin")
+    note("end")
+    return "x" * size_bytes
+
+
+@workflow("stops-asking", version="1")
+async def asking(ctx: Context, input: int) -> list[Any]:
+    """Hold so many texts of a megabyte, and wait for somebody."""
+    texts = [await ctx.step("write", write, 1 << 20) for _ in range(input)]
+    answer = await ctx.input("Go on?")
+    return [len(texts), answer, await ctx.step("after", work, 1)]
+
+
 order = Saga("stops-order", version="1")
 """Its input says where it stops (``b.do``, ``b.undo`` …), and which of it fails."""
 
