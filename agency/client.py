@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Generic, NoReturn, TypeVar, Unpack, cast
+from typing import Any, BinaryIO, Generic, NoReturn, TypeVar, Unpack, cast
 from urllib.parse import quote, urlencode, urlsplit
 
 from agency import errors
@@ -27,8 +27,10 @@ from agency.documents import (
     FiringDocument,
     HealthDocument,
     InboxItemDocument,
+    LineageDocument,
     NewTokenDocument,
     QueueDocument,
+    ReceiptDocument,
     RuleDocument,
     RunDocument,
     RunRowDocument,
@@ -36,11 +38,13 @@ from agency.documents import (
     SnapshotDocument,
     StartedDocument,
     StepDocument,
+    SweptDocument,
     TokenDocument,
     TopicDocument,
     TopicEventDocument,
     UpdateDocument,
     UpdateWishes,
+    VerbDocument,
 )
 from agency.errors import AgencyError, AnswerLost, DaemonUnreachable, Fault, InvalidInput
 from agency.event_stream import LINE_BYTES_MAX, follow
@@ -54,6 +58,9 @@ WAIT_MARGIN_S = 10.0
 
 STREAM_SILENCE_S = 60.0
 """A stream that says nothing for so long is opened again: four signs of life are missing then."""
+
+FILE_TYPE = "application/x-ndjson"
+"""Media type of the file of a run."""
 
 T = TypeVar("T")
 
@@ -204,7 +211,7 @@ class Client:
         connection: http.client.HTTPConnection,
         method: str,
         target: str,
-        content: bytes | None,
+        content: bytes | BinaryIO | None,
         headers: Mapping[str, str],
     ) -> Answer:
         try:
@@ -567,6 +574,233 @@ class Client:
         body = {"name": name, "payload": payload}
         answer = self.request("POST", path, body=body, headers=_key(idempotency_key))
         return cast(dict[str, Any], answer.body)
+
+    # --- the verbs for runs that have been worked on -----------------------------------------
+
+    def retry(
+        self,
+        run_id: str,
+        *,
+        provider: str | None = None,
+        max_attempts: int | None = None,
+        dry_run: bool = False,
+    ) -> VerbDocument:
+        """Let an ended run go on from what has failed; with ``dry_run`` only tell what would be.
+
+        Raises:
+            RunNotFound, RunNotRetryable, RunChanged, RunHasParent, NameTaken, SessionBusy,
+            WorkflowNotFound.
+        """
+        wish = _given(provider=provider, max_attempts=max_attempts)
+        return self._verb(run_id, "retry", wish, dry_run=dry_run)
+
+    def resume_run(
+        self,
+        run_id: str,
+        *,
+        wait: str | None = None,
+        input: Any = None,  # noqa: ANN401  the word of the interface; JSON value
+        has_input: bool = False,
+        dry_run: bool = False,
+    ) -> VerbDocument:
+        """Answer a wait of a suspended run, named by the run.
+
+        Raises:
+            RunNotFound, RunEnded, RunNotSuspended, SnapshotSpent, WaitNotFound, WaitAmbiguous,
+            AnswerNeeded, WaitNotAnswerable, WaitTaken, InvalidInput.
+        """
+        wish = _given(wait=wait)
+        if has_input:
+            wish["input"] = input
+        return self._verb(run_id, "resume", wish, dry_run=dry_run)
+
+    def rerun(
+        self, run_id: str, wish: Mapping[str, Any], *, idempotency_key: str | None = None
+    ) -> VerbDocument:
+        """Start a new run with the same input, or another.
+
+        Args:
+            wish: Any of ``input``, ``name``, ``provider``, ``max_attempts``, ``dry_run``.
+
+        Raises:
+            RunNotFound, WorkflowNotFound, InvalidInput, NameTaken, IdempotencyMismatch, QueueFull.
+        """
+        return self._verb(run_id, "rerun", wish, key=idempotency_key)
+
+    def fork(
+        self, run_id: str, wish: Mapping[str, Any], *, idempotency_key: str | None = None
+    ) -> VerbDocument:
+        """Start a new run from a point of this one.
+
+        Args:
+            wish: As for `rerun`, and ``at``: number or key of an entry, or id of a snapshot.
+
+        Raises:
+            ForkPointNotFound; and as `rerun`.
+        """
+        return self._verb(run_id, "fork", wish, key=idempotency_key)
+
+    def lineage(self, run_id: str, *, limit: int | None = None) -> LineageDocument:
+        """Read what a run comes from, and what has come from it.
+
+        Raises:
+            RunNotFound: there is none.
+        """
+        path = f"/api/v1/runs/{_segment(run_id)}/lineage"
+        return cast(LineageDocument, self.request("GET", path, query={"limit": limit}).body)
+
+    def _verb(
+        self,
+        run_id: str,
+        verb: str,
+        wish: Mapping[str, Any],
+        *,
+        dry_run: bool = False,
+        key: str | None = None,
+    ) -> VerbDocument:
+        body = {**wish, "dry_run": True} if dry_run else dict(wish)
+        path = f"/api/v1/runs/{_segment(run_id)}/{verb}"
+        answer = self.request("POST", path, body=body, headers=_key(key))
+        return cast(VerbDocument, answer.body)
+
+    # --- dead letters ------------------------------------------------------------------------
+
+    def dead_letters(
+        self,
+        *,
+        workflow: str | None = None,
+        queue: str | None = None,
+        code: str | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> Page[RunRowDocument]:
+        """List runs that have used up their attempts, newest first."""
+        return self._page(
+            "/api/v1/dead-letters",
+            "dead_letters",
+            workflow=workflow,
+            queue=queue,
+            code=code,
+            limit=limit,
+            cursor=cursor,
+        )
+
+    def dead_letter(self, run_id: str) -> RunDocument:
+        """Read a dead letter.
+
+        Raises:
+            RunNotFound, NotADeadLetter.
+        """
+        answer = self.request("GET", f"/api/v1/dead-letters/{_segment(run_id)}")
+        return cast(RunDocument, answer.body)
+
+    def requeue(self, run_id: str, wish: Mapping[str, Any]) -> VerbDocument:
+        """Let a dead letter go on from what has failed.
+
+        Args:
+            wish: Any of ``provider``, ``max_attempts``, ``dry_run``.
+
+        Raises:
+            NotADeadLetter; and as `retry`.
+        """
+        path = f"/api/v1/dead-letters/{_segment(run_id)}/requeue"
+        return cast(VerbDocument, self.request("POST", path, body=dict(wish)).body)
+
+    def discard(self, run_id: str, *, dry_run: bool = False) -> RunDocument:
+        """Give a dead letter up.
+
+        Raises:
+            RunNotFound, NotADeadLetter.
+        """
+        path = f"/api/v1/dead-letters/{_segment(run_id)}/discard"
+        return cast(RunDocument, self.request("POST", path, body={"dry_run": dry_run}).body)
+
+    def sweep_dead(self, verb: str, wish: Mapping[str, Any]) -> SweptDocument:
+        """Requeue or discard many dead letters, a bounded number for each call.
+
+        Args:
+            verb: ``requeue`` or ``discard``.
+            wish: Which: any of ``workflow``, ``queue``, ``code``, or ``all``; and ``cursor``,
+                ``dry_run``, and to requeue ``max_attempts``.
+        """
+        answer = self.request("POST", f"/api/v1/dead-letters/{verb}", body=dict(wish))
+        return cast(SweptDocument, answer.body)
+
+    # --- runs as files -----------------------------------------------------------------------
+
+    def export(self, place: str, identifier: str) -> Iterator[bytes]:
+        """Read the file of a run, line by line. The last line tells whether it is whole.
+
+        Args:
+            place: ``snapshots`` or ``runs``, to be copied, or ``receipts`` of moved ones.
+            identifier: Id of the snapshot, run or receipt.
+
+        Raises:
+            SnapshotNotFound, RunNotFound, ReceiptNotFound, ReceiptConfirmed, ExportTooLarge.
+        """
+        last = "file" if place == "receipts" else "export"
+        target = f"{self._path}/api/v1/{place}/{_segment(identifier)}/{last}"
+        connection = self._connect(self._timeout_s)
+        try:
+            try:
+                sent = {**self._headers(None, None, {}), "Accept": FILE_TYPE}
+                connection.request("GET", target, headers=sent)
+                response = connection.getresponse()
+                kind = response.getheader("Content-Type", "").partition(";")[0]
+                if response.status != 200 or kind != FILE_TYPE:
+                    self._refuse(response)
+            except (OSError, http.client.HTTPException) as error:
+                raise AnswerLost(self.url, _reason(error)) from error
+            yield from self._whole_lines(response)
+        finally:
+            connection.close()
+
+    def _whole_lines(self, response: http.client.HTTPResponse) -> Iterator[bytes]:
+        try:
+            while line := response.readline(ANSWER_BYTES_MAX):
+                yield line
+        except (OSError, http.client.HTTPException) as error:
+            raise AnswerLost(self.url, _reason(error)) from error
+
+    def move(self, snapshot_id: str) -> ReceiptDocument:
+        """Let a suspended run end here, to go on where its file is brought in.
+
+        Raises:
+            SnapshotNotFound, SnapshotSpent, RunEnded, RunChanged, ExportTooLarge.
+        """
+        path = f"/api/v1/snapshots/{_segment(snapshot_id)}/move"
+        return cast(ReceiptDocument, self.request("POST", path).body)
+
+    def confirm_moved(self, receipt_id: str) -> ReceiptDocument:
+        """Confirm that a moved run has arrived; its file is not given out after that.
+
+        Raises:
+            ReceiptNotFound: there is none.
+        """
+        path = f"/api/v1/receipts/{_segment(receipt_id)}/confirm"
+        return cast(ReceiptDocument, self.request("POST", path).body)
+
+    def bring_in(
+        self, file: BinaryIO, size_bytes: int, *, is_copy: bool = False, again: bool = False
+    ) -> RunDocument:
+        """Bring a run in from its file.
+
+        Raises:
+            ExportCorrupt, ExportFormatUnknown, ExportTooLarge, ExportTaken, RunIdTaken, NameTaken,
+            SessionBusy, QueueFull, WorkflowNotFound.
+        """
+        query = {"copy": "true" if is_copy else None, "again": "true" if again else None}
+        target = self._path + "/api/v1/snapshots/import" + _query(query)
+        sent = self._headers(None, None, {})
+        sent.update({"Content-Type": FILE_TYPE, "Content-Length": str(size_bytes)})
+        connection = self._connect(self._timeout_s)
+        try:
+            answer = self._exchange(connection, "POST", target, file, sent)
+        finally:
+            connection.close()
+        if answer.status >= 400:
+            raise make_error(answer.status, answer.body, answer.headers)
+        return cast(RunDocument, answer.body)
 
     # --- snapshots -------------------------------------------------------------------------
 

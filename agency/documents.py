@@ -45,6 +45,10 @@ class RunRowDocument(TypedDict):
     error: ErrorDocument | None
     session_id: str | None
     parent_id: str | None
+    forked_from: str | None
+    forked_at: int | None
+    rerun_of: str | None
+    generation: int
     attempt: int
     max_attempts: int
     provider: str | None
@@ -138,6 +142,85 @@ class UpdateDocument(TypedDict):
     at: str
 
 
+class LineDocument(TypedDict):
+    """An entry of a run's journal, without what it holds."""
+
+    number: int
+    key: str
+    kind: str
+
+
+class VerbDocument(TypedDict):
+    """What a verb has done, or with ``dry_run`` would do: retry, resume, rerun, fork, requeue."""
+
+    run_id: str
+    verb: str
+    of: str
+    dry_run: bool
+    status: str
+    generation: int
+    stays_count: int
+    again_count: int
+    stays: list[LineDocument]
+    again: list[LineDocument]
+    waits: list[str]
+
+
+class KinDocument(TypedDict):
+    """A run of a family; ``relation`` is null for the one that was asked about."""
+
+    run_id: str
+    name: str | None
+    workflow: str
+    status: str
+    created_at: str
+    generation: int
+    relation: str | None
+    of: str | None
+    is_ancestor: bool
+
+
+class RetriedDocument(TypedDict):
+    """One time that a run went on after its end, with that end."""
+
+    generation: int
+    at: str
+    principal: str
+    status: str
+    error: ErrorDocument | None
+
+
+class LineageDocument(TypedDict):
+    """A run, what it comes from, and what has come from it."""
+
+    run_id: str
+    runs: list[KinDocument]
+    retries: list[RetriedDocument]
+    is_whole: bool
+
+
+class SweptDocument(TypedDict, total=False):
+    """What came of a request for many dead letters: ``requeued`` or ``discarded``."""
+
+    requeued: int
+    discarded: int
+    refused: Mapping[str, int]
+    dry_run: bool
+    next_cursor: str | None
+
+
+class ReceiptDocument(TypedDict):
+    """That a run was moved away."""
+
+    receipt_id: str
+    run_id: str
+    snapshot_id: str
+    sha256: str
+    size_bytes: int
+    created_at: str
+    confirmed_at: str | None
+
+
 class SnapshotDocument(TypedDict):
     """One suspension of a run, from which it can be resumed unless it is ``spent``."""
 
@@ -199,6 +282,7 @@ class HealthDocument(TypedDict):
     database: str
     llm: ModelDocument
     runs: Mapping[str, int]
+    dead_letters: int
     workflows: Mapping[str, Any]
 
 

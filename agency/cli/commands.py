@@ -21,6 +21,7 @@ from agency.version import VERSION
         "ask": "agency.cli.ask:ask",
         "run": "agency.cli.run:run",
         "runs": "agency.cli.runs:runs",
+        "dead": "agency.cli.dead:dead",
         "queue": "agency.cli.queue:queue",
         "snapshots": "agency.cli.snapshots:snapshots",
         "schedules": "agency.cli.schedules:schedules",

@@ -48,6 +48,12 @@ STATUSES = (
         "updates": "agency.cli.updates:of_run",
         "cancel": "agency.cli.runs:cancel",
         "send": "agency.cli.runs:send",
+        "suspend": "agency.cli.verbs:suspend",
+        "resume": "agency.cli.verbs:resume",
+        "retry": "agency.cli.verbs:retry",
+        "rerun": "agency.cli.verbs:rerun",
+        "fork": "agency.cli.verbs:fork",
+        "lineage": "agency.cli.verbs:lineage",
     },
     examples=(
         "agency runs ls --status suspended",
@@ -139,7 +145,7 @@ def show(invocation: Invocation, run_id: str, *, has_steps: bool) -> ExitCode:
     if output.is_json:
         output.document({**run, "steps": steps} if has_steps else run)
         return ExitCode.OK
-    _describe(output, run)
+    describe_run(output, run)
     if has_steps:
         output.text("")
         output.table(
@@ -266,7 +272,8 @@ def _all_steps(client: Client, run_id: str) -> list[StepDocument]:
             return steps
 
 
-def _describe(output: Output, run: RunDocument) -> None:
+def describe_run(output: Output, run: RunDocument) -> None:
+    """Tell people how a run is."""
     rows: Mapping[str, object] = {
         "id": run["id"],
         "name": run["name"],
@@ -276,6 +283,8 @@ def _describe(output: Output, run: RunDocument) -> None:
         "steps": run["steps_executed"],
         "session": run["session_id"],
         "parent": run["parent_id"],
+        "rerun of": run.get("rerun_of"),
+        "fork of": run.get("forked_from"),
         "provider": run["provider"],
         "held": run["hold"],
         "created": run["created_at"],

@@ -25,6 +25,8 @@ from agency.client import Page
         "show": "agency.cli.snapshots:show",
         "resume": "agency.cli.snapshots:resume",
         "rm": "agency.cli.snapshots:rm",
+        "export": "agency.cli.transfers:export",
+        "import": "agency.cli.transfers:import_",
     },
     examples=(
         "agency snapshots ls",

@@ -33,6 +33,9 @@ def _describe(output: Output, url: str, health: HealthDocument) -> None:
     output.text(f"database:  {health['database']}")
     output.text(f"model:     {model['model']} by {model['provider']}{reachable}")
     output.text(f"runs:      {', '.join(counts) or 'none'}")
+    dead = health.get("dead_letters", 0)
+    if dead:
+        output.warn(f"{dead} runs have used up their attempts: see `agency dead ls`.")
     if model["rehearsal"]:
         output.warn("Answers are rehearsals: no language model is asked.")
     for failure in health.get("workflows", {}).get("failed") or ():

@@ -130,7 +130,7 @@ def _make_handler(daemon: PlayedDaemon) -> type[BaseHTTPRequestHandler]:
                 self.wfile.write(reply.raw)
                 return
             text = b"" if reply.body is None else json.dumps(reply.body).encode()
-            if isinstance(reply.body, str) and "json" not in reply.content_type:
+            if isinstance(reply.body, str) and not reply.content_type.endswith(("/json", "+json")):
                 text = reply.body.encode()
             self.send_response(reply.status)
             for name, value in reply.headers.items():
