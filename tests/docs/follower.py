@@ -40,7 +40,8 @@ restart() {
 }
 """
 _LOOK = re.compile(
-    r"(\S*/)?agency (runs (ls|show)|snapshots (ls|show)|status)\b"
+    r"(\S*/)?agency (runs (ls|show)|snapshots (ls|show)|approvals (ls|show|inbox)"
+    r"|topics (ls|show)|status)\b"
     r"|curl (?!.*(-X|-d|-N)\b)|tail |cat [^|]*$"
 )
 _LINKED = ("agency", "Makefile", "packaging", "prompts", "docs")
