@@ -88,6 +88,15 @@ async def asking(ctx: Context, input: int) -> list[Any]:
     return [len(texts), answer, await ctx.step("after", work, 1)]
 
 
+@workflow("stops-nowhere", version="1")
+async def nowhere(ctx: Context, input: int) -> int:
+    """Leave a journal of small texts and one large one behind."""
+    for _ in range(input):
+        await ctx.step("small", write, 1000)
+    await ctx.step("large", write, 100_000 + input)
+    return input
+
+
 order = Saga("stops-order", version="1")
 """Its input says where it stops (``b.do``, ``b.undo`` …), and which of it fails."""
 
