@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
 from agency import Context, workflow
@@ -41,6 +42,26 @@ async def fan(ctx: Context, input: Fan) -> int:
     """Do many runs at once."""
     done = await ctx.gather(*(ctx.call("bench-steps", input.work) for _ in range(input.runs)))
     return sum(done)
+
+
+@dataclass(frozen=True)
+class Drum:
+    """How many steps a run has, and how long it pauses after each."""
+
+    beats: int
+    pause_s: float
+
+
+@workflow("bench-drum", version="1")
+async def drum(ctx: Context, input: Drum) -> int:
+    """Do steps at a rate."""
+    loop = asyncio.get_running_loop()
+    next_s = loop.time()
+    for number in range(input.beats):
+        await ctx.step("beat", work, number, 64)
+        next_s += input.pause_s
+        await asyncio.sleep(max(0.0, next_s - loop.time()))
+    return input.beats
 
 
 @workflow("bench-wait", version="1")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from agency.domain.update import Update, UpdateFilter, UpdateType
+from agency.errors import ShuttingDown
 from agency.ports.updates import UpdatePage
 
 CHUNK_BYTES_MAX = 32 * 1024
@@ -19,6 +20,8 @@ CHUNK_BYTES_MAX = 32 * 1024
 RING_BYTES_MAX = 256 * 1024
 RING_FRAMES_MAX = 1024
 """Late frames that a channel keeps, for those that were detached for a moment."""
+PAGES_MAX = 4
+"""Pages that a channel keeps while some read on from the store."""
 
 Sink = Callable[[bytes], bool]
 """Takes a piece; False when there is no room for more."""
@@ -64,6 +67,20 @@ class Piece:
     content: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What was read of the store for those who have fallen behind.
+
+    Attributes:
+        seen: How far was looked.
+        end: Number of the last change of status, and whether the run has ended with it.
+    """
+
+    pieces: Sequence[Piece]
+    seen: int
+    end: tuple[int, bool] | None
+
+
 class Channel:
     """What all share who want to see the same in the same form.
 
@@ -71,6 +88,7 @@ class Channel:
         floor: All that is to be seen above this number is in the ring; None until it is live.
         last_end: Number of the newest change of status that it has handed out, and whether that
             was the run's end.
+        reading: How many read on from the store now.
     """
 
     def __init__(self, wanted: UpdateFilter, dialect: Dialect, run_id: str | None) -> None:
@@ -82,6 +100,8 @@ class Channel:
         self.floor: int | None = None
         self.is_live = asyncio.Event()
         self.last_end = (0, False)
+        self.reading = 0
+        self._pages: dict[int, asyncio.Future[Page]] = {}
         self._ring: deque[tuple[int, bytes]] = deque()
         self._ring_bytes = 0
 
@@ -111,6 +131,40 @@ class Channel:
                 joined, size = [], 0
         if joined:
             yield Piece(last, len(joined), self.dialect.wrap(b"".join(joined)))
+
+    async def page(self, hub: Hub, after: int) -> Page:
+        """Read on from the store: once for all who ask for the same, as many do after a restart.
+
+        Raises:
+            ShuttingDown: the store was closed.
+        """
+        found = self._pages.get(after)
+        if found is None:
+            while len(self._pages) >= PAGES_MAX:
+                del self._pages[next(iter(self._pages))]
+            found = asyncio.ensure_future(self._load(hub, after))
+            found.add_done_callback(_look_at)
+            self._pages[after] = found
+        try:
+            page = await asyncio.shield(found)
+        except ShuttingDown:
+            self._pages.pop(after, None)
+            raise
+        if page.seen == after and self._pages.get(after) is found:
+            # There was nothing new then; there may be now.
+            del self._pages[after]
+        return page
+
+    async def _load(self, hub: Hub, after: int) -> Page:
+        page = await hub.page(self, after=after)
+        end = last_end(page.updates) if self.run_id is not None else None
+        return Page(list(self.pieces(self.write(page.updates))), page.seen, end)
+
+    def read_on(self, change: int) -> None:
+        """Count those who read on; what was read for them is let go with the last."""
+        self.reading += change
+        if not self.reading:
+            self._pages.clear()
 
     def hand_out(self, updates: Sequence[Update], before: int, seen: int) -> None:
         """Give what one look has found to all who are attached, and keep it for the others.
@@ -159,6 +213,12 @@ class Channel:
         while len(ring) > RING_FRAMES_MAX or self._ring_bytes > RING_BYTES_MAX:
             self.floor, frame = ring.popleft()
             self._ring_bytes -= len(frame)
+
+
+def _look_at(page: asyncio.Future[Page]) -> None:
+    """Take note of how a read has ended that nobody may wait for any more."""
+    if not page.cancelled():
+        page.exception()
 
 
 def last_end(updates: Sequence[Update]) -> tuple[int, bool] | None:
@@ -211,19 +271,23 @@ class Subscription:
             ShuttingDown: the store was closed.
         """
         channel = self._channel
-        while not channel.covers(self.last) and not self.is_ended:
-            after = self.last
-            page = await self._hub.page(channel, after=after)
-            for piece in channel.pieces(channel.write(page.updates)):
-                self.last = piece.last
-                self.frames += piece.frames
-                yield piece.content
-            if channel.run_id is not None and (end := last_end(page.updates)) is not None:
-                self._has_seen_end = end[1]
-            self.last = page.seen
-            if page.seen == after and not channel.covers(page.seen):
-                # All was read, and the channel was made in the middle of a look.
-                await channel.is_live.wait()
+        channel.read_on(1)
+        try:
+            while not channel.covers(self.last) and not self.is_ended:
+                after = self.last
+                page = await channel.page(self._hub, after)
+                for piece in page.pieces:
+                    self.last = piece.last
+                    self.frames += piece.frames
+                    yield piece.content
+                if page.end is not None:
+                    self._has_seen_end = page.end[1]
+                self.last = page.seen
+                if page.seen == after and not channel.covers(page.seen):
+                    # All was read, and the channel was made in the middle of a look.
+                    await channel.is_live.wait()
+        finally:
+            channel.read_on(-1)
 
     def attach(self, sink: Sink) -> bool:
         """Let all that comes go into the sink at once; False when there is more to be read before.
@@ -245,14 +309,9 @@ class Subscription:
             self.end()
         return True
 
-    async def detached(self, timeout_s: float) -> bool:
-        """Wait until the sink has no room or the stream has ended; False when the time is over."""
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self._detached.wait()
-        except TimeoutError:
-            return False
-        return True
+    async def detached(self) -> None:
+        """Wait until the sink has no room, or the stream has ended."""
+        await self._detached.wait()
 
     def take(self, pieces: Sequence[Piece], seen: int) -> None:
         """Put pieces into the sink as long as there is room; called by the channel."""

@@ -95,6 +95,7 @@ class Streams:
         self._open: set[_Stream] = set()
         self._places = 0
         self._is_over = False
+        self._beat: asyncio.TimerHandle | None = None
 
     @property
     def open(self) -> int:
@@ -164,8 +165,9 @@ class Streams:
             await response.write(b"retry: %d\n" % RECONNECT_MS + form.hello(begin))
             transport = request.transport
             if transport is not None:
-                stream = _Stream(transport, form, subscription, self._heartbeat_s)
+                stream = _Stream(transport, form, subscription)
                 self._open.add(stream)
+                self._beat_later()
                 if self._is_over:
                     stream.stop()
                 why = await stream.run()
@@ -179,9 +181,23 @@ class Streams:
             log.info("updates closed", extra={**fields, **told})
         return response
 
+    def _beat_later(self) -> None:
+        """Give all streams a sign of life after a while; one timer is enough for all of them."""
+        if self._beat is None and self._open:
+            loop = asyncio.get_running_loop()
+            self._beat = loop.call_later(self._heartbeat_s, self._beat_all)
+
+    def _beat_all(self) -> None:
+        self._beat = None
+        for stream in tuple(self._open):
+            stream.beat()
+        self._beat_later()
+
     async def end(self, _: web.Application) -> None:
         """End all streams, of which callers come back; called when the server begins to close."""
         self._is_over = True
+        if self._beat is not None:
+            self._beat.cancel()
         for stream in tuple(self._open):
             stream.stop()
 
@@ -217,12 +233,10 @@ class _Stream:
         transport: asyncio.Transport,
         form: StreamForm,
         subscription: Subscription,
-        heartbeat_s: float,
     ) -> None:
         self._transport = transport
         self._form = form
         self._subscription = subscription
-        self._heartbeat_s = heartbeat_s
         self._wrap = subscription.wrap
         self._is_stopping = False
         _limit_silence(transport)
@@ -236,11 +250,12 @@ class _Stream:
                     if not self.take(piece):
                         await self._emptied()
                 if subscription.attach(self.take):
-                    while not await subscription.detached(self._heartbeat_s):
-                        self._beat()
+                    await subscription.detached()
                     if not subscription.is_ended:
                         await self._emptied()
-            if self._is_stopping and not self._transport.is_closing():
+            if self._transport.is_closing():
+                return "gone"
+            if self._is_stopping:
                 self._transport.write(self._wrap(self._form.goodbye))
             else:
                 await self._emptied()
@@ -263,15 +278,13 @@ class _Stream:
         self._is_stopping = True
         self._subscription.close()
 
-    def _beat(self) -> None:
-        """Send a sign of life, by which either side notices that the other is gone.
-
-        Raises:
-            _Gone: the caller is.
-        """
-        if self._transport.is_closing():
-            raise _Gone
-        self._transport.write(self._wrap(self._form.keep_alive))
+    def beat(self) -> None:
+        """Send a sign of life, by which either side notices that the other is gone."""
+        transport = self._transport
+        if transport.is_closing():
+            self._subscription.close()
+        elif transport.get_write_buffer_size() <= ROOM_BYTES:
+            transport.write(self._wrap(self._form.keep_alive))
 
     async def _emptied(self) -> None:
         """Wait until the socket has taken what it has.

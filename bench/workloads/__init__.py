@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from bench.contender import Laboratory
 from bench.report import Outcome
-from bench.workloads import growing_state, http, many_runs, one_run, queue, suspended
+from bench.workloads import growing_state, http, many_runs, one_run, queue, suspended, updates
 
 WORKLOADS: Mapping[str, Callable[[Laboratory], Outcome]] = {
     "one-run": one_run.measure,
@@ -14,5 +14,6 @@ WORKLOADS: Mapping[str, Callable[[Laboratory], Outcome]] = {
     "suspended": suspended.measure,
     "growing-state": growing_state.measure,
     "http": http.measure,
+    "updates": updates.measure,
     "queue": queue.measure,
 }

@@ -51,7 +51,7 @@ class Watcher:
                 self.take(piece)
             self.is_attached = self.subscription.attach(self.take)
             if self.is_attached:
-                await self.subscription.detached(GUARD_S)
+                await self.subscription.detached()
                 self.detached += 1
             await asyncio.sleep(0)
 
