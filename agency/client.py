@@ -22,6 +22,7 @@ from agency.core.json import NotJson, decode, encode
 from agency.documents import (
     ApprovalDocument,
     BulkItemDocument,
+    CheckDocument,
     DecidedDocument,
     DefinitionsDocument,
     FiringDocument,
@@ -29,6 +30,7 @@ from agency.documents import (
     InboxItemDocument,
     LineageDocument,
     NewTokenDocument,
+    PruneDocument,
     QueueDocument,
     ReceiptDocument,
     RuleDocument,
@@ -37,6 +39,7 @@ from agency.documents import (
     ScheduleDocument,
     SnapshotDocument,
     StartedDocument,
+    StatsDocument,
     StepDocument,
     SweptDocument,
     TokenDocument,
@@ -44,6 +47,7 @@ from agency.documents import (
     TopicEventDocument,
     UpdateDocument,
     UpdateWishes,
+    VacuumDocument,
     VerbDocument,
 )
 from agency.errors import AgencyError, AnswerLost, DaemonUnreachable, Fault, InvalidInput
@@ -59,6 +63,8 @@ WAIT_MARGIN_S = 10.0
 STREAM_SILENCE_S = 60.0
 """A stream that says nothing for so long is opened again: four signs of life are missing then."""
 
+MAINTENANCE_S = 3600.0
+"""The daemon answers when it is done, which takes minutes for many gigabytes."""
 FILE_TYPE = "application/x-ndjson"
 """Media type of the file of a run."""
 
@@ -1085,6 +1091,31 @@ class Client:
         """List a topic's events, newest first."""
         path = f"/api/v1/topics/{_segment(topic)}/events"
         return self._page(path, "events", limit=limit, cursor=cursor)
+
+    # --- the database ----------------------------------------------------------------------
+
+    def db_stats(self) -> StatsDocument:
+        """Ask how large the database is."""
+        return cast(StatsDocument, self.request("GET", "/api/v1/db/stats").body)
+
+    def check_db(self, *, timeout_s: float = 60.0) -> CheckDocument:
+        """Have the database looked through for damage, ``timeout_s`` at most."""
+        answer = self.request(
+            "POST", "/api/v1/db/check", body={"timeout_s": timeout_s}, wait_s=timeout_s
+        )
+        return cast(CheckDocument, answer.body)
+
+    def vacuum_db(self, *, bytes_max: int | None = None) -> VacuumDocument:
+        """Have free space given back to the disk. Raises: StoreFull."""
+        answer = self.request(
+            "POST", "/api/v1/db/vacuum", body=_given(bytes_max=bytes_max), wait_s=MAINTENANCE_S
+        )
+        return cast(VacuumDocument, answer.body)
+
+    def prune_db(self) -> PruneDocument:
+        """Have deleted what has expired. Raises: StoreFull."""
+        answer = self.request("POST", "/api/v1/db/prune", wait_s=MAINTENANCE_S)
+        return cast(PruneDocument, answer.body)
 
     # --- tokens ----------------------------------------------------------------------------
 

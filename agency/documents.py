@@ -328,6 +328,58 @@ class FiringDocument(TypedDict):
     run_id: str | None
 
 
+class TableDocument(TypedDict):
+    """How many rows a table has; at least so many unless ``exact``."""
+
+    name: str
+    rows: int
+    exact: bool
+
+
+class StatsDocument(TypedDict):
+    """How large the database is."""
+
+    path: str
+    size_bytes: int
+    log_bytes: int
+    free_bytes: int
+    page_bytes: int
+    blocked_s: float
+    runs: Mapping[str, int]
+    tables: list[TableDocument]
+    oldest_at: str | None
+    oldest_live_at: str | None
+
+
+class CheckDocument(TypedDict):
+    """What a check has found; ``unchecked`` are tables for which there was no time."""
+
+    sound: bool
+    faults: list[str]
+    checked: list[str]
+    unchecked: list[str]
+    elapsed_s: float
+
+
+class VacuumDocument(TypedDict):
+    """What was given back to the disk, and what is free in the file still."""
+
+    bytes: int
+    free_bytes: int
+
+
+class PruneDocument(TypedDict):
+    """What was deleted; ``kept`` are runs that had expired and are needed still."""
+
+    runs: int
+    kept: int
+    rows: int
+    snapshots: int
+    sessions: int
+    bytes: int
+    elapsed_s: float
+
+
 class TokenDocument(TypedDict):
     """An API token, without its secret."""
 

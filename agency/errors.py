@@ -261,6 +261,17 @@ class DatabaseForeign(InvalidInput):
         self.reason = reason
 
 
+class DatabaseMissing(NotFound):
+    """There is no database yet where the configuration says that it is."""
+
+    code = "database_missing"
+    hint = "Start the daemon once, or name another configuration with --config."
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"There is no database {path!r}.")
+        self.path = path
+
+
 class StoreBroken(Corrupt):
     """A commit or a sync failed; what the disk holds is unknown, so the process must end."""
 

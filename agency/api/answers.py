@@ -889,3 +889,64 @@ class PublishedAnswer(Answer):
     is_new: bool
     """False: the topic had an event of that id."""
     links: dict[str, str]
+
+
+class TableAnswer(Answer):
+    """How many rows a table has."""
+
+    name: str
+    rows: int
+    exact: bool
+    """False when there are at least so many."""
+
+
+class StatsAnswer(Answer):
+    """How large the database is."""
+
+    path: str
+    size_bytes: int
+    log_bytes: int
+    """Of the write-ahead log beside it."""
+    free_bytes: int
+    """Of the file, to be used again or given back."""
+    page_bytes: int
+    blocked_s: float
+    """For how long a reader has kept the log from beginning anew, or 0."""
+    runs: dict[str, int]
+    tables: list[TableAnswer]
+    oldest_at: str | None
+    oldest_live_at: str | None
+
+
+class CheckAnswer(Answer):
+    """What a check has found."""
+
+    sound: bool
+    """All was looked at, and nothing is wrong."""
+    faults: list[str]
+    checked: list[str]
+    unchecked: list[str]
+    """Tables for which there was no time."""
+    elapsed_s: float
+
+
+class VacuumAnswer(Answer):
+    """What was given back to the disk."""
+
+    bytes: int
+    free_bytes: int
+    """What is free in the file still."""
+
+
+class PruneAnswer(Answer):
+    """What was deleted."""
+
+    runs: int
+    kept: int
+    """Runs that had expired and are needed still."""
+    rows: int
+    snapshots: int
+    sessions: int
+    bytes: int
+    """Given back to the disk."""
+    elapsed_s: float

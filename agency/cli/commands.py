@@ -25,6 +25,7 @@ from agency.version import VERSION
         "queue": "agency.cli.queue:queue",
         "snapshots": "agency.cli.snapshots:snapshots",
         "schedules": "agency.cli.schedules:schedules",
+        "db": "agency.cli.db:db",
         "approvals": "agency.cli.approvals:approvals",
         "topics": "agency.cli.topics:topics",
         "status": "agency.cli.status:status",

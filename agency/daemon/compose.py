@@ -147,6 +147,7 @@ def make_application(
             dead_letters=engine.dead_letters,
             transfers=engine.transfers,
             schedules=engine.schedules,
+            retention=engine.retention,
             sagas=Sagas(
                 runs=engine.runs,
                 registry=registry,

@@ -50,6 +50,7 @@ STATUSES: Mapping[type[AgencyError], int] = {
     errors.PlaceNotWritable: 500,
     errors.BindRefused: 500,
     errors.DatabaseForeign: 500,
+    errors.DatabaseMissing: 500,
     errors.JournalKeyTaken: 500,
     # access
     errors.TokenMissing: 401,

@@ -14,6 +14,7 @@ from agency.engine.dead_letters import DeadLetters
 from agency.engine.lineage import Lineage
 from agency.engine.queues import Queues
 from agency.engine.registry import LoadFailure
+from agency.engine.retention import Retention
 from agency.engine.runs import Runs
 from agency.engine.schedules import Schedules
 from agency.engine.topics import Topics
@@ -44,6 +45,7 @@ class Services:
     dead_letters: DeadLetters
     transfers: Transfers
     schedules: Schedules
+    retention: Retention
     sagas: Sagas
     updates: Updates
     approvals: Approvals

@@ -174,6 +174,7 @@ async def serving(
                 dead_letters=engine.dead_letters,
                 transfers=engine.transfers,
                 schedules=engine.schedules,
+                retention=engine.retention,
                 sagas=Sagas(
                     runs=engine.runs,
                     registry=registry,
