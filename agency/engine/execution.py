@@ -104,6 +104,7 @@ class Execution:
         self.at_end: list[AtEnd] = []
         self.forgotten: list[str] = []
         self.left_reason = ""
+        self.is_leaving = False
         self._definition = definition
         self._cause: Verdict | None = None
         self._blocked: dict[str, asyncio.Future[Wait]] = {}
@@ -652,6 +653,8 @@ class Execution:
 
     async def _finish(self, verdict: Verdict) -> Left:
         writes = self.recorder.take()
+        self.is_leaving = True
+        self.parts.nudge()
         wakes = await self.recorder.until_room(
             lambda: self.parts.store.runs.finish(
                 self.recorder.claim,
@@ -711,6 +714,11 @@ class Execution:
         """Nothing is in flight: suspend, or put the run back when the daemon stops."""
         if self._is_draining and self._gates:
             return await self._release()
+        if self.recorder.is_waiting_for_room:
+            # What it is to wait for may be among what has not been recorded yet.
+            await asyncio.sleep(STORE_FULL_PAUSE_S)
+            self._signal.set()
+            return None
         return await self._suspend(list(self._blocked), self._reason())
 
     async def _release(self) -> Left:

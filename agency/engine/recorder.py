@@ -63,10 +63,16 @@ class Recorder:
         self._unbegun = 0
         self._flush: asyncio.TimerHandle | None = None
         self._has_warned = False
+        self._room = asyncio.Lock()
         self.claim = Claim(run.number, run.id, run.epoch)
         self.journal = JournalView(None)
         self.is_bounded = True
         self.is_lost = False
+
+    @property
+    def is_waiting_for_room(self) -> bool:
+        """Something of this run has found no room, and may not be overtaken."""
+        return self._room.locked()
 
     @property
     def kept_waits(self) -> Sequence[NewWait]:
@@ -122,6 +128,10 @@ class Recorder:
         # The common case, by the shortest way: nothing of it is anybody else's.
         claim, parts = self.claim, self._parts
         writes = Writes(entries=entries, messages=messages)
+        if self.is_waiting_for_room:
+            await self._record(writes)
+            parts.recorded(claim.run_id)
+            return
         try:
             await parts.store.runs.record(claim, writes, now=parts.clock.now())
         except (StoreFull, Fenced, ShuttingDown, StoreBroken):
@@ -201,22 +211,23 @@ class Recorder:
     async def until_room(self, transaction: Callable[[], Awaitable[Any]]) -> Any:  # noqa: ANN401
         """Carry out a transaction, again and again while the disk has no room.
 
+        What comes after one that has found no room waits behind it, in the order of the calls.
+
         Raises:
             Dropped: the claim is over, or the store is.
         """
-        has_told = False
-        while True:
-            try:
-                return await transaction()
-            except StoreFull:
-                if not has_told:
+        try:
+            if not self.is_waiting_for_room:
+                try:
+                    return await transaction()
+                except StoreFull:
                     log.warning("no room to record", extra={"run_id": self.claim.run_id})
-                has_told = True
-                await asyncio.sleep(STORE_FULL_PAUSE_S)
-            except (Fenced, ShuttingDown, StoreBroken):
-                self.is_lost = True
-                self._on_lost()
-                raise Dropped from None
+            async with self._room:
+                return await _insist(transaction)
+        except (Fenced, ShuttingDown, StoreBroken):
+            self.is_lost = True
+            self._on_lost()
+            raise Dropped from None
 
     async def _commit(self, writes: Writes) -> None:
         resolved = await self._record(writes)
@@ -281,3 +292,11 @@ class Recorder:
                     "max": entries_max,
                 },
             )
+
+
+async def _insist(transaction: Callable[[], Awaitable[Any]]) -> Any:  # noqa: ANN401
+    while True:
+        try:
+            return await transaction()
+        except StoreFull:
+            await asyncio.sleep(STORE_FULL_PAUSE_S)

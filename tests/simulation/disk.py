@@ -190,13 +190,15 @@ class InlineWriter(Writer):
             disk.on_commit(self._connection)
             if disk.comes_to_kill(before=False):
                 return
-        self._loop.call_later(disk.delay_s(disk.sync_s_max), self._end_turn, batch, is_last)
+        self._loop.call_later(
+            disk.delay_s(disk.sync_s_max), self._end_turn, batch, self._fulls, is_last
+        )
 
-    def _end_turn(self, batch: list[Member], is_last: bool) -> None:
+    def _end_turn(self, batch: list[Member], fulls: int, is_last: bool) -> None:
         if self.is_dead:
             return
         self._is_busy = False
-        self._answered(batch)
+        self._answered(batch, fulls)
         if is_last:
             self._connection.close()
             self._closed.set_result(None)
@@ -247,8 +249,9 @@ def without_threads(disk: Disk) -> Iterator[None]:
 
     @asynccontextmanager
     async def open_writer(
-        connect: Callable[[], sqlite3.Connection], *, on_broken: Callable[[], None]
+        connect: Callable[[], sqlite3.Connection], *, on_broken: Callable[[], None], **_: Any
     ) -> AsyncIterator[Writer]:
+        """Open the stand-in; nothing is done beside it."""
         writer = InlineWriter(connect, on_broken=on_broken, disk=disk)
         await writer.open()
         try:
@@ -258,7 +261,7 @@ def without_threads(disk: Disk) -> Iterator[None]:
 
     @asynccontextmanager
     async def open_readers(
-        path: Path, *, connections: int, on_broken: Callable[[], None]
+        path: Path, *, connections: int, on_broken: Callable[[], None], **more: Any
     ) -> AsyncIterator[Readers]:
         address = f"file:{quote(str(path))}?mode=ro"
         opened = [
@@ -268,7 +271,7 @@ def without_threads(disk: Disk) -> Iterator[None]:
             for connection in opened:
                 connection.executescript(load_statements()["open_reader"])
             inline: Any = [InlineReader(connection, disk) for connection in opened]
-            readers = Readers(inline, on_broken=on_broken)
+            readers = Readers(inline, on_broken=on_broken, **more)
             try:
                 yield readers
             finally:

@@ -74,13 +74,15 @@ AT_THE_END = {
         " WHERE waits.run = runs.number AND outcome IS NULL) FROM runs WHERE ended_at IS NULL"
     ),
     "work for the end was not done": (
-        "SELECT run, key FROM journal AS registered WHERE kind = 9 AND NOT EXISTS ("
+        "SELECT run, key FROM journal AS registered WHERE kind = 9 AND key NOT GLOB 'undo.*'"
+        " AND NOT EXISTS ("
         " SELECT 1 FROM journal WHERE run = registered.run"
         " AND key = '!end/' || registered.key)"
     ),
     "a run ended in a way that no run here should": (
         "SELECT id, status, error FROM runs WHERE status NOT IN"
-        " ('completed', 'failed', 'dead_letter', 'cancelled', 'timed_out')"
+        " ('completed', 'failed', 'dead_letter', 'cancelled', 'timed_out', 'compensated',"
+        " 'compensation_failed')"
         " OR json_extract(error, '$.code') = 'engine_fault'"
     ),
     "a run that has not completed tells no reason": (
@@ -137,7 +139,7 @@ def check_ends(witness: Witness, connection: sqlite3.Connection) -> Counter[str]
     statuses: Counter[str] = Counter()
     for row in connection.execute(
         "SELECT id, status, attempt, max_attempts, output, error, parent_id, deadline_at,"
-        " workflow FROM runs"
+        " workflow FROM runs WHERE kind <> 'saga'"
     ):
         run_id, status, attempt, attempts_max, output, error, parent_id, deadline_at, _ = row
         statuses[status] += 1

@@ -16,6 +16,7 @@ from typing import Any, cast
 from agency.config.schema import Engine as EngineSettings
 from agency.core.ids import new_id
 from agency.engine.engine import Engine
+from agency.engine.definition import make_definition
 from agency.engine.registry import Registry
 from agency.engine.runs import StartRequest
 from agency.errors import StoreBroken
@@ -27,6 +28,8 @@ from tests.simulation.clients import SESSIONS, Clients, World
 from tests.simulation.disk import Disk, InlineWriter
 from tests.simulation.loop import SimulatedLoop, live
 from tests.simulation.programs import MODEL, Programs
+from tests.simulation.sagas import SAGAS as SAGAS_COUNT
+from tests.simulation.sagas import Sagas
 from tests.simulation.seams import SimulatedClock, seeded
 from tests.simulation.witness import Story, Witness
 
@@ -39,14 +42,16 @@ _CHECK_CHANCE = 0.15
 PROGRAMS = Programs()
 
 
+SAGAS = Sagas(PROGRAMS)
+DEFINITIONS = [make_definition(function) for function in PROGRAMS.workflows()]
+
+
 def make_registry() -> Registry:
+    """Register everything for one life; what a saga remembers must not outlive it."""
     registry = Registry()
-    for function in PROGRAMS.workflows():
-        registry.add_function(function)
+    for definition in (*DEFINITIONS, *(saga.definition() for saga in SAGAS.make())):
+        registry.add(definition)
     return registry
-
-
-REGISTRY = make_registry()
 
 
 class Claiming:
@@ -151,6 +156,7 @@ def live_through(seed: int, template: Path, folder: Path) -> Story:
         # Each seed has only some accidents: one that is always there hides what others show.
         with_faults=frozenset(a for a in ACCIDENTS if source.random() < 0.5),
     )
+    SAGAS.forget()
     PROGRAMS.witness, PROGRAMS.source, PROGRAMS.is_model_there = witness, source, True
     with (
         without_collector(),
@@ -161,6 +167,9 @@ def live_through(seed: int, template: Path, folder: Path) -> Story:
         return Lives(world, path).go_through()
 
 
+_SAGAS = [f"saga-{number}" for number in range(SAGAS_COUNT)]
+
+
 def make_wishes(source: random.Random) -> list[StartRequest]:
     """Draw what is to be started."""
     wishes = []
@@ -168,7 +177,7 @@ def make_wishes(source: random.Random) -> list[StartRequest]:
         key = f"key-{number}" if source.random() < 0.5 else None
         wishes.append(
             StartRequest(
-                workflow=source.choice(["life", "life", "tough"]),
+                workflow=source.choice(["life", "life", "tough", "tough", *_SAGAS]),
                 input={
                     "seed": source.randrange(1 << 30),
                     "depth": 0,
@@ -286,7 +295,7 @@ class Lives:
             store = cast(Store, Claimed(inner, Claiming(inner.runs, world.claims, witness)))
             async with Engine(
                 store=store,
-                registry=REGISTRY,
+                registry=make_registry(),
                 clock=world.clock,
                 settings=replace(self._settings),
                 boot_id=new_id(),
@@ -376,6 +385,7 @@ class Lives:
             invariants.check_accepted(witness, connection)
             invariants.check(witness, connection, {**invariants.ALWAYS, **invariants.AT_THE_END})
             invariants.check_doubts(witness, connection)
+            SAGAS.check(witness, connection)
             statuses = invariants.check_ends(witness, connection)
             self._digest(connection)
             return statuses
@@ -386,4 +396,4 @@ class Lives:
         """Let the trace end with all that the database holds."""
         for table in ("runs", "journal", "waits", "events", "snapshots"):
             for row in connection.execute(f"SELECT * FROM {table} ORDER BY 1"):
-                self._world.witness.note(table, row)
+                self._world.witness.mix(f"{table} {row}")

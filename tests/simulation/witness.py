@@ -72,6 +72,10 @@ class Witness:
         """Write a line of the trace."""
         line = f"{self.now_s():12.6f}  {' '.join(map(str, words))}"
         self.trace.append(line)
+        self.mix(line)
+
+    def mix(self, line: str) -> None:
+        """Let a line count for the digest."""
         # Not `hash`, which is another one in each process.
         self.digest = zlib.crc32(line.encode(), self.digest)
 

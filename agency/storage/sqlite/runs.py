@@ -105,7 +105,8 @@ class SqliteRuns:
             )
             return resolved
         work = partial(_record, claim=claim, form=forms.writes_form(writes), now=to_micros(now))
-        return [rows.wait_of(row) for row in await self._writer.submit(work)]
+        found = await self._writer.submit(work, run=claim.number)
+        return [rows.wait_of(row) for row in found]
 
     async def suspend(
         self,
@@ -120,7 +121,8 @@ class SqliteRuns:
         """Record, and suspend the run unless it can go on; see `RunStore.suspend`."""
         wish = suspensions.Suspend(tuple(blocked_on), snapshot_id, reason, to_micros(now))
         suspended = await self._writer.submit(
-            partial(suspensions.suspend, claim=claim, form=forms.writes_form(writes), wish=wish)
+            partial(suspensions.suspend, claim=claim, form=forms.writes_form(writes), wish=wish),
+            run=claim.number,
         )
         return Suspension(
             snapshot_id=snapshot_id if suspended.has_snapshot else None,
@@ -154,7 +156,8 @@ class SqliteRuns:
             now=to_micros(now),
         )
         return await self._writer.submit(
-            partial(endings.finish, claim=claim, form=forms.writes_form(writes), end=end)
+            partial(endings.finish, claim=claim, form=forms.writes_form(writes), end=end),
+            run=claim.number,
         )
 
     async def release(
@@ -175,7 +178,8 @@ class SqliteRuns:
                 available_at=to_micros(available_at),
                 failed=forms.error_form(failed),
                 now=to_micros(now),
-            )
+            ),
+            run=claim.number,
         )
 
     async def end(

@@ -22,7 +22,8 @@ waiting for each other, and what one of them has handed in first may ride in a t
 sort; were it carried out after the other's, the journal would tell another order than the one in
 which the code has met it, and a replay would find a mismatch that is none. So the fast lane
 overtakes nothing: a transaction of another sort ends its statement, and what follows begins a new
-one in the same commit.
+one in the same commit. For the same reason one that finds no room takes along what else its run has
+handed in before the loop has heard of it: what needs less room would be carried out before it.
 
 **Faults.** A member that raises is rolled back to its savepoint and its neighbours are not touched.
 When an error has ended the whole transaction (a full disk), nothing of the group is answered and
@@ -71,6 +72,8 @@ _SIZES = {
 }
 _NULLS = (None,) * (_ROWS_MAX * ENTRY_VALUES)
 
+_FULL = "The disk of the data directory is full."
+
 _BEGIN = "BEGIN IMMEDIATE"
 _COMMIT = "COMMIT"
 _ROLLBACK = "ROLLBACK"
@@ -80,13 +83,22 @@ _RELEASE = "RELEASE member"
 
 
 class Operation:
-    """A transaction that waits for the writer: any work on any tables."""
+    """A transaction that waits for the writer: any work on any tables.
 
-    __slots__ = ("error", "future", "result", "work")
+    Attributes:
+        run: Number of the claimed run that it is of; 0: it is of none.
+        fulls: As in `Recording`.
+    """
 
-    def __init__(self, work: Callable[[Transaction], Any], future: Future) -> None:
+    __slots__ = ("error", "fulls", "future", "result", "run", "work")
+
+    def __init__(
+        self, work: Callable[[Transaction], Any], future: Future, run: int, fulls: int
+    ) -> None:
         self.work = work
         self.future = future
+        self.run = run
+        self.fulls = fulls
         self.result: Any = None
         self.error: Exception | None = None
 
@@ -98,13 +110,22 @@ class Recording:
         values: Parameters of ``record_entries``, `ENTRY_VALUES` for each entry, in one flat list.
         rows: How many entries, 1 or more.
         steps: How many of them are of kind STEP.
+        fulls: How often the loop had heard that there was no room when it was handed in.
     """
 
-    __slots__ = ("claim", "error", "future", "result", "rows", "steps", "values")
+    __slots__ = ("claim", "error", "fulls", "future", "result", "rows", "run", "steps", "values")
 
     def __init__(
-        self, claim: Claim, values: Sequence[Any], rows: int, steps: int, future: Future
+        self,
+        claim: Claim,
+        values: Sequence[Any],
+        rows: int,
+        steps: int,
+        future: Future,
+        fulls: int,
     ) -> None:
+        self.fulls = fulls
+        self.run = claim.number
         self.claim = claim
         self.values = values
         self.rows = rows
@@ -157,6 +178,9 @@ class Writer:
         self._transaction: Transaction
         self._record_statements = load_record_statements()
         self._is_dirty = True
+        self._fulls = 0
+        self._without_room: dict[int, int] = {}
+        self._fulls_heard = 0
         self._listeners: list[Callable[[], None]] = []
 
     def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
@@ -164,8 +188,13 @@ class Writer:
         self._listeners.append(listener)
         return partial(self._listeners.remove, listener)
 
-    async def submit(self, work: Callable[[Transaction], T]) -> T:
+    async def submit(self, work: Callable[[Transaction], T], *, run: int = 0) -> T:
         """Carry out a transaction, and give what it returns once that is durable.
+
+        Args:
+            work: What is done in it.
+            run: Number of the claimed run that it is of. What a run hands in is carried out in
+                that order, or refused, also when the disk is full.
 
         Raises:
             ShuttingDown: the store is closing.
@@ -173,7 +202,7 @@ class Writer:
             StoreBroken: what the disk holds is unknown.
         """
         future = self._loop.create_future()
-        self._put(Operation(work, future))
+        self._put(Operation(work, future, run, self._fulls_heard))
         result: T = await future
         return result
 
@@ -190,7 +219,7 @@ class Writer:
             ShuttingDown, StoreBroken: as `submit`.
         """
         future = self._loop.create_future()
-        self._put(Recording(claim, values, rows, steps, future))
+        self._put(Recording(claim, values, rows, steps, future, self._fulls_heard))
         return future
 
     def _put(self, member: Member) -> None:
@@ -215,8 +244,9 @@ class Writer:
             gathered, self._gathered = self._gathered, []
             self._queue.put(gathered)
 
-    def _answered(self, batch: list[Member]) -> None:
+    def _answered(self, batch: list[Member], fulls: int) -> None:
         """Answer a group, and gather what comes back from those who awaited it."""
+        self._fulls_heard = fulls
         _answer(batch)
         for listener in self._listeners:
             listener()
@@ -261,7 +291,7 @@ class Writer:
             while not is_last:
                 batch, is_last = self._take()
                 self._carry_out(batch)
-                self._call(self._answered, batch)
+                self._call(self._answered, batch, self._fulls)
                 self._look_at_log()
         finally:
             upkeep.close(self._connection)
@@ -327,6 +357,8 @@ class Writer:
         """
         if self._broken is not None:
             raise _Undone
+        if self._without_room and any(map(self._must_wait, batch)):
+            raise _Undone
         segments = _segments(batch)
         first = segments[0]
         # One statement is a transaction of its own.
@@ -376,6 +408,9 @@ class Writer:
         if self._broken is not None:
             member.error = self._broken
             return
+        if self._must_wait(member):
+            member.error = StoreFull(_FULL)
+            return
         try:
             self._begin()
             if type(member) is Operation:
@@ -389,6 +424,12 @@ class Writer:
             member.error = self._explain(error, member)
         else:
             self.steps.commit()
+
+    def _must_wait(self, member: Member) -> bool:
+        """Tell whether an earlier one of its run found no room, unknown to who handed this in."""
+        if member.fulls == self._fulls:
+            self._without_room.clear()  # all that came before has been heard of
+        return member.fulls < self._without_room.get(member.run, 0)
 
     def _begin(self) -> None:
         while True:
@@ -447,7 +488,10 @@ class Writer:
     def _explain(self, error: Exception, member: Member) -> Exception:
         if faults.is_full(error):
             self.full_at_s = monotonic_s()
-            return StoreFull("The disk of the data directory is full.")
+            self._fulls += 1
+            if member.run:
+                self._without_room[member.run] = self._fulls
+            return StoreFull(_FULL)
         if faults.is_fatal(error):
             return self._break(error)
         if isinstance(error, sqlite3.IntegrityError) and type(member) is Recording:

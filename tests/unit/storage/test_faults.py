@@ -85,6 +85,30 @@ async def test_member_that_does_not_fit_touches_no_neighbour(store: SqliteStore)
         assert (0 if i == 5 else 1) == (await store.runs.get(one.run_id)).steps_executed
 
 
+async def test_what_a_run_hands_in_is_not_carried_out_before_what_has_found_no_room(
+    store: SqliteStore,
+) -> None:
+    """What comes second may rest on what comes first, although it alone would fit."""
+    claimed, other = await start_claimed(store), await start_claimed(store)
+    await limit_pages(store, more=20)
+    large = [make_step(f"large{i}", "x" * 60_000) for i in range(4)]
+
+    first, second, suspension, neighbour = await asyncio.gather(
+        record(store, claimed, entries=large),
+        record(store, claimed, entries=[make_step("small")]),
+        suspend(store, claimed, wait_for_event("a")),
+        record(store, other, entries=[make_step("small")]),
+        return_exceptions=True,
+    )
+    kept = [entry.key for entry in (await store.journal.load(claimed.number)).entries]
+    await record(store, claimed, entries=[make_step("small")])
+
+    assert [StoreFull] * 3 == [type(first), type(second), type(suspension)]
+    assert [] == neighbour
+    assert [] == kept
+    assert "running" == (await store.runs.get(claimed.run_id)).run.status
+
+
 async def test_full_database_goes_on_when_there_is_room(store: SqliteStore) -> None:
     claimed = await start_claimed(store)
     await limit_pages(store, more=0)
