@@ -20,6 +20,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from agency import errors
 from agency.core.json import NotJson, decode, encode
 from agency.documents import (
+    AbortedDocument,
     ApprovalDocument,
     BulkItemDocument,
     CheckDocument,
@@ -36,6 +37,8 @@ from agency.documents import (
     RuleDocument,
     RunDocument,
     RunRowDocument,
+    SagaDocument,
+    SagaRunDocument,
     ScheduleDocument,
     SnapshotDocument,
     StartedDocument,
@@ -1116,6 +1119,101 @@ class Client:
         """Have deleted what has expired. Raises: StoreFull."""
         answer = self.request("POST", "/api/v1/db/prune", wait_s=MAINTENANCE_S)
         return cast(PruneDocument, answer.body)
+    # --- sagas -----------------------------------------------------------------------------
+
+    def define_saga(self, declaration: Any) -> SagaDocument:  # noqa: ANN401  JSON value
+        """Define a saga, or a new version of it; runs that have begun keep theirs.
+
+        Raises:
+            InvalidInput: with all that is wrong.
+            Conflict: a workflow of a file has the name, or there are too many.
+        """
+        answer = self.request("POST", "/api/v1/sagas", body=declaration)
+        return cast(SagaDocument, answer.body)
+
+    def sagas(self, *, limit: int | None = None, cursor: str | None = None) -> Page[SagaDocument]:
+        """List sagas by name."""
+        return self._page("/api/v1/sagas", "sagas", limit=limit, cursor=cursor)
+
+    def saga(self, name: str) -> SagaDocument:
+        """Read one saga.
+
+        Raises:
+            SagaNotFound: there is none.
+        """
+        return cast(SagaDocument, self.request("GET", f"/api/v1/sagas/{_segment(name)}").body)
+
+    def delete_saga(self, name: str) -> None:
+        """Delete a stored saga.
+
+        Raises:
+            SagaNotFound, DefinitionNotStored, DefinitionInUse.
+        """
+        self.request("DELETE", f"/api/v1/sagas/{_segment(name)}")
+
+    def start_saga(
+        self,
+        saga: str,
+        input: Any = None,  # noqa: ANN401  the word of the interface; JSON value
+        *,
+        name: str | None = None,
+        timeout_s: float | None = None,
+        wait_s: float | None = None,
+        idempotency_key: str | None = None,
+    ) -> StartedDocument:
+        """Start a run of a saga; accepted is durable.
+
+        Raises:
+            SagaNotFound, InvalidInput, NameTaken, IdempotencyMismatch, StoreFull.
+        """
+        path = f"/api/v1/sagas/{_segment(saga)}/start"
+        body = _given(input=input, name=name, timeout_s=timeout_s)
+        headers = _key(idempotency_key)
+        answer = self.request("POST", path, body=body, wait_s=wait_s, headers=headers)
+        return cast(StartedDocument, answer.body)
+
+    def saga_runs(
+        self,
+        saga: str,
+        *,
+        status: Sequence[str] = (),
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> Page[RunRowDocument]:
+        """List the runs of a saga, newest first.
+
+        Raises:
+            SagaNotFound: there is none.
+        """
+        path = f"/api/v1/sagas/{_segment(saga)}/runs"
+        return self._page(path, "runs", status=status, limit=limit, cursor=cursor)
+
+    def saga_run(self, run_id: str, *, wait_s: float | None = None) -> SagaRunDocument:
+        """Read a run of a saga with its legs.
+
+        Raises:
+            RunNotFound: there is none, or it is no saga's.
+        """
+        path = f"/api/v1/sagas/runs/{_segment(run_id)}"
+        return cast(SagaRunDocument, self.request("GET", path, wait_s=wait_s).body)
+
+    def abort_saga(self, run_id: str, *, reason: str | None = None) -> AbortedDocument:
+        """Stop a run of a saga, and take back what it has done.
+
+        Raises:
+            RunNotFound, RunEnded.
+        """
+        path = f"/api/v1/sagas/runs/{_segment(run_id)}/abort"
+        return cast(AbortedDocument, self.request("POST", path, body=_given(reason=reason)).body)
+
+    def retry_compensation(self, run_id: str) -> SagaRunDocument:
+        """Try once more to take back what a run could not take back.
+
+        Raises:
+            RunNotFound, CompensationNotFailed, NameTaken.
+        """
+        path = f"/api/v1/sagas/runs/{_segment(run_id)}/retry-compensation"
+        return cast(SagaRunDocument, self.request("POST", path).body)
 
     # --- tokens ----------------------------------------------------------------------------
 

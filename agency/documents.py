@@ -378,6 +378,59 @@ class PruneDocument(TypedDict):
     sessions: int
     bytes: int
     elapsed_s: float
+class LegDocument(TypedDict):
+    """A leg of a saga; those with the same ``group`` are done beside each other."""
+
+    id: str
+    name: str
+    group: str
+    kind: str
+    compensation: str | None
+    attempts: int
+
+
+class SagaDocument(TypedDict):
+    """A saga; in a list without ``input_schema`` and ``declaration``."""
+
+    name: str
+    version: str
+    description: str
+    origin: str
+    source: str
+    timeout_s: float | None
+    legs: list[LegDocument]
+    input_schema: Mapping[str, Any]
+    declaration: Any
+
+
+class LegStatusDocument(TypedDict):
+    """How a leg of a run is."""
+
+    id: str
+    name: str
+    group: str
+    kind: str
+    state: str
+    result: Any
+    error: Mapping[str, Any] | None
+    attempts: int
+    has_compensation: bool
+    compensation_error: Mapping[str, Any] | None
+    compensation_attempts: int
+    run_ids: list[str]
+
+
+class SagaRunDocument(RunDocument):
+    """A run of a saga with its legs."""
+
+    saga: str
+    legs: list[LegStatusDocument]
+
+
+class AbortedDocument(SagaRunDocument):
+    """A run that was to be stopped; ``aborted`` is False when it compensated already."""
+
+    aborted: bool
 
 
 class TokenDocument(TypedDict):

@@ -1185,6 +1185,17 @@ class TooManyDefinitions(LimitExceeded):
     hint = "Delete definitions that are not needed, or the ended runs that need old versions."
 
 
+class RunTakenBack(Conflict):
+    """A run that compensates shares nothing: what it had done is taken back."""
+
+    code = "run_taken_back"
+    hint = "Start it anew with `agency runs rerun`."
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(f"The run {run_id} has begun to take back what it has done.")
+        self.run_id = run_id
+
+
 class OutcomeUnknown(Failed):
     """Raised by a step that cannot tell whether it has had its effect outside.
 

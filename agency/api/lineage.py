@@ -276,6 +276,7 @@ def routes() -> Sequence[Route]:
             problems=(
                 *_ANEW,
                 errors.ForkPointNotFound,
+                errors.RunTakenBack,
                 errors.RunChanged,
                 errors.ValueTooLarge,
             ),

@@ -28,6 +28,7 @@ from agency.version import VERSION
         "db": "agency.cli.db:db",
         "approvals": "agency.cli.approvals:approvals",
         "topics": "agency.cli.topics:topics",
+        "sagas": "agency.cli.sagas:sagas",
         "status": "agency.cli.status:status",
         "updates": "agency.cli.updates:updates",
         "config": "agency.cli.config:config",

@@ -15,9 +15,16 @@ from agency.core import ids
 from agency.core.clock import Clock
 from agency.core.limits import ATTEMPTS_MAX
 from agency.domain.lineage import EntryLine, ForkPlan, Kin, Outline, Retried
-from agency.domain.run import ENDED, RETRYABLE, NewRun, Run
+from agency.domain.run import ENDED, RETRYABLE, NewRun, Run, RunStatus
 from agency.engine.answers import choose, decide
-from agency.engine.plans import find_point, newest_of, plan_fork, plan_retry, split
+from agency.engine.plans import (
+    failed_compensations,
+    find_point,
+    newest_of,
+    plan_fork,
+    plan_retry,
+    split,
+)
 from agency.engine.queues import Queues
 from agency.engine.registry import Registry
 from agency.engine.runs import Runs, StartRequest
@@ -128,6 +135,8 @@ class Lineage:
         run = outline.run
         if run.status not in RETRYABLE:
             raise RunNotRetryable(run_id, run.status)
+        if run.status is RunStatus.COMPENSATION_FAILED:
+            return await self._retry_compensation(outline, dry_run=dry_run)
         self._registry.get(run.workflow)
         plan = plan_retry(outline)
         now = self._clock.now()
@@ -157,6 +166,14 @@ class Lineage:
             },
         )
         return Preview(run=retried, stays=stays, again=again, waits=plan.reopened)
+
+    async def _retry_compensation(self, outline: Outline, *, dry_run: bool) -> Preview:
+        """Let a saga take back what it could not: what was taken back stays so."""
+        stays, again = split(outline, failed_compensations(outline))
+        run = outline.run
+        if not dry_run:
+            run = (await self._runs.retry_compensation(run.id)).run
+        return Preview(run=run, stays=stays, again=again, waits=())
 
     async def rerun(self, run_id: str, wish: AnewWish, *, dry_run: bool = False) -> Preview:
         """Start a new run of the workflow as it is now, with the same input or another.

@@ -7,10 +7,11 @@ from datetime import datetime
 
 from agency.domain.entry import ORDERED, EntryKind
 from agency.domain.lineage import EntryLine, ForkPlan, Outline, RetryPlan, WaitLine
-from agency.domain.run import Run
+from agency.domain.run import Phase, Run
 from agency.domain.wait import WaitKind, WaitOutcome
 from agency.engine.branch import END_PATH
 from agency.engine.journal import branch_of, has_lost
+from agency.errors import RunTakenBack
 
 _MARKS: Mapping[EntryKind, str] = {EntryKind.ATTEMPT: "~", EntryKind.INTENT: "!"}
 _FAILED = frozenset({EntryKind.FAILURE, EntryKind.WAIT, EntryKind.CHILD})
@@ -64,7 +65,12 @@ def plan_fork(
         open_keys: Keys of the waits that were open, if that was recorded: of a snapshot.
         is_move: It is to be the same run elsewhere: tries, and effects that may have happened,
             count there, too, and open timers keep their moments.
+
+    Raises:
+        RunTakenBack: it compensates, or has: what it had done is not there to be shared.
     """
+    if outline.run.phase is Phase.COMPENSATING:
+        raise RunTakenBack(outline.run.id)
     live = [entry for entry in outline.entries if not entry.is_void]
     kept = [entry for entry in live if entry.number <= at]
     following = next((entry for entry in live if entry.number > at), None)
@@ -111,6 +117,16 @@ def find_point(outline: Outline, at: int | str) -> int | None:
         if numbers:
             return min(numbers) - 1
     return None
+
+
+def failed_compensations(outline: Outline) -> frozenset[int]:
+    """Find what is done again when a compensation is retried: what has failed of it."""
+    kinds = {EntryKind.FAILURE, EntryKind.ATTEMPT}
+    return frozenset(
+        entry.number
+        for entry in outline.entries
+        if not entry.is_void and entry.kind in kinds and entry.key.startswith(END_PATH)
+    )
 
 
 def newest_of(outline: Outline) -> int:

@@ -127,6 +127,7 @@ STATUSES: Mapping[type[AgencyError], int] = {
     errors.DefinitionInUse: 409,
     errors.DefinitionNotStored: 409,
     errors.CompensationNotFailed: 409,
+    errors.RunTakenBack: 409,
     errors.TooManyDefinitions: 409,
     errors.ForeignTask: 502,
     errors.StepNameTaken: 502,
