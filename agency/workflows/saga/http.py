@@ -69,7 +69,7 @@ class HttpFailed(OutcomeUnknown):
         self.retry_after_s = retry_after_s
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class HttpCall:
     """A request, with templates in address, headers and body.
 

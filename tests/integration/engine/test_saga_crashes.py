@@ -294,8 +294,8 @@ async def test_saga_that_is_stored_goes_on_with_its_version_after_a_restart(
 
     async with open_store(path, settings=settings, clock=SystemClock()) as store:
         # Its function is not loaded any more: it is told, and the rest works.
-        registry = Registry()
-        await load_stored(registry, store.definitions, clock=SystemClock())
-        assert 2 == len(registry.failures)
-        assert "flows:wait" in registry.failures[0].reason
-        assert registry.find("stored") is None
+        empty = Registry()
+        await load_stored(empty, store.definitions, clock=SystemClock())
+        assert 2 == len(empty.failures)
+        assert "flows:wait" in empty.failures[0].reason
+        assert empty.find("stored") is None
