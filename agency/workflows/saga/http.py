@@ -59,7 +59,7 @@ class HttpRefused(Permanent):
 class HttpFailed(OutcomeUnknown):
     """Whether a request has had its effect is not known: the server failed, or was lost."""
 
-    code = "outcome_unknown"
+    code = "http_failed"
 
     def __init__(
         self, message: str, *, status: int | None = None, retry_after_s: float | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from agency.core import json
 from agency.domain.entry import Entry, EntryKind
@@ -15,7 +16,7 @@ from agency.errors import OutcomeUnknown
 from agency.ports.store import Journal
 from agency.workflows.saga.leg import Child, Leg, Stage
 
-UNKNOWN = frozenset({"timed_out", OutcomeUnknown.code})
+_UNKNOWN_CODES = frozenset({"timed_out", OutcomeUnknown.code})
 """Codes of failures after which the effect may be there all the same."""
 
 
@@ -30,7 +31,7 @@ class Attempts:
     """
 
     outcome: Entry | None
-    failures: Sequence[Mapping[str, object]]
+    failures: Sequence[Mapping[str, Any]]
     attempts: int
 
     @property
@@ -152,9 +153,14 @@ def _is_unknown(
         while f"{key}!{intents + 1}" in entries:
             intents += 1
         return action.outcome is None and intents > 0 and f"{key}~{intents}" not in entries
-    if action.outcome is None or any(one.get("code") in UNKNOWN for one in action.failures):
+    if action.outcome is None or any(_may_have_worked(one) for one in action.failures):
         return True
     return not isinstance(leg.do, Child) and _was_interrupted(key, begun, action, entries, waits)
+
+
+def _may_have_worked(failure: Mapping[str, Any]) -> bool:
+    kinds = failure.get("kinds") or ()
+    return failure.get("code") in _UNKNOWN_CODES or OutcomeUnknown.__name__ in kinds
 
 
 def _was_interrupted(

@@ -67,8 +67,7 @@ async def open_shop() -> AsyncIterator[Shop]:
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
-    assert site._server is not None
-    port = site._server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]  asyncio's own
+    port = runner.addresses[0][1]
     shop.url = f"http://127.0.0.1:{port}"
     try:
         yield shop

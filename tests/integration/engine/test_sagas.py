@@ -24,8 +24,15 @@ from agency import (
 from agency.core.ids import derive_id
 from agency.domain.run import Phase, RunStatus
 from agency.domain.saga import LegState
+from agency.engine.lineage import AnewWish, RetryWish
 from agency.engine.registry import load_registry
-from agency.errors import CompensationNotFailed, InvalidInput, RunEnded
+from agency.errors import (
+    CompensationNotFailed,
+    InvalidInput,
+    RunEnded,
+    RunNotRetryable,
+    RunTakenBack,
+)
 from agency.ports.store import RunDetail
 from agency.workflows.saga.status import leg_statuses
 from tests.integration.engine.house import GUARD_S, House, open_house
@@ -122,6 +129,26 @@ async def test_retried_compensation_does_only_what_has_failed(tmp_path: Path) ->
     assert {context.idempotency_key for context in diary.contexts["undo b"]} == {
         derive_id(detail.run.id, "0", "!end/undo.b#1")
     }
+
+
+async def test_verbs_of_all_runs_take_back_nothing_twice(tmp_path: Path) -> None:
+    """Retry is the retry of the compensation, and what was taken back cannot be shared."""
+    diary = Diary(failures={"do c": -1, "undo b": 1})
+    saga = diary.saga("a", "b", "c")
+
+    async with open_house(tmp_path, saga) as house:
+        detail = await house.run("order")
+        lineage = house.engine.lineage
+        preview = await lineage.retry(detail.run.id, RetryWish(), dry_run=True)
+        assert ["!end/undo.b#1"] == [entry.key for entry in preview.again]
+        await lineage.retry(detail.run.id, RetryWish())
+        assert "compensated" == (await house.ended(detail.run.id)).run.status
+        with pytest.raises(RunTakenBack):
+            await lineage.fork(detail.run.id, AnewWish())
+        with pytest.raises(RunNotRetryable):
+            await lineage.retry(detail.run.id, RetryWish())
+
+    assert ["do a", "do b", "do c", "undo b", "undo a", "undo b"] == diary.done
 
 
 # --- what legs are told --------------------------------------------------------------------
@@ -460,10 +487,10 @@ async def test_saga_is_a_step_of_a_workflow(tmp_path: Path) -> None:
     async with open_house(tmp_path, w, diary.saga("a", "b")) as house:
         detail = await house.ended(await house.start("w"))
 
-    assert [
-        ["compensated", "do b does not work", ["a"]],
-        {"a": "a!", "b": "b!"},
-    ] == detail.run.output
+    code, told, second = detail.run.output
+    error = told["error"]
+    assert ("compensated", {"a": "a!", "b": "b!"}) == (code, second)
+    assert ("do b does not work", ["a"]) == (error["message"], error["details"]["compensated_legs"])
 
 
 async def test_cancelled_parent_lets_its_saga_be_taken_back(tmp_path: Path) -> None:
