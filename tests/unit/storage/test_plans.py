@@ -29,6 +29,9 @@ WALKS_ON_PURPOSE = {
     "list_suspects": "only runs that have crashed twice, by their own index",
     "not_alone_any_more": "only runs that have crashed twice, by their own index",
     "last_resolution": "the end of an index",
+    "list_approvals": "newest first, by number, until the page is full",
+    "find_any_topic_event": "the first row",
+    "find_spreading": "only events that are being handed on, by their own index",
     "count_schedules": "all of the few schedules",
     **{
         f"count_{table}_rows": "until so many are counted that it is enough"
@@ -45,6 +48,10 @@ TABLES = (
     "blobs",
     "schedules",
     "firings",
+    "approvals",
+    "topics",
+    "topic_events",
+    "topic_positions",
 )
 ALIASES = (
     "run",
@@ -172,6 +179,16 @@ async def test_what_is_rare_is_found_without_looking_through_the_rest(
         "list_due",
         "find_open_event",
         "find_untaken_event",
+        "list_topic_waits",
+        "find_queued",
+        "find_broadcasts",
+        "list_expired_events",
+        "list_topic_events",
+        "find_spreading",
+        "list_approvals",
+        "list_approvals_of_run",
+        "list_approvals_of_workflow",
+        "list_inbox",
         "list_waiting_for_resource",
         "list_overdue",
         "list_runs",
