@@ -9,7 +9,7 @@ more. One that has none is detached: it remembers the number that it has come to
 itself, from the channel's ring of late frames or else from the store, until it has caught up and is
 attached again. So a slow watcher costs no memory and misses nothing.
 
-Handing out may take a tenth of the loop's time: the more who watch, the more goes out together.
+Handing out takes a twentieth of the loop's time: the more who watch, the more goes out together.
 
 Tokens of models are shown as they come. They have no number and are not kept: who is detached, or
 comes later, does not see them; the step's result has the whole.
@@ -30,7 +30,7 @@ PAUSE_S = 0.01
 """Least time between two looks at the tail: what is committed meanwhile goes out together."""
 PAUSE_S_MAX = 0.25
 """Longest such time, however many watch."""
-SHARE = 0.1
+SHARE = 0.05
 """Of the loop's time, for handing out."""
 REREAD_S = 5.0
 """The tail is looked at so often while somebody watches, also if no commit was heard of."""

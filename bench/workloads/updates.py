@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import statistics
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from bench.contender import ROOT, Laboratory
@@ -23,39 +25,42 @@ DRUM_S = 12.0
 """How long the watched run goes on; longer than the work beside it takes."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What 64 runs took, by the daemon's own clock, and its processor time."""
+
+    elapsed_s: float
+    processor_s: float
+
+
 def measure(laboratory: Laboratory) -> Outcome:
     """Measure the engine's rate alone, beside the watched run, and beside those who watch it."""
     place = laboratory.places[0]
     rounds = 1 if laboratory.is_quick else 3
     beats = int(RATE * (DRUM_S / 2 if laboratory.is_quick else DRUM_S))
-    unwatched, watched, told = [], [], []
+    alone: list[_Work] = []
+    watched: list[_Work] = []
+    told: list[dict[str, Any]] = []
     with Daemon(place.folder / "updates") as daemon:
         daemon.start()
-        _rate(daemon)
+        _work(daemon)
         for _ in range(rounds):
             drum = _start(daemon, beats)
-            unwatched.append(_rate(daemon))
+            alone.append(_work(daemon))
             daemon.complete(drum)
             drum = _start(daemon, beats)
-            used_s = daemon.processor_s()
             with _watching(daemon, drum) as watchers:
-                watched.append(_rate(daemon))
+                watched.append(_work(daemon))
                 run = daemon.complete(drum)
                 told.append(watchers())
             told[-1]["elapsed_s"] = Daemon.elapsed_s(run)
-            told[-1]["daemon_s"] = daemon.processor_s() - used_s
-    ratios = sorted(beside / alone for alone, beside in zip(unwatched, watched, strict=True))
-    missed = sum(_missed(one, beats) for one in told)
     outcome = Outcome(name="updates")
     outcome.tables.append(
         Table(
-            title=f"{WATCHERS} watchers of one run with {RATE} updates/s beside {RUNS} runs of "
-            f"{STEPS} steps · {place.title} · {rounds} rounds in turns",
-            columns=("", "steps/s"),
-            rows=[
-                ["nobody watches", ", ".join(f"{rate:.0f}" for rate in unwatched)],
-                [f"{WATCHERS} watch", ", ".join(f"{rate:.0f}" for rate in watched)],
-            ],
+            title=f"{RUNS} runs of {STEPS} steps beside one with {RATE} updates/s · "
+            f"{place.title} · {rounds} rounds in turns",
+            columns=("", "steps/s", "range", "µs CPU of the daemon/step"),
+            rows=[_row("nobody watches", alone), _row(f"{WATCHERS} watch it", watched)],
         )
     )
     rates = [beats / one["elapsed_s"] for one in told]
@@ -65,13 +70,18 @@ def measure(laboratory: Laboratory) -> Outcome:
         f"{max(one['processor_s'] for one in told):.1f} s a round"
     )
     outcome.targets += [
-        Target(name=f"watchers of {WATCHERS} that missed an update", limit=0, attained=missed),
         Target(
-            name="share of the engine's rate",
+            name=f"watchers of {WATCHERS} that missed an update",
+            limit=0,
+            attained=sum(_missed(one, beats) for one in told),
+        ),
+        Target(
+            name="share of the engine's rate, by the daemon's processor time",
             limit=0.8,
-            attained=ratios[len(ratios) // 2],
+            attained=_median(alone, _per_step) / _median(watched, _per_step),
             is_floor=True,
-            note="the watchers are another process on the same machine",
+            note="the watchers take a processor of their own; where there is none left for them, "
+            "rates sink by what they take",
         ),
     ]
     return outcome
@@ -81,11 +91,34 @@ def _start(daemon: Daemon, beats: int) -> str:
     return daemon.start_run("bench-drum", {"beats": beats, "pause_s": 1 / RATE})
 
 
-def _rate(daemon: Daemon) -> float:
-    """Do 64 runs at once in the daemon; steps per second by the daemon's own clock."""
+def _work(daemon: Daemon) -> _Work:
+    """Do 64 runs at once in the daemon."""
     value = {"runs": RUNS, "work": {"steps": STEPS, "size": SIZE}}
+    used_s = daemon.processor_s()
     run = daemon.complete(daemon.start_run("bench-fan", value))
-    return RUNS * STEPS / Daemon.elapsed_s(run)
+    return _Work(Daemon.elapsed_s(run), daemon.processor_s() - used_s)
+
+
+def _per_step(work: _Work) -> float:
+    return work.processor_s / (RUNS * STEPS)
+
+
+def _rate(work: _Work) -> float:
+    return RUNS * STEPS / work.elapsed_s
+
+
+def _median(works: Sequence[_Work], value: Callable[[_Work], float]) -> float:
+    return statistics.median(map(value, works))
+
+
+def _row(name: str, works: Sequence[_Work]) -> list[str]:
+    rates = [_rate(work) for work in works]
+    return [
+        name,
+        f"{statistics.median(rates):.0f}",
+        f"{min(rates):.0f} to {max(rates):.0f}",
+        f"{_median(works, _per_step) * 1e6:.0f}",
+    ]
 
 
 def _missed(told: Mapping[str, Any], beats: int) -> int:
