@@ -92,10 +92,10 @@ class LineageStore(Protocol):
         ...
 
     async def kin(self, run_id: str, *, limit: int) -> tuple[Sequence[Kin], bool]:
-        """Read the family of a run: itself, then up to ``limit`` others, nearest first.
+        """Read the family of a run: itself, then up to ``limit`` others.
 
         Its ancestors: parent, what it repeats, what it was forked from, what it goes on for; and
-        theirs. Its descendants in the same ways. True if there are more.
+        theirs, nearest first. Then its descendants in the same ways. True if there are more.
 
         Raises:
             RunNotFound: there is none.

@@ -115,7 +115,7 @@ class SqliteLineage:
         is_whole = True
         for statement, is_ancestor in (("list_origins", True), ("list_offspring", False)):
             level = [run_id]
-            while level and len(found) <= limit:
+            while level and len(found) <= limit + 1:
                 following = []
                 for relation, one, other in await self._relatives(statement, level, limit + 2):
                     near, far = (one, other) if is_ancestor else (other, one)
