@@ -271,7 +271,7 @@ def _quarantine(
     error = RunError(
         code="crash",
         message=f"The daemon crashed {crashes} times while this run was claimed, at last alone.",
-        hint="Look at the daemon's log from before its last starts, then start a new run.",
+        hint="Look at the daemon's log from before its last starts; then `agency dead requeue` it.",
     )
     row = tx.one(
         "quarantine",

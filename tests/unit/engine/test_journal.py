@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -5,9 +6,9 @@ import pytest
 from agency.core import json
 from agency.domain.entry import Entry, EntryKind
 from agency.domain.wait import NewWait, Wait, WaitKind, WaitOutcome
-from agency.engine.journal import JournalView, branch_of
+from agency.engine.journal import JournalView, branch_of, first_voids_of
 from agency.engine.suspension import Mismatch
-from agency.ports.store import Journal
+from agency.ports.store import Journal, Void
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 ANSWERED = WaitOutcome.ANSWERED
@@ -73,6 +74,51 @@ def test_key_that_was_never_asked_for_is_unmet_but_not_in_a_lost_branch() -> Non
     assert "first#1.fast/step#1" == journal.unmet()
     journal.meet("first#1.fast/", "first#1.fast/step#1")
     assert journal.unmet() is None
+
+
+def numbered(*entries: Entry) -> list[Entry]:
+    return [replace(one, number=number) for number, one in enumerate(entries, 1)]
+
+
+def test_what_was_recorded_after_a_void_is_found_by_its_key_and_not_missed() -> None:
+    entries = numbered(
+        entry("a#1"),
+        entry("gather#1.x/a#1"),
+        entry("bad#1^3", EntryKind.FAILURE),
+        entry("tell#1"),
+        entry("other#1.y/a#1"),
+        entry("bad#1"),
+    )
+    voids = [Void(one.key, one.kind, one.number) for one in entries if "^" in one.key]
+    journal = JournalView(Journal([one for one in entries if "^" not in one.key], (), voids))
+
+    assert journal.meet("", "a#1") is not None
+    assert "gather#1.x/a#1" == journal.unmet()
+    assert journal.meet("gather#1.x/", "gather#1.x/a#1") is not None
+    assert journal.meet("", "bad#1") is not None
+    assert journal.meet("", "new#1") is None
+    assert journal.unmet() is None
+    assert journal.meet("", "tell#1") is not None
+    assert journal.meet("", "tell#1") is None
+    assert 4 == journal.met
+
+
+def test_void_in_a_branch_counts_for_those_that_wait_for_it_only() -> None:
+    voids = [Void("g#1.x/h#1.y/bad#1^7", EntryKind.FAILURE, 7), Void("late#1^9", EntryKind.WAIT, 9)]
+
+    first = first_voids_of([*voids, Void("g#1.z/try#1~1^2", EntryKind.ATTEMPT, 2)])
+
+    assert {"": 7, "g#1.x/": 7, "g#1.x/h#1.y/": 7} == first
+
+
+def test_strict_order_holds_up_to_the_void() -> None:
+    entries = numbered(entry("a#1"), entry("b#1"), entry("c#1"))
+    journal = JournalView(Journal(entries, (), [Void("x#1^3", EntryKind.FAILURE, 3)]))
+
+    with pytest.raises(Mismatch):
+        journal.meet("", "b#1")
+    assert journal.meet("", "a#1") is not None
+    assert journal.meet("", "b#1") is not None
 
 
 def test_empty_journal_is_all_frontier() -> None:
