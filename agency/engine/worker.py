@@ -111,11 +111,12 @@ class Worker:
         """Claim and work until ``stop`` is set; suspects of a crash go first, each alone."""
         await self._run_suspects(suspects, stop)
         stopped = asyncio.ensure_future(stop.wait())
+        # One event for both, because whoever waits for two things goes on some turns of the loop
+        # later: too late to ride in the commit that it was nudged for.
+        stopped.add_done_callback(lambda _: self._ready.set())
         try:
             while not stop.is_set():
-                ready = asyncio.ensure_future(self._ready.wait())
-                await asyncio.wait({ready, stopped}, return_when=asyncio.FIRST_COMPLETED)
-                ready.cancel()
+                await self._ready.wait()
                 if not stop.is_set() and not self._is_draining:
                     await self._claim()
                 elif self._is_draining:
@@ -173,7 +174,11 @@ class Worker:
             await asyncio.wait(late)
 
     async def _claim(self) -> None:
-        free = self._parts.settings.runs_max - len(self._executions)
+        runs_max = self._parts.settings.runs_max
+        # Those that have only their end to be recorded do not work any more: who takes their place
+        # is claimed in the same commit. On a full disk they stay, so not without a limit.
+        leaving = sum(execution.is_leaving for execution in self._executions.values())
+        free = runs_max - len(self._executions) + min(leaving, runs_max)
         self._ready.clear()
         if free <= 0:
             return  # the end of a run sets the event again
