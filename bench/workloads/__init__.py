@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from bench.contender import Laboratory
 from bench.report import Outcome
-from bench.workloads import growing_state, http, many_runs, one_run, queue, suspended, updates
+from bench.workloads import full, growing_state, http, many_runs, one_run, queue, suspended, updates
 
 WORKLOADS: Mapping[str, Callable[[Laboratory], Outcome]] = {
     "one-run": one_run.measure,
@@ -16,4 +16,5 @@ WORKLOADS: Mapping[str, Callable[[Laboratory], Outcome]] = {
     "http": http.measure,
     "updates": updates.measure,
     "queue": queue.measure,
+    "full": full.measure,
 }
