@@ -149,7 +149,7 @@ class Queues:
             watcher.set()
 
     def explain_full(self, full: QueueFull) -> QueueFull:
-        """Say when to try again: when a tenth of the queue will be worked off at its present pace."""
+        """Say when to try again: when a tenth of the queue is worked off at its present pace."""
         now = asyncio.get_running_loop().time()
         recent = [moment for moment in self._left.get(full.queue, ()) if now - moment <= _PACE_S]
         full.retry_after_s = RETRY_AFTER_S
