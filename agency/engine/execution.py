@@ -693,15 +693,17 @@ class Execution:
         if self._owes_compensation():
             status = RunStatus.COMPENSATION_FAILED
         try:
-            wakes = await self.parts.store.runs.finish(
-                self.recorder.claim,
-                NOTHING,
-                status=status,
-                output=None,
-                error=reason,
-                now=self.now(),
+            wakes = await self.recorder.until_room(
+                lambda: self.parts.store.runs.finish(
+                    self.recorder.claim,
+                    NOTHING,
+                    status=status,
+                    output=None,
+                    error=reason,
+                    now=self.now(),
+                )
             )
-        except Fenced:
+        except Dropped:
             return Left.LOST
         self.left_reason = status.value
         self.parts.wake(wakes)
@@ -759,7 +761,8 @@ class Execution:
             return None
         self.recorder.note(writes)
         if suspension.snapshot_id is None:
-            assert suspension.resolved or self._gates, "nothing would ever go on"
+            goes_on = suspension.resolved or self._gates or self.active or self._signal.is_set()
+            assert goes_on, "nothing would ever go on"
             self._is_held = False  # lifted meanwhile, else the run would be suspended
             self._open_gates()
             for wait in suspension.resolved:
@@ -774,8 +777,9 @@ class Execution:
 
     async def _suspend_for(self, *waits: NewWait) -> Left:
         """Suspend a run whose coroutine is gone, until one of ``waits`` is answered."""
+        kept = {wait.key for wait in self.recorder.kept_waits}  # asked, and not yet recorded
         for wait in waits:
-            if wait.key not in self.journal.waits:
+            if wait.key not in self.journal.waits and wait.key not in kept:
                 self.recorder.keep(wait=wait)
         keys = [wait.key for wait in waits]
         reason = ", ".join(sorted({wait.kind.value for wait in waits}))

@@ -267,3 +267,30 @@ async def test_stop_while_a_decision_is_carried_out_fails_nothing(
         await house.runs.send(run_id, name="more", payload=None)
         assert "go" == (await house.ended(run_id)).run.output
     assert 1 == till.charges
+
+
+async def test_question_that_is_not_yet_recorded_is_asked_once_when_the_run_is_cancelled(
+    tmp_path: Path,
+) -> None:
+    has_failed = asyncio.Event()
+
+    async def charge() -> None:
+        has_failed.set()
+        raise OSError("the connection was lost")
+
+    @workflow("w")
+    async def w(ctx: Context) -> None:
+        await ctx.gather(
+            ctx.step("charge", charge, effect="once"),
+            ctx.step("busy", asyncio.sleep, GUARD_S),
+        )
+
+    async with open_house(tmp_path, w) as house:
+        run_id = await house.start("w")
+        async with asyncio.timeout(GUARD_S):
+            await has_failed.wait()
+        await house.runs.cancel(run_id)
+        await house.resume(run_id, {"decision": "fail"}, wait=await decision_key(house, run_id))
+        detail = await house.ended(run_id)
+
+    assert "cancelled" == detail.run.status
