@@ -186,14 +186,17 @@ def load_registry(
     registry = Registry()
     for definition in built_in:
         registry.add(definition)
-    files = [file for path in paths for file in _files(Path(path), registry)]
-    for file in files:
-        if file.suffix not in DECLARED:
-            _load(file, registry)
-    for file in files:
-        if file.suffix in DECLARED and read_declared is not None:
-            with _recording(file, registry):
-                registry.add(read_declared(file, registry))
+    declared: list[Path] = []
+    for path in paths:
+        for file in _files(Path(path), registry):
+            if file.suffix in DECLARED and read_declared is not None:
+                declared.append(file)
+            elif file.suffix not in DECLARED or not Path(path).is_dir():
+                _load(file, registry)
+    for file in declared:
+        assert read_declared is not None
+        with _recording(file, registry):
+            registry.add(read_declared(file, registry))
     return registry
 
 
