@@ -244,6 +244,7 @@ class DefinitionDocument(TypedDict):
     description: str
     input_schema: Mapping[str, Any]
     output_schema: Mapping[str, Any]
+    enabled: bool
 
 
 class LoadFailureDocument(TypedDict):

@@ -524,6 +524,17 @@ class WorkflowNotFound(NotFound):
         self.workflow = workflow
 
 
+class WorkflowDisabled(Conflict):
+    """The workflow is switched off: no new run of it is taken. Those accepted before go on."""
+
+    code = "workflow_disabled"
+    hint = "Switch it on in `[features]`, or with FEATURE_<NAME>_AGENT=true, and restart."
+
+    def __init__(self, workflow: str) -> None:
+        super().__init__(f"The workflow {workflow!r} is switched off.")
+        self.workflow = workflow
+
+
 class QueueNotFound(NotFound):
     """No queue has the name."""
 

@@ -109,6 +109,7 @@ def routes() -> Sequence[Route]:
             answers={200: "ProcessedAnswer", 202: "AcceptedAnswer"},
             problems=(
                 errors.WorkflowNotFound,
+                errors.WorkflowDisabled,
                 errors.QueueFull,
                 errors.SessionBusy,
                 errors.IdempotencyMismatch,

@@ -554,6 +554,8 @@ class DefinitionAnswer(Answer):
     input_schema: dict[str, Any]
     output_schema: dict[str, Any]
     source: str
+    enabled: bool
+    """False when it is switched off in `[features]`: new runs are refused."""
 
 
 class LoadFailureAnswer(Answer):

@@ -22,6 +22,7 @@ async def list_definitions(request: web.Request) -> web.Response:
             "input_schema": definition.input_schema,
             "output_schema": definition.output_schema,
             "source": definition.source,
+            "enabled": definition.is_enabled,
         }
         for definition in services.runs.definitions()
     ]

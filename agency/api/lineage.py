@@ -300,6 +300,7 @@ def routes() -> Sequence[Route]:
 _ANEW = (
     errors.RunNotFound,
     errors.WorkflowNotFound,
+    errors.WorkflowDisabled,
     errors.QueueNotFound,
     errors.QueueFull,
     errors.NameTaken,

@@ -287,6 +287,7 @@ def routes() -> Sequence[Route]:
             answers={200: "RunAnswer", 202: "RunAnswer"},
             problems=(
                 errors.WorkflowNotFound,
+                errors.WorkflowDisabled,
                 errors.QueueNotFound,
                 errors.QueueFull,
                 errors.NameTaken,

@@ -347,6 +347,7 @@ def routes() -> Sequence[Route]:
             problems=(
                 errors.SagaNotFound,
                 errors.WorkflowNotFound,
+                errors.WorkflowDisabled,
                 errors.NameTaken,
                 errors.IdempotencyMismatch,
                 errors.ValueTooLarge,

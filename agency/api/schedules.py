@@ -250,6 +250,7 @@ def routes() -> Sequence[Route]:
             answers={200: "ScheduleAnswer", 201: "ScheduleAnswer"},
             problems=(
                 errors.WorkflowNotFound,
+                errors.WorkflowDisabled,
                 errors.ValueTooLarge,
                 errors.TooManySchedules,
                 errors.StoreFull,
@@ -322,6 +323,7 @@ def routes() -> Sequence[Route]:
             problems=(
                 *missing,
                 errors.WorkflowNotFound,
+                errors.WorkflowDisabled,
                 errors.IdempotencyMismatch,
                 errors.StoreFull,
                 errors.ShuttingDown,

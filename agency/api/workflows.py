@@ -227,6 +227,7 @@ def routes() -> Sequence[Route]:
             answers={201: "WorkflowCreatedAnswer"},
             problems=(
                 errors.WorkflowNotFound,
+                errors.WorkflowDisabled,
                 errors.QueueNotFound,
                 errors.QueueFull,
                 errors.NameTaken,

@@ -117,7 +117,12 @@ def _list(client: Client, output: Output) -> ExitCode:
         output.table(
             ("name", "kind", "version", "description"),
             [
-                (one["name"], one["kind"], one["version"], one["description"])
+                (
+                    one["name"],
+                    one["kind"],
+                    one["version"],
+                    one["description"] if one["enabled"] else f"DISABLED {one['description']}",
+                )
                 for one in found["definitions"]
             ],
         )

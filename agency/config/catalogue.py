@@ -6,6 +6,7 @@ reads nothing but `agency.config.schema`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from enum import StrEnum
@@ -13,10 +14,19 @@ from functools import cache
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from agency.config.schema import Queue, Settings
-from agency.core.names import DEFAULT_QUEUE
+from agency.core.names import DEFAULT_QUEUE, feature_of
 
 NAMED: Mapping[str, tuple[type, tuple[str, ...]]] = {"queues": (Queue, (DEFAULT_QUEUE,))}
 """Groups of sections that people name, with the dataclass of each and those that always are."""
+
+
+FEATURES = "features"
+"""The section whose keys people name: workflows, with true or false. Those that are not named are
+on."""
+
+FEATURES_HELP = "Workflows by name; false refuses new runs of it. Those that are not named are on."
+
+_FEATURE = re.compile(r"FEATURE_([A-Z0-9_]+)_AGENT", re.ASCII)
 
 
 class Kind(StrEnum):
@@ -74,6 +84,8 @@ def sections() -> Mapping[str, type]:
     hints = get_type_hints(Settings)
     found: dict[str, type] = {}
     for part in fields(Settings):
+        if part.name == FEATURES:
+            continue
         if part.name in NAMED:
             record, names = NAMED[part.name]
             found |= {f"{part.name}.{name}": record for name in names}
@@ -97,6 +109,33 @@ def settings_of_named(group: str, name: str) -> Mapping[str, Setting]:
     """List the settings of a section ``group.name`` that somebody has named."""
     record, _ = NAMED[group]
     return {setting.name: setting for setting in _settings_of(f"{group}.{name}", record)}
+
+
+def feature(name: str) -> Setting:
+    """Make the setting that switches a workflow off or on."""
+    return Setting(
+        section=FEATURES,
+        key=name,
+        kind=Kind.TRUTH,
+        default=True,
+        help=FEATURES_HELP,
+        choices=(),
+        minimum=None,
+        maximum=None,
+        aliases=(f"FEATURE_{name.upper().replace('-', '_')}_AGENT",),
+        form="",
+        is_required=False,
+    )
+
+
+def feature_in(variable: str) -> str:
+    """Find the feature that an environment variable switches; empty if it is of another kind."""
+    found = _FEATURE.fullmatch(variable)
+    if found is not None:
+        return feature_of(found[1])
+    prefix = f"AGENCY_{FEATURES.upper()}__"
+    name = variable.removeprefix(prefix)
+    return feature_of(name) if name and name != variable else ""
 
 
 def _settings_of(section: str, record: type) -> list[Setting]:

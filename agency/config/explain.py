@@ -43,6 +43,19 @@ current directory; relative `sqlite:` URLs start from `[server] data_dir`.
 """
 
 
+_FEATURES_PAGE = """\
+## [features]
+
+Workflows that are switched off, or on: `NAME = true` or `NAME = false`.
+A workflow that is not named is on.
+One that is off refuses new runs, by whichever door, with `workflow_disabled`; its runs that were
+accepted before go on.
+In `NAME` upper and lower case, dashes, dots and underscores are the same.
+In the environment it is `FEATURE_<NAME>_AGENT` or `AGENCY_FEATURES__<NAME>`, with `true`, `1`,
+`yes` or `on`, or their opposites.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Explained:
     """One setting in force.
@@ -75,6 +88,8 @@ def _value_of(settings: Settings, name: str) -> Any:  # noqa: ANN401  as the sch
     section, _, key = name.rpartition(".")
     group, _, named = section.partition(".")
     record = getattr(settings, group)
+    if group == catalogue.FEATURES:
+        return record[key]
     return getattr(record[named] if named else record, key)
 
 
@@ -95,6 +110,8 @@ def write_default() -> str:
     for section, record in catalogue.sections().items():
         parts.append(f"\n# {record.__doc__}\n[{section}]")
         parts.extend(_entry(one) for one in _settings_of(section))
+    comment = textwrap.fill(catalogue.FEATURES_HELP, _WIDTH - 2)
+    parts.append(f"\n# {comment}\n[{catalogue.FEATURES}]\n# knowledge = false")
     return "\n".join(parts) + "\n"
 
 
@@ -107,6 +124,7 @@ def write_reference() -> str:
         parts.append("| --- | --- | --- | --- | --- |")
         parts.extend(_row(one) for one in _settings_of(section))
         parts.append("")
+    parts.append(_FEATURES_PAGE)
     return "\n".join(parts)
 
 

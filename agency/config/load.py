@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,10 @@ from agency.config import catalogue, places
 from agency.config.catalogue import Setting
 from agency.config.lines import Path as Path_
 from agency.config.lines import find_lines, line_of
+from agency.config.replaced import replaced_in
 from agency.config.schema import Settings
 from agency.config.values import Unsuitable, check, read
-from agency.core.names import is_queue_name
+from agency.core.names import feature_of, is_queue_name
 from agency.core.suggestions import nearest
 from agency.errors import ConfigurationInvalid, Fault
 
@@ -37,6 +38,7 @@ FLAGS: Mapping[str, str] = {
 """Settings that the command line can set, and how they are called there."""
 
 _PREFIX = "AGENCY_"
+_FEATURE_HINT = "Use the name of a workflow: up to 64 letters, digits and dashes."
 
 
 class Source(StrEnum):
@@ -79,11 +81,14 @@ class Loaded:
         settings: Checked; paths in it are absolute and the database has its place.
         origins: By name, ``server.host``; all settings are in it.
         path: The file, absolute; None when there was none.
+        ignored: Environment variables that are set and have no effect here, with what takes
+            their place; see `agency.config.replaced`.
     """
 
     settings: Settings
     origins: Mapping[str, Origin]
     path: Path | None
+    ignored: Mapping[str, str] = field(default_factory=dict)
 
 
 def load(
@@ -114,7 +119,8 @@ def load(
     reading.take_environment(environ)
     reading.take_flags(flags or {})
     base = file.parent if file is not None else here
-    return _build(reading, file, base=base, here=here, home=environ.get("HOME", ""))
+    loaded = _build(reading, file, base=base, here=here, home=environ.get("HOME", ""))
+    return replace(loaded, ignored=replaced_in(environ))
 
 
 def _choose_file(path: Path | None, environ: Mapping[str, str], here: Path) -> Path | None:
@@ -172,15 +178,16 @@ class _Reading:
             self.fault(f"{shown}:{error.lineno}", f"This is not TOML: {error.msg}.")
             return
         lines = find_lines(text)
-        sections = catalogue.sections()
         for section, table in document.items():
             where = f"{shown}:{line_of((section,), lines)} {section}"
-            if section not in sections and section not in catalogue.NAMED:
+            if section not in _known_sections():
                 self.fault(where, *_no_section(section))
             elif not isinstance(table, dict):
                 self.fault(where, f"[{section}] must be a section, and is {table!r}.")
             elif section in catalogue.NAMED:
                 self._take_group(section, table, shown, lines)
+            elif section == catalogue.FEATURES:
+                self._take_features(table, shown, lines)
             else:
                 self._take_section((section,), table, shown, lines)
 
@@ -199,6 +206,34 @@ class _Reading:
             else:
                 self._add(catalogue.settings_of_named(group, name))
                 self._take_section((group, name), table, shown, lines)
+
+    def _take_features(
+        self, table: Mapping[str, object], shown: str, lines: Mapping[Path_, int]
+    ) -> None:
+        """Take ``[features]``: names of workflows, with true or false."""
+        for key, value in table.items():
+            place = f"{shown}:{line_of((catalogue.FEATURES, key), lines)}"
+            where = f"{place} {catalogue.FEATURES}.{key}"
+            name = feature_of(key)
+            if not is_queue_name(name):
+                self.fault(where, f"{key!r} cannot be the name of a feature.", _FEATURE_HINT)
+            elif f"{catalogue.FEATURES}.{name}" in self.settings:
+                self.fault(where, f"The feature {name!r} is there twice.")
+            else:
+                self._take_feature(name, Origin(Source.FILE, place), where, value, is_text=False)
+
+    def _take_feature(
+        self,
+        name: str,
+        origin: Origin,
+        where: str,
+        value: object,
+        *,
+        is_text: bool,
+    ) -> None:
+        setting = catalogue.feature(name)
+        self._add({setting.name: setting})
+        self._take(setting, origin, where, value, is_text=is_text)
 
     def _take_section(
         self,
@@ -254,13 +289,29 @@ class _Reading:
                 break
         # AGENCY_URL and its like belong to others; AGENCY_SERVER_PORT can only be meant for us.
         flat = {_flat(variable) for variable in known}
+        features: dict[str, str] = {}
         for variable in sorted(environ):
+            if environ[variable] and (feature := catalogue.feature_in(variable)):
+                self._take_variable(feature, variable, environ[variable], features)
+                continue
             if not variable.startswith(_PREFIX) or variable in known:
                 continue
             if "__" in variable or _flat(variable) in flat:
                 likely = nearest(variable, known)
                 hint = f"Did you mean {likely}?" if likely else ""
                 self.fault(variable, "No setting has this environment variable.", hint)
+
+    def _take_variable(self, feature: str, variable: str, text: str, seen: dict[str, str]) -> None:
+        """Take a variable that switches a feature; of two that disagree both are told."""
+        if not is_queue_name(feature):
+            self.fault(variable, "This cannot be the name of a feature.", _FEATURE_HINT)
+            return
+        other = seen.setdefault(feature, variable)
+        origin = Origin(Source.ENVIRONMENT, variable)
+        before = self.values.get(f"{catalogue.FEATURES}.{feature}")
+        self._take_feature(feature, origin, variable, text, is_text=True)
+        if other != variable and before != self.values[f"{catalogue.FEATURES}.{feature}"]:
+            self.fault(variable, f"This says something else than {other}.")
 
     def take_flags(self, flags: Mapping[str, str]) -> None:
         for name, text in flags.items():
@@ -285,13 +336,17 @@ class _Reading:
         self.origins[setting.name] = origin
 
 
+def _known_sections() -> frozenset[str]:
+    return frozenset({*catalogue.sections(), *catalogue.NAMED, catalogue.FEATURES})
+
+
 def _flat(variable: str) -> str:
     return variable.replace("__", "_")
 
 
 def _no_section(section: str) -> tuple[str, str]:
     what = f"There is no section [{section}]."
-    likely = nearest(section, catalogue.sections())
+    likely = nearest(section, [*catalogue.sections(), catalogue.FEATURES])
     if likely:
         return what, f"Did you mean [{likely}]?"
     return what, _elsewhere(section)
@@ -326,6 +381,7 @@ def _build(reading: _Reading, file: Path | None, *, base: Path, here: Path, home
     for setting in reading.settings.values():
         by_section.setdefault(setting.section, {})[setting.key] = values[setting.name]
     sections: dict[str, Any] = {group: {} for group in catalogue.NAMED}
+    sections[catalogue.FEATURES] = by_section.pop(catalogue.FEATURES, {})
     for section, entries in by_section.items():
         group, _, name = section.partition(".")
         if name:

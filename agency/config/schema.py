@@ -299,4 +299,6 @@ class Settings:
     memory: Memory = field(default_factory=Memory)
     mcp: Mcp = field(default_factory=Mcp)
     retention: Retention = field(default_factory=Retention)
+    features: Mapping[str, bool] = field(default_factory=dict)
+    """Workflows that are switched off or on, by name; see `agency.config.catalogue`."""
     logging: Logging = field(default_factory=Logging)

@@ -11,7 +11,10 @@ from agency.config.catalogue import Kind, Setting
 from agency.core.suggestions import nearest
 
 _WHOLE = re.compile(r"[+-]?[0-9]+", re.ASCII)
-_TRUTHS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+_TRUTHS = {
+    **dict.fromkeys(("true", "1", "yes", "on"), True),
+    **dict.fromkeys(("false", "0", "no", "off"), False),
+}
 
 
 class Unsuitable(ValueError):

@@ -114,6 +114,7 @@ async def _open(boot: Boot, stack: AsyncExitStack, signals: Signals) -> _Opened 
     provider = await stack.enter_async_context(phase("provider", compose.open_provider(settings)))
     registry = compose.load_workflows(settings, store=store, provider=provider)
     await compose.load_stored(registry, clock, store=store)
+    _switch(registry, boot.loaded)
     _log_failures(registry)
     if signals.stop.is_set():
         return None
@@ -183,6 +184,19 @@ def _raise_open_files(connections_max: int) -> None:
             "fewer files may be open than [server] connections_max needs",
             extra={"allowed": soft, "wanted": wanted},
         )
+
+
+def _switch(registry: Registry, loaded: Loaded) -> None:
+    """Switch workflows off as ``[features]`` says, and tell what has no effect."""
+    for name in registry.switch(loaded.settings.features):
+        origin = str(loaded.origins[f"features.{name}"])
+        log.warning("feature names no workflow", extra={"feature": name, "origin": origin})
+    disabled = [one.name for one in registry if not registry.is_enabled(one.name)]
+    if disabled:
+        log.info("workflows are switched off", extra={"workflows": disabled})
+    for variable, instead in loaded.ignored.items():
+        told = {"variable": variable, "instead": instead}
+        log.warning("environment variable has no effect", extra=told)
 
 
 def _log_failures(registry: Registry) -> None:

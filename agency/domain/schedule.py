@@ -50,6 +50,8 @@ class SkipReason(StrEnum):
     """Its moment had passed, and the catch-up policy leaves it out."""
     OVERLAP = "overlap"
     WORKFLOW_UNKNOWN = "workflow_unknown"
+    WORKFLOW_DISABLED = "workflow_disabled"
+    """It is switched off, see `[features]`."""
     INVALID_INPUT = "invalid_input"
 
 

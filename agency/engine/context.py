@@ -48,11 +48,20 @@ from agency.errors import (
     TopicFull,
     ValueTooLarge,
     WaitInsideTimeout,
+    WorkflowDisabled,
     WorkflowNotFound,
 )
 
 T = TypeVar("T")
 Delay = timedelta | float | int
+_REFUSED_CHILDREN = (
+    WorkflowNotFound,
+    WorkflowDisabled,
+    InvalidInput,
+    json.NotJson,
+    ValueTooLarge,
+)
+"""Why a child cannot be started: the call has failed then, and can be retried."""
 
 
 class Operation(Generic[T]):
@@ -544,7 +553,7 @@ class Context:
             child = replace(
                 self._child(key, workflow, value, timeout_s), concurrency_key=concurrency_key
             )
-        except (WorkflowNotFound, InvalidInput, json.NotJson, ValueTooLarge) as error:
+        except _REFUSED_CHILDREN as error:
             description = describe(error)
             await execution.recorder.commit(
                 Entry(key, EntryKind.FAILURE, json.encode(description), execution.now())
@@ -560,7 +569,7 @@ class Context:
     def _child(self, key: str, workflow: str, value: Any, timeout_s: float | None) -> NewRun:  # noqa: ANN401
         execution = self._execution
         run = execution.run
-        definition = execution.parts.registry.get(workflow)
+        definition = execution.parts.registry.get_enabled(workflow)
         body = codec_for(type(value)).encode(value)
         definition.input_codec.decode(body)
         now = execution.now()

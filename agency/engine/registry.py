@@ -5,18 +5,19 @@ from __future__ import annotations
 import inspect
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from agency.core.names import feature_of
 from agency.domain.run import RunKind
 from agency.engine.definition import DECLARES, MARK, Definition, make_definition
 from agency.engine.hooks import HOOK_MARK, Hook
 from agency.engine.modules import load_module, module_name
-from agency.errors import Conflict, HookNameTaken, WorkflowNotFound
+from agency.errors import Conflict, HookNameTaken, WorkflowDisabled, WorkflowNotFound
 
 DECLARED = (".json", ".yaml", ".yml")
 """Suffixes of files that declare a workflow without code."""
@@ -66,6 +67,7 @@ class Registry:
         self.hooks: dict[str, Hook] = {}
         self.modules: dict[str, list[ModuleType]] = {}
         self.failures: list[LoadFailure] = []
+        self._switches: Mapping[str, bool] = {}
 
     def add(self, definition: Definition) -> None:
         """Register a definition.
@@ -159,6 +161,32 @@ class Registry:
         if definition is None:
             raise WorkflowNotFound(name)
         return definition
+
+    def get_enabled(self, name: str) -> Definition:
+        """Find a definition of which a new run may be made.
+
+        Raises:
+            WorkflowNotFound: there is none.
+            WorkflowDisabled: it is switched off.
+        """
+        definition = self.get(name)
+        if not self.is_enabled(name):
+            raise WorkflowDisabled(name)
+        return definition
+
+    def switch(self, features: Mapping[str, bool]) -> Sequence[str]:
+        """Switch workflows on and off by the names of their features; others are on.
+
+        Returns:
+            Names that no workflow has now. One that is defined later heeds them.
+        """
+        self._switches = {feature_of(name): is_on for name, is_on in features.items()}
+        known = {feature_of(name) for name in self._definitions}
+        return sorted(name for name in features if feature_of(name) not in known)
+
+    def is_enabled(self, name: str) -> bool:
+        """Tell whether new runs of a workflow are taken."""
+        return not self._switches or self._switches.get(feature_of(name), True)
 
     def __iter__(self) -> Iterator[Definition]:
         return iter(sorted(self._definitions.values(), key=lambda definition: definition.name))

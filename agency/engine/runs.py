@@ -111,6 +111,7 @@ class DefinitionInfo:
     input_schema: Mapping[str, Any]
     output_schema: Mapping[str, Any]
     source: str
+    is_enabled: bool
 
 
 class Runs:
@@ -140,8 +141,8 @@ class Runs:
         """Accept work; when this returns it is durable.
 
         Raises:
-            WorkflowNotFound, InvalidInput, NameTaken, IdempotencyMismatch, SessionBusy,
-            QueueNotFound, QueueFull, ShuttingDown, StoreFull.
+            WorkflowNotFound, WorkflowDisabled, InvalidInput, NameTaken, IdempotencyMismatch,
+            SessionBusy, QueueNotFound, QueueFull, ShuttingDown, StoreFull.
         """
         if self.is_closed:
             raise ShuttingDown
@@ -213,9 +214,9 @@ class Runs:
         """Check a request, and make the run that it asks for; nothing is stored.
 
         Raises:
-            WorkflowNotFound, QueueNotFound, InvalidInput, ValueTooLarge.
+            WorkflowNotFound, WorkflowDisabled, QueueNotFound, InvalidInput, ValueTooLarge.
         """
-        definition = self._registry.get(request.workflow)
+        definition = self._registry.get_enabled(request.workflow)
         queue = self._queues.choose(request.queue, definition)
         max_attempts = request.max_attempts or definition.retry.attempts
         if abs(request.priority) > PRIORITY_MAX or not 1 <= max_attempts <= ATTEMPTS_MAX:
@@ -548,6 +549,7 @@ class Runs:
                 input_schema=definition.input_codec.schema() if definition.takes_input else {},
                 output_schema=definition.output_codec.schema(),
                 source=definition.source,
+                is_enabled=self._registry.is_enabled(definition.name),
             )
             for definition in self._registry
         ]

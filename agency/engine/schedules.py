@@ -36,6 +36,7 @@ from agency.errors import (
     ScheduleNotFound,
     ShuttingDown,
     ValueTooLarge,
+    WorkflowDisabled,
     WorkflowNotFound,
 )
 from agency.ports.schedule import Fired, NewFiring, ScheduleStore
@@ -321,6 +322,8 @@ class Schedules:
             run = self._prepare(spec, principal=schedule.created_by)
         except WorkflowNotFound as error:
             return _skipped(new, SkipReason.WORKFLOW_UNKNOWN, error.message)
+        except WorkflowDisabled as error:
+            return _skipped(new, SkipReason.WORKFLOW_DISABLED, error.message)
         except (InvalidInput, LimitExceeded) as error:
             return _skipped(new, SkipReason.INVALID_INPUT, error.message)
         run_id = ids.derive_id(

@@ -16,6 +16,7 @@ def test_default_file_holds_every_setting_with_its_default() -> None:
 
     queues = document.pop("queues")
     document |= {f"queues.{name}": table for name, table in queues.items()}
+    assert {} == document.pop("features")
     assert sorted(sections()) == sorted(document)
     for name, setting in settings().items():
         wanted = SHIPPED.get(name, setting.default)
