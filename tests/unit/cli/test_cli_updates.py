@@ -113,7 +113,7 @@ def test_tokens_have_a_type_and_no_id(daemon: PlayedDaemon) -> None:
 
     token, _ = Client(daemon.url).updates(RUN_ID)
 
-    assert {"type": "token", "run_id": "r", "key": "say#1", "text": "one"} == token
+    assert {"type": "token", "run_id": "r", "key": "say#1", "text": "one"} == dict(token)
 
 
 @pytest.mark.parametrize(
