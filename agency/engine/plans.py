@@ -22,8 +22,10 @@ def plan_retry(outline: Outline) -> RetryPlan:
     """Decide what a retry makes void: the failures that the run's error names, and nothing else.
 
     With a failure go its tries, intents and waits. What the run's end has cut off is opened anew,
-    but for timers, which go on to their moment. Work for the end is done again at the next one.
+    but for timers, which go on to their moment. Work for the end is done again at the next one; but
+    what a run has taken back stays so.
     """
+    is_forward = outline.run.phase is Phase.FORWARD
     entries = [entry for entry in outline.entries if not entry.is_void]
     by_key = {entry.key: entry for entry in entries}
     winners = _winners(entries)
@@ -45,7 +47,7 @@ def plan_retry(outline: Outline) -> RetryPlan:
                     gone.add(entry.number)
     for entry in entries:
         is_of_named = _owner(entry) in named
-        if is_of_named or _is_end_work(entry, winners):
+        if is_of_named or (is_forward and _is_end_work(entry, winners)):
             gone.add(entry.number)
     return RetryPlan(entries=sorted(gone), waits=void_waits, reopened=reopened)
 

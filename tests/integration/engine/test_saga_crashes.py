@@ -14,6 +14,7 @@ from agency.core.clock import SystemClock
 from agency.core.ids import new_id
 from agency.domain.run import Phase, RunStatus
 from agency.engine.engine import Engine
+from agency.engine.lineage import RetryWish
 from agency.engine.registry import Registry
 from agency.storage.sqlite.store import open_store
 from agency.workflows.saga.sagas import Sagas
@@ -217,6 +218,28 @@ async def test_leg_that_is_gone_stops_the_way_forward_and_is_told_on_the_way_bac
     assert RunStatus.COMPENSATION_FAILED is detail.run.status
     told = detail.run.error.details
     assert (["b"], "leg_unknown") == (told["legs_left"], told["compensation_errors"][0]["code"])
+
+
+async def test_requeued_dead_letter_takes_back_nothing_twice(tmp_path: Path) -> None:
+    """A compensation that has crashed the daemon three times is quarantined, and let go again."""
+    diary = Diary(failures={"do c": -1})
+    saga = diary.saga("a", "b", "c")
+    left, run_id = await kill_at(tmp_path, diary, saga, "undo a")
+    settings = StoreSettings(free_bytes_min=0)
+    clock = SystemClock()
+    async with open_store(left / "agency.db", settings=settings, clock=clock) as store:
+        for life in range(4):
+            await store.runs.recover(owner=f"dead-{life}", now=clock.now())
+            if (await store.runs.get(run_id)).run.status is RunStatus.DEAD_LETTER:
+                break
+            await store.runs.claim(limit=1, owner=f"dead-{life}", now=clock.now(), only=run_id)
+        assert RunStatus.DEAD_LETTER is (await store.runs.get(run_id)).run.status
+
+    async with open_house(left, saga) as house:
+        await house.engine.lineage.retry(run_id, RetryWish())
+        detail = await house.ended(run_id)
+
+    assert (RunStatus.COMPENSATED, ["undo a"]) == (detail.run.status, diary.done)
 
 
 async def test_saga_that_is_stored_goes_on_with_its_version_after_a_restart(
