@@ -12,21 +12,28 @@ RUNS, STEPS, SIZE = 64, 100, 1024
 FEW, MANY, MANY_QUICK = 1_000, 1_000_000, 100_000
 
 
-def contender(finished: int) -> Contender:
-    """Make who does the work beside so many runs."""
+def contender(finished: int, *, elsewhere: int) -> Contender:
+    """Make who does the work beside so many runs; as many are put in elsewhere by the other."""
     return Contender(
         name=f"beside {finished:,} ended runs",
         target="bench.contenders.full_ours:work",
         setting="WAL, FULL",
         steps=RUNS * STEPS,
-        arguments={"finished": finished, "runs": RUNS, "steps": STEPS, "size": SIZE},
+        arguments={
+            "finished": finished,
+            "elsewhere": elsewhere,
+            "runs": RUNS,
+            "steps": STEPS,
+            "size": SIZE,
+        },
     )
 
 
 def measure(laboratory: Laboratory) -> Outcome:
     """Measure on the RAM disk where there is one: a million runs are 600 MB."""
     outcome = Outcome(name="full")
-    few, many = contender(FEW), contender(MANY_QUICK if laboratory.is_quick else MANY)
+    total = MANY_QUICK if laboratory.is_quick else MANY
+    few, many = contender(FEW, elsewhere=total), contender(total, elsewhere=FEW)
     place = laboratory.place("ram") or laboratory.places[-1]
     samples = laboratory.rounds(place, [few, many], rounds=2 if laboratory.is_quick else 5)
     outcome.samples += samples
