@@ -411,7 +411,7 @@ class Context:
         wait = await self._wait(
             "ctx.approve",
             call.name,
-            lambda key: approval_wait(self.run_id, key, call, self._later(expires_s)),
+            lambda key: approval_wait(self._execution.run, key, call, self._later(expires_s)),
         )
         return decision_of(wait, codec_for(call.schema) if call.schema is not None else None)
 
@@ -446,7 +446,9 @@ class Context:
         wait = await self._wait(
             "ctx.input",
             name,
-            lambda key: input_wait(self.run_id, key, name, prompt, schema, self._later(timeout_s)),
+            lambda key: input_wait(
+                self._execution.run, key, name, prompt, schema, self._later(timeout_s)
+            ),
         )
         return payload_of(wait, codec_for(schema) if schema is not None else None)
 

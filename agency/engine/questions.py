@@ -9,6 +9,7 @@ from typing import Any
 from agency.core import ids, json
 from agency.core.limits import APPROVAL_SHOW_BYTES_MAX, QUESTION_CHARACTERS_MAX
 from agency.domain.approval import ApprovalDecision, ApprovalKind, NewApproval, OnExpiry, Risk
+from agency.domain.run import Run
 from agency.domain.wait import NewWait, Wait, WaitKind, WaitOutcome
 from agency.engine.codec import Codec, codec_for
 from agency.engine.failure import wait_timed_out
@@ -50,13 +51,13 @@ def schema_of(annotation: Any) -> Any:  # noqa: ANN401  a type; JSON Schema
     return codec_for(annotation).schema()
 
 
-def approval_id(run_id: str, key: str) -> str:
-    """Make the id of what is asked under a key; always the same."""
-    return ids.derive_id(run_id, "approval", key)
+def approval_id(run: Run, key: str) -> str:
+    """Make the id of what is asked under a key; the same until a retry asks anew."""
+    return ids.derive_id(run.id, "approval", str(run.generation), key)
 
 
 def input_wait(
-    run_id: str,
+    run: Run,
     key: str,
     name: str,
     prompt: str,
@@ -71,7 +72,7 @@ def input_wait(
         due_at=due_at,
         show=json.decode(json.encode({"prompt": prompt, "schema": schema_of(schema)})),
         approval=NewApproval(
-            id=approval_id(run_id, key),
+            id=approval_id(run, key),
             kind=ApprovalKind.INPUT,
             question=prompt,
             risk=Risk.LOW,
@@ -80,7 +81,7 @@ def input_wait(
     )
 
 
-def approval_wait(run_id: str, key: str, call: ApprovalCall, due_at: datetime | None) -> NewWait:
+def approval_wait(run: Run, key: str, call: ApprovalCall, due_at: datetime | None) -> NewWait:
     """Make the wait that asks whether something may be done.
 
     Raises:
@@ -92,7 +93,7 @@ def approval_wait(run_id: str, key: str, call: ApprovalCall, due_at: datetime | 
     risk = _one_of(Risk, call.risk, "risk")
     on_expiry = _one_of(OnExpiry, call.on_expiry, "on_expiry")
     subject = json.decode(codec_for(type(call.subject)).encode(call.subject))
-    found_id = approval_id(run_id, key)
+    found_id = approval_id(run, key)
     show = {
         "prompt": question,
         "show": subject,
