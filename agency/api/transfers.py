@@ -152,7 +152,7 @@ def routes() -> Sequence[Route]:
             description=whole,
             answers={200: None},
             gives=LINES,
-            problems=(errors.SnapshotNotFound, errors.ExportTooLarge),
+            problems=(errors.SnapshotNotFound, errors.RunTakenBack, errors.ExportTooLarge),
         ),
         Route(
             **tag,
@@ -164,7 +164,7 @@ def routes() -> Sequence[Route]:
             description=whole,
             answers={200: None},
             gives=LINES,
-            problems=(errors.RunNotFound, errors.ExportTooLarge),
+            problems=(errors.RunNotFound, errors.RunTakenBack, errors.ExportTooLarge),
         ),
         Route(
             **tag,
@@ -182,6 +182,7 @@ def routes() -> Sequence[Route]:
                 errors.SnapshotSpent,
                 errors.RunEnded,
                 errors.RunChanged,
+                errors.RunTakenBack,
                 errors.ExportTooLarge,
             ),
         ),
