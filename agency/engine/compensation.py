@@ -21,6 +21,7 @@ from agency.domain.wait import NewWait, Wait, WaitKind
 from agency.engine import foreign
 from agency.engine.branch import END_PATH
 from agency.engine.context import Context
+from agency.engine.patience import until_read
 from agency.engine.retry import Retry
 from agency.engine.steps import StepCall
 from agency.errors import StepFailed
@@ -115,7 +116,7 @@ async def _pause(ctx: Context, name: str, attempt: int, retry: Retry) -> None:
 async def load(ctx: Context) -> Journal:
     """Read what is recorded of the run, with numbers and epochs."""
     execution = ctx.execution
-    return await execution.parts.store.journal.load(execution.run.number)
+    return await until_read(lambda: execution.parts.store.journal.load(execution.run.number))
 
 
 async def stop_children(ctx: Context, journal: Journal) -> None:

@@ -34,6 +34,7 @@ from agency.engine.branch import CURRENT_BRANCH, END_PATH, Branch
 from agency.engine.failure import failed_steps, run_error
 from agency.engine.journal import JournalView, name_of
 from agency.engine.parts import Parts
+from agency.engine.patience import until_read
 from agency.engine.recorder import STORE_FULL_PAUSE_S, WAIT_FLUSH_S, Recorder
 from agency.engine.retry import pause_s
 from agency.engine.suspension import (
@@ -417,7 +418,7 @@ class Execution:
     async def _load(self) -> None:
         """Read the journal; the first claim finds nothing recorded, and the read is spared."""
         if self.run.epoch > 1:
-            journal = await self.parts.store.journal.load(self.run.number)
+            journal = await until_read(lambda: self.parts.store.journal.load(self.run.number))
             self.recorder.journal = JournalView(journal)
             self.is_lenient = self.is_lenient or _is_accepted(self.journal.waits)
 
@@ -797,8 +798,8 @@ class Execution:
         """Read what others have recorded for this run: outcomes of waits, a hold, an end."""
         keys = self.journal.open_keys()
         detail, waits = await asyncio.gather(
-            self.parts.store.runs.get(self.run.id),
-            self.parts.store.journal.waits(self.run.number, keys),
+            until_read(lambda: self.parts.store.runs.get(self.run.id)),
+            until_read(lambda: self.parts.store.journal.waits(self.run.number, keys)),
         )
         for wait in sorted(waits, key=lambda wait: wait.resolved_number):
             if wait.outcome is not None:

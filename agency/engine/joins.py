@@ -17,6 +17,7 @@ from agency.engine.branch import Branch, Join, check_name
 from agency.engine.execution import STUBBORN_S, Execution
 from agency.engine.failure import note_beside
 from agency.engine.journal import name_of
+from agency.engine.patience import until_read
 from agency.engine.steps import ask_about, do_at_end
 from agency.engine.suspension import Mismatch
 from agency.errors import InvalidInput
@@ -225,9 +226,10 @@ async def _cancel_children(execution: Execution, losers: Sequence[str]) -> None:
         for key, wait in execution.journal.waits.items()
         if wait.kind is WaitKind.CHILD and key.startswith(tuple(losers))
     ]
+    journal = execution.parts.store.journal
     targets: set[str] = set()
     while keys:
-        waits = await execution.parts.store.journal.waits(execution.run.number, keys)
+        waits = await until_read(lambda: journal.waits(execution.run.number, keys))
         fresh = {wait.target for wait in waits} - targets
         if not fresh:
             return

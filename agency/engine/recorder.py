@@ -16,6 +16,7 @@ from agency.engine import foreign
 from agency.engine.journal import JournalView
 from agency.engine.ledger import Ledger
 from agency.engine.parts import Parts
+from agency.engine.patience import until_read
 from agency.engine.suspension import Dropped
 from agency.errors import Fenced, JournalFull, ShuttingDown, StoreBroken, StoreFull
 from agency.ports.store import Claim, Writes
@@ -145,7 +146,8 @@ class Recorder:
             Dropped: the claim is over.
         """
         await self._record(Writes())
-        self.journal.absorb(await self._parts.store.journal.load(self.claim.number))
+        load = self._parts.store.journal.load
+        self.journal.absorb(await until_read(lambda: load(self.claim.number)))
 
     async def begin_compensation(self, entry: Entry, cause: RunError | None) -> None:
         """Record that the run takes back what it has done, and why.

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from agency.core.clock import Clock
+from agency.engine.patience import until_read
 from agency.errors import StoreFull
 from agency.ports.store import MailStore, Wake
 
@@ -52,7 +53,7 @@ class Resources:
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Watch until ``stop`` is set."""
-        self._wanted.update(await self._mail.resources())
+        self._wanted.update(await until_read(self._mail.resources))
         if self._wanted:
             self._expected.set()
         while not stop.is_set():
