@@ -21,6 +21,7 @@ from agency.engine.hooks import Hooks
 from agency.engine.isolated import ProcessPool
 from agency.engine.lineage import Lineage
 from agency.engine.parts import Parts
+from agency.engine.patience import until_read
 from agency.engine.pool import ThreadPool
 from agency.engine.queues import Queues
 from agency.engine.registry import Registry
@@ -269,7 +270,7 @@ class Engine:
         return sorted(strays)
 
     async def _strays(self) -> set[str]:
-        found = await self._store.runs.strays(owner=self._boot_id)
+        found = await until_read(lambda: self._store.runs.strays(owner=self._boot_id))
         return set(found) - set(self._worker.claimed_ids)
 
     @staticmethod

@@ -49,6 +49,7 @@ from agency.ports.store import (
 log = logging.getLogger(__name__)
 
 _FULL_PAUSE_S = 1.0
+_LOST = "its branch has lost to another"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -358,7 +359,7 @@ class Runs:
         await self._end(
             run_id,
             RunStatus.CANCELLED,
-            RunError(code="cancelled", message=f"Cancelled: {reason}" if reason else "Cancelled."),
+            _cancelled(reason),
         )
         return await self._store.runs.get(run_id)
 
@@ -369,7 +370,7 @@ class Runs:
         """
         while True:
             try:
-                await self.cancel(run_id, reason="its branch has lost to another")
+                await self._end(run_id, RunStatus.CANCELLED, _cancelled(_LOST))
             except (RunEnded, RunNotFound):
                 log.debug("run has ended already", extra={"run_id": run_id})
             except StoreFull:
@@ -553,6 +554,10 @@ class Runs:
             )
             for definition in self._registry
         ]
+
+
+def _cancelled(reason: str) -> RunError:
+    return RunError(code="cancelled", message=f"Cancelled: {reason}" if reason else "Cancelled.")
 
 
 @contextmanager
