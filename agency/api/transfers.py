@@ -22,7 +22,7 @@ from agency.engine.transfers import Export, ImportWish
 from agency.errors import ReceiptNotFound
 from agency.web.addresses import run_path
 from agency.web.answers import SERVICES, json_answer, principal_of
-from agency.web.files import LINES, give_file, take_file
+from agency.web.files import BYTES, LINES, give_file, take_file
 from agency.web.queries import Query, read_query
 from agency.web.routes import Route
 
@@ -198,7 +198,7 @@ def routes() -> Sequence[Route]:
             "idempotency key, and is taken once.",
             query=ImportQuery,
             answers={200: "RunAnswer", 201: "RunAnswer"},
-            takes=LINES,
+            takes=BYTES,
             problems=(
                 errors.ExportCorrupt,
                 errors.ExportFormatUnknown,

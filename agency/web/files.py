@@ -16,7 +16,9 @@ from agency.web.guard import seal
 
 LINES = "application/x-ndjson"
 """Media type of JSON lines."""
-_TAKEN = frozenset({LINES, "application/jsonl", "application/octet-stream"})
+BYTES = "application/octet-stream"
+"""Media type of any file; clients that know no other may send this one."""
+_TAKEN = frozenset({LINES, BYTES, "application/jsonl"})
 _PIECE_BYTES = 256 * 1024
 
 
