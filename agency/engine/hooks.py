@@ -27,6 +27,7 @@ from agency.core.limits import NAME_CHARACTERS_MAX
 from agency.domain.run import RunStatus
 from agency.domain.update import Update, UpdateType
 from agency.engine import foreign
+from agency.engine.patience import until_read
 from agency.engine.pool import ThreadPool
 from agency.engine.retry import Retry, next_delay_s
 from agency.errors import InvalidInput, ShuttingDown, StoreFull
@@ -155,7 +156,7 @@ class Hooks:
             except StoreFull:
                 # It is noted with its first calls instead.
                 log.warning("no room to note a new hook", extra={"hook": name})
-                running.begin(await self._store.newest())
+                running.begin(await until_read(self._store.newest))
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Call hooks until ``stop`` is set; then note how far they have come."""
@@ -192,12 +193,14 @@ class Hooks:
             while not stop.is_set():
                 nudged.clear()
                 seen = running.position
-                page = await self._store.tail(
+                look = functools.partial(
+                    self._store.tail,
                     after=seen,
                     types=frozenset({UpdateType.STATUS}),
                     runs=frozenset(),
                     limit=LOOK_ROWS_MAX,
                 )
+                page = await until_read(look)
                 for update in page.updates:
                     if stop.is_set():
                         return
