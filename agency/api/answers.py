@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from agency.api.task_shape import TaskStatus
 from agency.domain.approval import ApprovalKind, ApprovalStatus, OnExpiry, Risk
 from agency.domain.run import Phase, RunKind, RunStatus
 from agency.domain.saga import LegState
@@ -952,3 +953,47 @@ class PruneAnswer(Answer):
     bytes: int
     """Given back to the disk."""
     elapsed_s: float
+
+
+class TaskSubmittedAnswer(Answer):
+    """The task is durable."""
+
+    id: str
+    status: TaskStatus
+    attempts: int
+    """Tries that have begun."""
+    maxAttempts: int  # noqa: N815
+
+
+class TaskAnswer(TaskSubmittedAnswer):
+    """A task."""
+
+    type: str
+    """Name of the workflow."""
+    result: Any
+    error: str | None
+    nextRunAt: str  # noqa: N815
+    createdAt: str  # noqa: N815
+    updatedAt: str  # noqa: N815
+
+
+class TaskPageAnswer(Answer):
+    """Tasks, newest first."""
+
+    items: list[TaskAnswer]
+    nextCursor: str | None  # noqa: N815
+
+
+class TaskInboxItemAnswer(Answer):
+    """A result."""
+
+    id: str
+    type: str
+    result: Any
+    updatedAt: str  # noqa: N815
+
+
+class TaskInboxAnswer(Answer):
+    """The caller's newest results."""
+
+    items: list[TaskInboxItemAnswer]

@@ -22,6 +22,7 @@ from agency.api import (
     sagas,
     schedules,
     snapshots,
+    tasks,
     tokens,
     topics,
     transfers,
@@ -87,6 +88,7 @@ def all_routes() -> Sequence[Route]:
         *definitions.routes(),
         *approvals.routes(),
         *topics.routes(),
+        *tasks.routes(),
         *tokens.routes(),
         *documents.routes(),
     )

@@ -12,7 +12,7 @@ _ONE_FILE = "everything is kept in one SQLite file, which [store] url names"
 
 REPLACED: Mapping[str, str] = {
     "JWT_SECRET": "there are no session tokens and no secret to sign them; make API tokens with "
-    "`agency token create NAME`",
+    "`agency token new NAME`",
     "DB_HOST": _ONE_FILE,
     "DB_PORT": _ONE_FILE,
     "DB_NAME": _ONE_FILE,

@@ -126,6 +126,7 @@ class Run:
         schedule: Name of the schedule that has started it, or None.
         generation: How often failures of it were made void to be done again, by its own retries
             or by somebody's; from 0. The ids of children that are started derive from it.
+        changed_at: When its status or progress last changed.
     """
 
     number: int
@@ -168,6 +169,7 @@ class Run:
     forked_at: int | None = None
     schedule: str | None = None
     generation: int = 0
+    changed_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

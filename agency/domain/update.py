@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from agency.domain.entry import EntryKind
-from agency.domain.run import ENDED, RunStatus
+from agency.domain.run import ENDED, Run, RunStatus
 
 
 class UpdateType(StrEnum):
@@ -50,6 +50,8 @@ class Update:
             what belongs to it (``attempt``, ``reason``, ``error``). None when it has more bytes
             than watchers are told.
         data_bytes: Length of all of it.
+        run: The run as it was when the update was handed out, which may be later than the update;
+            only for watchers who ask for it, and None if it was deleted meanwhile.
     """
 
     id: int
@@ -66,6 +68,7 @@ class Update:
     key: str = ""
     data: bytes | None = None
     data_bytes: int = 0
+    run: Run | None = None
 
     @property
     def is_end(self) -> bool:

@@ -51,11 +51,13 @@ class Dialect:
         update: Writes an update as a frame; empty when it is not told.
         token: Writes tokens as a frame; None when they are not told.
         wrap: Makes of joined frames what goes into the sink.
+        has_runs: Updates are handed to ``update`` with their runs.
     """
 
     update: Callable[[Update], bytes]
     token: Callable[[Token], bytes] | None = None
     wrap: Callable[[bytes], bytes] = _as_it_is
+    has_runs: bool = False
 
 
 @dataclass(frozen=True, slots=True)

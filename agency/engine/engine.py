@@ -88,7 +88,7 @@ class Engine:
         self._clock = clock
         self._boot_id = boot_id
         self._threads = ThreadPool(settings.step_threads)
-        self.updates = Updates(store.updates)
+        self.updates = Updates(store.updates, store.runs)
         self._resources = Resources(
             mail=store.mail,
             clock=clock,

@@ -22,6 +22,7 @@ from agency.engine.answers import check_value, choose, decide
 from agency.engine.definition import Definition
 from agency.engine.queues import Queues
 from agency.engine.registry import Registry
+from agency.engine.retry import NO_RETRY
 from agency.engine.timers import Timer
 from agency.engine.worker import Worker
 from agency.errors import (
@@ -66,6 +67,7 @@ class StartRequest:
         queue: Where it waits; by default the workflow's queue.
         concurrency_key: Of the live runs with the same key one at a time is worked on.
         max_attempts: Tries of the whole run; by default the workflow's.
+        attempts_default: Tries if nothing else is said, neither here nor by the workflow.
     """
 
     workflow: str
@@ -84,6 +86,7 @@ class StartRequest:
     queue: str | None = None
     concurrency_key: str | None = None
     max_attempts: int | None = None
+    attempts_default: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,7 +222,7 @@ class Runs:
         """
         definition = self._registry.get_enabled(request.workflow)
         queue = self._queues.choose(request.queue, definition)
-        max_attempts = request.max_attempts or definition.retry.attempts
+        max_attempts = request.max_attempts or _attempts_of(definition, request)
         if abs(request.priority) > PRIORITY_MAX or not 1 <= max_attempts <= ATTEMPTS_MAX:
             raise InvalidInput(
                 f"The priority {request.priority} or the number of attempts {max_attempts} is out "
@@ -578,6 +581,11 @@ def _tell(watched: Mapping[str, set[asyncio.Event]], run_id: str) -> None:
     if watchers:
         for watcher in watchers:
             watcher.set()
+
+
+def _attempts_of(definition: Definition, request: StartRequest) -> int:
+    attempts = definition.retry.attempts
+    return request.attempts_default if definition.retry == NO_RETRY else attempts
 
 
 def _moment_of(request: StartRequest, now: datetime) -> datetime:

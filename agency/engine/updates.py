@@ -18,12 +18,16 @@ comes later, does not see them; the step's result has the whole.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 
+from agency.domain.run import Run
 from agency.domain.update import HookState, Update, UpdateFilter, UpdateType
 from agency.engine.channel import Channel, Dialect, Subscription, Token
-from agency.errors import ShuttingDown, UpdatesAhead
+from agency.engine.patience import until_read
+from agency.errors import RunNotFound, ShuttingDown, UpdatesAhead
+from agency.ports.store import RunStore
 from agency.ports.updates import UpdatePage, UpdateStore
 
 PAUSE_S = 0.01
@@ -45,8 +49,9 @@ ALL_TYPES = frozenset(UpdateType)
 class Updates:
     """The hub. `serve` must run for it to be live."""
 
-    def __init__(self, store: UpdateStore) -> None:
+    def __init__(self, store: UpdateStore, runs: RunStore) -> None:
         self._store = store
+        self._runs = runs
         self._channels: dict[tuple[UpdateFilter, Dialect], Channel] = {}
         self._by_run: dict[int, list[Channel]] = {}
         self._hearing: dict[str, list[Channel]] = {}
@@ -126,13 +131,37 @@ class Updates:
     async def page(self, channel: Channel, *, after: int) -> UpdatePage:
         """Read on for one that has fallen behind."""
         if channel.run_id is not None:
-            return await self._store.of_run(channel.run_id, after=after, limit=LOOK_ROWS_MAX)
-        return await self._store.tail(
-            after=after,
-            types=channel.wanted.types or ALL_TYPES,
-            runs=frozenset(),
-            limit=LOOK_ROWS_MAX,
-        )
+            page = await self._store.of_run(channel.run_id, after=after, limit=LOOK_ROWS_MAX)
+        else:
+            page = await self._store.tail(
+                after=after,
+                types=channel.wanted.types or ALL_TYPES,
+                runs=frozenset(),
+                limit=LOOK_ROWS_MAX,
+            )
+        return await self._with_runs(page, [channel])
+
+    async def _with_runs(self, page: UpdatePage, channels: Iterable[Channel]) -> UpdatePage:
+        """Read the runs of what is found, once for all of the channels that want them."""
+        wanting = [channel.wanted for channel in channels if channel.dialect.has_runs]
+        if not wanting:
+            return page
+        run_ids = {
+            update.run_id
+            for update in page.updates
+            if any(wanted.matches(update) for wanted in wanting)
+        }
+        # Asked for at once they are read in one statement.
+        found = await asyncio.gather(*(self._find(run_id) for run_id in run_ids))
+        runs = dict(zip(run_ids, found, strict=True))
+        updates = [replace(update, run=runs.get(update.run_id)) for update in page.updates]
+        return UpdatePage(updates, page.seen)
+
+    async def _find(self, run_id: str) -> Run | None:
+        try:
+            return (await self._runs.get(run_id)).run
+        except RunNotFound:
+            return None
 
     # --- the loop -------------------------------------------------------------------------
 
@@ -162,16 +191,18 @@ class Updates:
         """Hand out as long as somebody watches."""
         loop = asyncio.get_running_loop()
         self._position = None
-        position = await self._store.newest()
+        position = await until_read(self._store.newest)
         self._go_live(position)
         while self._channels and not stop.is_set():
             self._nudged.clear()
             types, runs = self._wanted
-            page = await self._store.tail(
-                after=position, types=types, runs=runs, limit=LOOK_ROWS_MAX
+            look = partial(
+                self._store.tail, after=position, types=types, runs=runs, limit=LOOK_ROWS_MAX
             )
+            page = await until_read(look)
             has_more = page.seen - position >= LOOK_ROWS_MAX
             before, position = position, page.seen
+            page = await until_read(partial(self._with_runs, page, self._channels.values()))
             began_s = loop.time()
             self._hand_out(page, before)
             self._go_live(position)

@@ -219,6 +219,7 @@ class RunFilter:
     session_id: str | None = None
     parent_id: str | None = None
     is_named: bool | None = None
+    principal: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -339,7 +340,8 @@ class RunStore(Protocol):
         The run goes on when one of the waits named in ``blocked_on`` is resolved: a delivery that
         came before or between is never lost, in whichever order the two transactions run. A run
         with an operator's hold is suspended all the same, with a wait of kind OPERATOR opened
-        beside the others under the key ``!operator#N``.
+        beside the others under the key ``!operator#N``. With nothing in ``blocked_on`` and no hold
+        (it was lifted meanwhile) there is nothing that would wake the run, and it goes on, too.
 
         A suspended run has no owner. Its snapshot is stored in the same commit.
 

@@ -31,6 +31,10 @@ def schedule_path(name: str) -> str:
     return f"/api/v1/schedules/{name}"
 
 
+def task_path(run_id: str) -> str:
+    return f"/api/tasks/{run_id}"
+
+
 def saga_path(name: str) -> str:
     return f"/api/v1/sagas/{quote(name, safe='')}"
 

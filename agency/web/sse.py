@@ -43,6 +43,10 @@ _NUMBER_MAX = 1 << 63
 Subscribe = Callable[[Dialect], Awaitable[Subscription | None]]
 
 
+def _comment() -> bytes:
+    return b": keep-alive\n\n"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamForm:
     """How a kind of stream is written. Make one for each kind: what it has written is shared.
@@ -51,15 +55,19 @@ class StreamForm:
         update: Writes an update as a frame; empty when it is not told.
         token: Writes tokens as a frame; None when they are not told.
         hello: Makes the first frame, of the number after which the stream begins.
-        keep_alive: Sent when nothing else was for a while.
+        keep_alive: Makes what is sent when nothing else was for a while.
         goodbye: Sent last when the daemon stops.
+        name: What such streams are called in the log, where they open and are closed.
+        has_runs: Updates come with their runs.
     """
 
     update: Callable[[Update], bytes]
     token: Callable[[Token], bytes] | None
     hello: Callable[[int], bytes]
-    keep_alive: bytes = b": keep-alive\n\n"
+    keep_alive: Callable[[], bytes] = _comment
     goodbye: bytes = b": the daemon stops\n\n"
+    name: str = "updates"
+    has_runs: bool = False
 
 
 def frame(event: str, data: bytes, number: int | None = None) -> bytes:
@@ -157,7 +165,7 @@ class Streams:
         if request.version >= HttpVersion11:
             response.enable_chunked_encoding()
         began_s, begin = monotonic_s(), subscription.last
-        log.info("updates opened", extra={**fields, "after": begin, "open": self._places})
+        log.info("%s opened", form.name, extra={**fields, "after": begin, "open": self._places})
         stream: _Stream | None = None
         why = "gone"
         try:
@@ -178,7 +186,7 @@ class Streams:
                 self._open.discard(stream)
             elapsed_s = round(monotonic_s() - began_s, 3)
             told = {"elapsed_s": elapsed_s, "frames": subscription.frames, "why": why}
-            log.info("updates closed", extra={**fields, **told})
+            log.info("%s closed", form.name, extra={**fields, **told})
         return response
 
     def _beat_later(self) -> None:
@@ -213,8 +221,8 @@ _HEADERS = {
 @lru_cache(maxsize=64)
 def _dialect(form: StreamForm, *, is_chunked: bool) -> Dialect:
     if is_chunked:
-        return Dialect(update=form.update, token=form.token, wrap=_chunk)
-    return Dialect(update=form.update, token=form.token)
+        return Dialect(update=form.update, token=form.token, wrap=_chunk, has_runs=form.has_runs)
+    return Dialect(update=form.update, token=form.token, has_runs=form.has_runs)
 
 
 def _chunk(piece: bytes) -> bytes:
@@ -284,7 +292,7 @@ class _Stream:
         if transport.is_closing():
             self._subscription.close()
         elif transport.get_write_buffer_size() <= ROOM_BYTES:
-            transport.write(self._wrap(self._form.keep_alive))
+            transport.write(self._wrap(self._form.keep_alive()))
 
     async def _emptied(self) -> None:
         """Wait until the socket has taken what it has.

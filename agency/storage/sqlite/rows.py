@@ -17,7 +17,7 @@ from agency.domain.wait import Wait, WaitKind, WaitOutcome
 from agency.ports.store import RunDetail, Wake
 from agency.storage.sqlite.transaction import Row
 
-RUN_COLUMNS = 40
+RUN_COLUMNS = 41
 
 _STATUSES = {status.value: status for status in RunStatus}
 _KINDS = {kind.value: kind for kind in RunKind}
@@ -86,6 +86,7 @@ def run_of(row: Row) -> Run:
         forked_at,
         schedule,
         generation,
+        changed_at,
     ) = row[:RUN_COLUMNS]
     return Run(
         number=number,
@@ -128,6 +129,7 @@ def run_of(row: Row) -> Run:
         forked_at=forked_at,
         schedule=schedule,
         generation=generation,
+        changed_at=from_micros(changed_at or created_at),
     )
 
 

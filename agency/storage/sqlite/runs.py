@@ -149,16 +149,15 @@ class SqliteRuns:
         if status not in ENDED or not may_become(RunStatus.RUNNING, status):
             raise ValueError(f"A claimed run cannot end as {status}.")
         end = endings.Finish(
+            claim=claim,
+            form=forms.writes_form(writes),
             status=status,
             output=None if output is None else encode(output),
             error=forms.error_form(error),
             successor=None if successor is None else forms.start_form(successor),
             now=to_micros(now),
         )
-        return await self._writer.submit(
-            partial(endings.finish, claim=claim, form=forms.writes_form(writes), end=end),
-            run=claim.number,
-        )
+        return await self._writer.submit_alike(endings.finish, end, run=claim.number)
 
     async def release(
         self,
@@ -277,6 +276,7 @@ class SqliteRuns:
             "name": which.name,
             "session_id": which.session_id,
             "parent_id": which.parent_id,
+            "principal": which.principal,
             "is_named": which.is_named,
             "statuses": encode(sorted(which.statuses)).decode() if which.statuses else None,
         }
@@ -378,4 +378,5 @@ def _new_run(number: int, form: forms.StartForm) -> Run:
         rerun_of=new.rerun_of,
         forked_at=new.forked_at,
         schedule=new.schedule,
+        changed_at=new.created_at,
     )

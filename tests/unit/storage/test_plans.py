@@ -153,7 +153,7 @@ async def test_what_is_rare_is_found_without_looking_through_the_rest(
 
     which = RunFilter(workflow=workflow, statuses=frozenset(map(RunStatus, statuses)))
     parameters = {
-        **dict.fromkeys(("name", "session_id", "parent_id", "is_named")),
+        **dict.fromkeys(("name", "session_id", "parent_id", "principal", "is_named")),
         "workflow": workflow,
         "statuses": json.dumps(statuses) if statuses else None,
         "before": 1 << 62,

@@ -10,7 +10,7 @@ WHEN 'text' THEN (SELECT data FROM blobs WHERE hash = CAST(output AS TEXT)) ELSE
 error, session_id, parent_id, forked_from, queue, priority, attempt, max_attempts, epoch, owner,
 available_at, deadline_at, seed, idempotency_key, correlation_id, principal, tags, created_at,
 started_at, ended_at, ending, hold, crashes, provider, progress, concurrency_key, rerun_of,
-forked_at, schedule, generation
+forked_at, schedule, generation, changed_at
 
 -- fragment: detail_columns
 {run_columns},

@@ -46,6 +46,7 @@ number < :before
    AND (:name IS NULL OR name = :name)
    AND (:session_id IS NULL OR session_id = :session_id)
    AND (:parent_id IS NULL OR parent_id = :parent_id)
+   AND (:principal IS NULL OR principal = :principal)
    AND (:is_named IS NULL OR (name IS NOT NULL) = :is_named)
    AND (:statuses IS NULL OR status IN (SELECT value FROM json_each(:statuses)))
 
