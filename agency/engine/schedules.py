@@ -27,7 +27,6 @@ from agency.domain.schedule import (
     ScheduleSpec,
     SkipReason,
 )
-from agency.engine.patience import until_read
 from agency.engine.runs import Runs, StartRequest
 from agency.engine.timers import Timer
 from agency.errors import (
@@ -269,13 +268,13 @@ class Schedules:
         """Fire what is due, and tell when to look again, or None for never.
 
         Raises:
-            StoreFull: there is no room; what is due stays so.
+            StoreFull, ReadTooLong: the store cannot now; what is due stays so.
         """
         async with self._firing:
             if self._is_known and (self._due_at is None or self._due_at > now):
                 return self._due_at
             self._earlier = None
-            due = await until_read(lambda: self._store.due(now=now, limit=BATCH_SCHEDULES_MAX))
+            due = await self._store.due(now=now, limit=BATCH_SCHEDULES_MAX)
             moments = [await self._fire(schedule, now) for schedule in due.schedules]
             known = (*moments, due.next_at, self._earlier)
             self._due_at = min((one for one in known if one is not None), default=None)

@@ -10,7 +10,7 @@ from typing import Literal
 
 from agency.core.clock import Clock
 from agency.core.limits import TIMER_REREAD_S
-from agency.errors import StoreFull
+from agency.errors import ReadTooLong, StoreFull
 from agency.ports.store import RunStore, Wake
 
 log = logging.getLogger(__name__)
@@ -84,8 +84,8 @@ class Timer:
                     moment = await source(now)
                     if moment is not None:
                         self.expect(moment)
-            except StoreFull:
-                log.warning("no room to fire timers")
+            except (StoreFull, ReadTooLong) as error:
+                log.warning("timers are fired later", extra={"reason": error.code})
                 self.expect(now + timedelta(seconds=_RETRY_S))
                 return
             self._nudge()
