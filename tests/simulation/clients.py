@@ -14,15 +14,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from agency.domain.entry import Entry, EntryKind
-from agency.domain.run import LIVE, Run, RunStatus
+from agency.domain.run import LIVE, RETRYABLE, Run, RunKind, RunStatus
 from agency.domain.wait import Wait
 from agency.engine.engine import Engine
+from agency.engine.lineage import AnewWish, RetryWish
 from agency.engine.runs import StartRequest
 from agency.errors import (
     Conflict,
     Fenced,
     InvalidInput,
     NotFound,
+    ReadTooLong,
     ShuttingDown,
     StoreBroken,
     StoreFull,
@@ -33,7 +35,7 @@ from tests.simulation.programs import EVENTS, Programs
 from tests.simulation.seams import SimulatedClock
 from tests.simulation.witness import Witness, short
 
-REFUSALS = (Conflict, NotFound, StoreFull, ShuttingDown, StoreBroken, InvalidInput)
+REFUSALS = (Conflict, NotFound, StoreFull, ReadTooLong, ShuttingDown, StoreBroken, InvalidInput)
 SESSIONS = ("s1", "s2")
 
 
@@ -44,6 +46,7 @@ class World:
     Attributes:
         claims: Every claim that was ever handed out, oldest first.
         wishes: Starts that are still to be asked for.
+        anew_left: So many runs may still be begun again from others.
     """
 
     seed: int
@@ -54,6 +57,7 @@ class World:
     disk: Disk
     claims: list[Claim]
     wishes: list[StartRequest]
+    anew_left: int
     with_faults: frozenset[str]
 
 
@@ -77,6 +81,8 @@ class Clients:
             (1.0, self.race),
             (0.6, self.hold),
             (0.2, self.cancel),
+            (1.0, self.retry),
+            (0.2, self.begin_again),
         ]
         faults = self._world.with_faults
         if "zombies" in faults:
@@ -234,6 +240,33 @@ class Clients:
         detail = await self._runs.cancel(run.id)
         self._witness.note("cancelled", short(run.id), detail.run.status)
 
+    async def retry(self) -> None:
+        """Let a run go on from what has failed."""
+        which = RunFilter(statuses=RETRYABLE)
+        runs = await self._store.runs.list(which, before=None, limit=100)
+        if not runs:
+            return
+        run = self._source.choice(runs)
+        self._witness.note("retries", short(run.id), run.status)
+        preview = await self._engine.lineage.retry(run.id, RetryWish())
+        self._witness.note("retried", short(run.id), preview.run.generation)
+
+    async def begin_again(self) -> None:
+        """Start a run from what another has recorded, or from nothing."""
+        if self._world.anew_left <= 0:
+            return
+        run = await self._choose(any_run=True)
+        if run is None or run.kind == RunKind.SAGA:
+            return
+        self._world.anew_left -= 1
+        wish = AnewWish()
+        if self._source.random() < 0.3:
+            preview = await self._engine.lineage.rerun(run.id, wish)
+        else:
+            preview = await self._engine.lineage.fork(run.id, wish)
+        self._witness.note("begun again", short(run.id), short(preview.run.id))
+        self._accepted(preview.run)
+
     async def _choose(self, any_run: bool = False) -> Run | None:
         statuses: frozenset[RunStatus] = frozenset() if any_run else frozenset(LIVE)
         runs = await self._store.runs.list(RunFilter(statuses=statuses), before=None, limit=100)
@@ -262,8 +295,8 @@ class Clients:
 
     async def toggle_speed(self) -> None:
         disk = self._world.disk
-        disk.sync_s_max = self._source.choice([0.0, 0.002, 0.3, 4.0])
-        disk.read_s_max = self._source.choice([0.0, 0.001, 0.3, 4.0])
+        disk.sync_s_max = self._source.choice([0.0, 0.002, 0.3, 4.0, 40.0])
+        disk.read_s_max = self._source.choice([0.0, 0.001, 0.3, 4.0, 40.0])
         self._witness.note("disk", disk.sync_s_max, disk.read_s_max)
 
     async def write_late(self) -> None:

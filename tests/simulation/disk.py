@@ -242,6 +242,9 @@ class InlineReader:
         await asyncio.sleep(disk.delay_s(disk.read_s_max))
         return rows
 
+    async def interrupt(self) -> None:
+        """Cut off a read: it is over already, and its answer is not waited for any more."""
+
 
 @contextmanager
 def without_threads(disk: Disk) -> Iterator[None]:

@@ -32,6 +32,7 @@ ALWAYS = {
     "a child outlives its parent": (
         "SELECT child.id FROM runs AS child JOIN runs AS parent ON parent.id = child.parent_id"
         " WHERE child.ended_at IS NULL AND child.ending IS NULL AND parent.ended_at IS NOT NULL"
+        " AND NOT EXISTS (SELECT 1 FROM retries WHERE retries.run = child.number)"
     ),
     "an entry is of a claim that never was": (
         "SELECT runs.id, key FROM journal JOIN runs ON runs.number = journal.run"
@@ -55,7 +56,9 @@ ALWAYS = {
         "SELECT runs.id, waits.key FROM runs JOIN waits ON waits.run = runs.number"
         " WHERE runs.ended_at IS NOT NULL AND waits.outcome IS NULL"
     ),
-    "a run has more attempts than it may": "SELECT id FROM runs WHERE attempt > max_attempts",
+    "a run has more attempts than it may": (  # retries of compensations count beyond that
+        "SELECT id FROM runs WHERE attempt > max_attempts AND kind <> 'saga'"
+    ),
     "two runs of a session are worked on at once": (
         "SELECT session_id, count(*) FROM runs WHERE session_id IS NOT NULL"
         " AND status = 'running' GROUP BY session_id HAVING count(*) > 1"
@@ -139,13 +142,14 @@ def check_ends(witness: Witness, connection: sqlite3.Connection) -> Counter[str]
     statuses: Counter[str] = Counter()
     for row in connection.execute(
         "SELECT id, status, attempt, max_attempts, output, error, parent_id, deadline_at,"
-        " workflow FROM runs WHERE kind <> 'saga'"
+        " (SELECT count(*) FROM retries WHERE retries.run = runs.number) FROM runs"
+        " WHERE kind <> 'saga'"
     ):
-        run_id, status, attempt, attempts_max, output, error, parent_id, deadline_at, _ = row
+        run_id, status, attempt, attempts_max, output, error, parent_id, deadline_at, retries = row
         statuses[status] += 1
         outcome = witness.outcomes.get(run_id)
         word = outcome.word if outcome is not None else "nothing"
-        failures = len(witness.failures.get(run_id, ()))
+        failures = len(witness.failures.get((run_id, retries), ()))
         place = f"{run_id} ({status}, its code last {word})"
         if status == "dead_letter" and json.loads(error)["code"] == "crash":
             if witness.kills < CRASHES:

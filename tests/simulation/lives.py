@@ -15,8 +15,8 @@ from typing import Any, cast
 
 from agency.config.schema import Engine as EngineSettings
 from agency.core.ids import new_id
-from agency.engine.engine import Engine
 from agency.engine.definition import make_definition
+from agency.engine.engine import Engine
 from agency.engine.registry import Registry
 from agency.engine.runs import StartRequest
 from agency.errors import StoreBroken
@@ -153,6 +153,7 @@ def live_through(seed: int, template: Path, folder: Path) -> Story:
         disk=disk,
         claims=[],
         wishes=make_wishes(source),
+        anew_left=3,
         # Each seed has only some accidents: one that is always there hides what others show.
         with_faults=frozenset(a for a in ACCIDENTS if source.random() < 0.5),
     )

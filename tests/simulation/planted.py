@@ -15,6 +15,7 @@ import pytest
 
 from agency.domain.entry import EntryKind
 from agency.domain.run import NewRun, RunStatus
+from agency.engine import compensation, foreign
 from agency.engine import execution as execution_module
 from agency.engine.journal import JournalView
 from agency.engine.recorder import Recorder
@@ -26,6 +27,7 @@ from agency.storage.sqlite.forms import start_form
 from agency.storage.sqlite.mail import SqliteMail
 from agency.storage.sqlite.runs import SqliteRuns, _new_run
 from agency.storage.sqlite.statements import load_record_statements, load_statements
+from agency.workflows.saga.interpreter import Interpreter
 
 Patch = pytest.MonkeyPatch
 
@@ -164,6 +166,27 @@ def _retry_permanent_failures(patch: Patch) -> None:
     patch.setattr(_Step, "after_failure", persistent)
 
 
+def _skip_compensations(patch: Patch) -> None:
+    take_back = compensation.take_back
+    calls = count()
+
+    async def some(ctx: Any, leg: str, step: Any) -> Any:
+        return foreign.Returned(None) if next(calls) % 3 == 0 else await take_back(ctx, leg, step)
+
+    patch.setattr(compensation, "take_back", some)
+
+
+def _compensate_forwards(patch: Patch) -> None:
+    """The first leg is taken back first."""
+    compensate = Interpreter.compensate
+
+    async def wrong(self: Interpreter, ctx: Any, cause: Verdict) -> Verdict:
+        self.stages = self.stages[::-1]
+        return await compensate(self, ctx, cause)
+
+    patch.setattr(Interpreter, "compensate", wrong)
+
+
 _AGAIN = ("was done again", "came the result")
 _NO_REASON = ("has no reason to go on", "was answered for it to go on")
 
@@ -192,6 +215,10 @@ PLANTED = {
     "recorded step run again": Planted(_run_recorded_steps_again, _AGAIN),
     "intent not recorded": Planted(_forget_intents, ("repeated unasked", "nobody was asked")),
     "children left alone": Planted(_leave_children_alone, ("a child outlives its parent",)),
+    "compensation skipped": Planted(
+        _skip_compensations, ("a compensation was skipped", "is told to be taken back")
+    ),
+    "compensation in the wrong order": Planted(_compensate_forwards, ("was taken back before",)),
     "permanent failure tried again": Planted(
         _retry_permanent_failures, ("a permanent failure was tried again",)
     ),

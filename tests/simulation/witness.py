@@ -41,7 +41,8 @@ class Witness:
         sent: Events whose delivery was acknowledged: run and id.
         ended_by: Runs whose end somebody has asked for.
         decided_again: How often somebody has asked for a once-step to be repeated.
-        failures: What an author's code was seen to fail with, by run; no two effects fail alike.
+        failures: What an author's code was seen to fail with, by run and retry; no two
+            effects fail alike.
         effects: How often a step had its effect, not counting those that are known as not done.
         once: Steps with effect="once" that were tried.
         outcomes: What the code of a run has last ended with.
@@ -56,7 +57,7 @@ class Witness:
         self.sent: set[tuple[str, str]] = set()
         self.ended_by: set[str] = set()
         self.decided_again: Counter[StepKey] = Counter()
-        self.failures: dict[str, set[str]] = {}
+        self.failures: dict[tuple[str, int], set[str]] = {}
         self.outcomes: dict[str, Outcome] = {}
         self.effects: Counter[StepKey] = Counter()
         self.once: set[StepKey] = set()
@@ -146,7 +147,16 @@ class Witness:
         self.note("code", word, short(run_id), "attempt", attempt)
         self.outcomes[run_id] = Outcome(word, value, attempt)
         if word == "raised":
-            self.failures.setdefault(run_id, set()).add(value)
+            self.failures.setdefault((run_id, self._retries(run_id)), set()).add(value)
+
+    def _retries(self, run_id: str) -> int:
+        """How often somebody has retried the run: its attempts count anew each time."""
+        assert self.connection is not None
+        (retries,) = self.connection.execute(
+            "SELECT count(*) FROM retries JOIN runs ON runs.number = retries.run WHERE runs.id = ?",
+            (run_id,),
+        ).fetchone()
+        return int(retries)
 
 
 @dataclass
