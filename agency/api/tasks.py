@@ -200,8 +200,10 @@ async def show_task_inbox(request: web.Request) -> web.Response:
         statuses=run_statuses(TaskStatus.COMPLETED), principal=principal_of(request).name
     )
     runs = await request.app[SERVICES].runs.list(which, before=None, limit=INBOX_RUNS_MAX)
-    newest = sorted(runs, key=lambda run: (run.ended_at or run.created_at, run.number))
-    items = [inbox_item_json(run) for run in newest[: -INBOX_ITEMS_MAX - 1 : -1]]
+    # What another workflow has called is part of that one's result.
+    own = [run for run in runs if run.parent_id is None]
+    own.sort(key=lambda run: (run.ended_at or run.created_at, run.number), reverse=True)
+    items = [inbox_item_json(run) for run in own[:INBOX_ITEMS_MAX]]
     return json_answer({"items": items})
 
 
