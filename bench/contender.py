@@ -33,6 +33,7 @@ class Contender:
         steps: Steps that it does, for rates.
         is_peer: Runs in the peers' environment.
         module: Import name that must be there, for a peer.
+        programs: Commands that must be there: the servers that a peer needs.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Contender:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     is_peer: bool = False
     module: str = ""
+    programs: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,10 +106,13 @@ class Laboratory:
         """Leave out peers that are not installed, and say so."""
         found = []
         for contender in contenders:
+            missing = [name for name in contender.programs if shutil.which(name) is None]
             if contender.is_peer and not self._is_installed(contender.module):
                 self.skipped[contender.name] = (
                     f"{contender.module} is not installed; `make bench` does it"
                 )
+            elif missing:
+                self.skipped[contender.name] = f"there is no {' and no '.join(missing)}"
             else:
                 found.append(contender)
         return found

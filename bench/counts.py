@@ -61,6 +61,7 @@ def counting_environ(shim: Path | None, counts_file: Path) -> dict[str, str]:
     if shim is None:
         return {}
     counts_file.write_bytes(bytes(_FORM.size))
+    counts_file.chmod(0o666)  # a peer's server may have an account of its own
     return {"LD_PRELOAD": str(shim), VARIABLE: str(counts_file)}
 
 

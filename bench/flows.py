@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from datetime import timedelta
 
 from agency import Context, workflow
 
@@ -69,3 +70,14 @@ async def wait(ctx: Context) -> str:
     """Wait for one event, and end with what it says."""
     said: str = await ctx.wait_event("go")
     return said
+
+
+@workflow("bench-nap", version="1")
+async def nap(ctx: Context) -> None:
+    """Sleep for a year."""
+    await ctx.sleep(timedelta(days=365))
+
+
+@workflow("bench-noop", version="1")
+async def noop(ctx: Context) -> None:
+    """Do nothing."""

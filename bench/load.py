@@ -7,8 +7,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from bench.contender import ROOT
 
@@ -31,9 +33,27 @@ def generator() -> str:
 
 def requests_per_s(url: str, *, seconds: float) -> float:
     """Read ``url`` over 64 connections as fast as they go; all answers must be successes."""
-    done = subprocess.run(
-        _command(url, seconds), cwd=ROOT, capture_output=True, text=True, check=True
-    )
+    return _rate(_command(url, seconds))
+
+
+def posts_per_s(url: str, body: str, *, seconds: float, connections: int) -> float:
+    """Post a JSON body over so many connections as fast as they go, as `requests_per_s` reads."""
+    wrk = shutil.which("wrk")
+    if wrk is None:
+        own = [sys.executable, "-m", "bench.http_client", url, str(connections), str(seconds)]
+        return _rate([*own, body])
+    with tempfile.TemporaryDirectory() as folder:
+        script = Path(folder) / "post.lua"
+        script.write_text(
+            f"wrk.method = 'POST'\nwrk.body = [==[{body}]==]\n"
+            "wrk.headers['Content-Type'] = 'application/json'\n"
+        )
+        took = f"-d{max(1, round(seconds))}s"
+        return _rate([wrk, "-t1", f"-c{connections}", took, "-s", str(script), url])
+
+
+def _rate(command: list[str]) -> float:
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert not _BAD.search(done.stdout), done.stdout
     found = _RATE.search(done.stdout)
     assert found is not None, done.stdout

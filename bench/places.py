@@ -54,9 +54,15 @@ class Place:
 def open_places() -> Iterator[Sequence[Place]]:
     """Give a folder on the RAM disk, if there is one, and one on the disk of ``$TMPDIR``."""
     with tempfile.TemporaryDirectory(prefix="agency-bench-") as on_disk:
-        places = [Place("disk", Path(on_disk))]
+        places = [_make_place("disk", on_disk)]
         if not (_RAM_DISK.is_dir() and os.access(_RAM_DISK, os.W_OK)):
             yield places
             return
         with tempfile.TemporaryDirectory(prefix="agency-bench-", dir=_RAM_DISK) as in_memory:
-            yield [Place("ram", Path(in_memory)), *places]
+            yield [_make_place("ram", in_memory), *places]
+
+
+def _make_place(name: str, folder: str) -> Place:
+    path = Path(folder)
+    path.chmod(0o711)  # a peer's server may have an account of its own
+    return Place(name, path)

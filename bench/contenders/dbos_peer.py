@@ -17,8 +17,10 @@ def _force_wal(connection: Any, _record: Any) -> None:
     connection.execute("PRAGMA synchronous = FULL")
 
 
-async def work(folder: str, runs: int, steps: int, size: int, is_wal: bool) -> dict[str, Any]:
-    """Do ``runs`` workflows at once, each of ``steps`` steps."""
+async def work(
+    folder: str, runs: int, steps: int, size: int, is_wal: bool, at_once: int = 0
+) -> dict[str, Any]:
+    """Do ``runs`` workflows, all or ``at_once`` of them at once, each of ``steps`` steps."""
     if is_wal:
         # Not an option of DBOS: every connection that SQLAlchemy opens is set by us.
         sqlalchemy.event.listen(sqlalchemy.engine.Engine, "connect", _force_wal)
@@ -46,11 +48,16 @@ async def work(folder: str, runs: int, steps: int, size: int, is_wal: bool) -> d
     DBOS.launch()
     try:
         await (await DBOS.start_workflow_async(workflow, 20)).get_result()
+        numbers = iter(range(runs))
+        done: list[int] = []
+
+        async def call() -> None:
+            for _ in numbers:
+                handle = await DBOS.start_workflow_async(workflow, steps)
+                done.append(await handle.get_result())
+
         meter = Meter()
-        handles = await asyncio.gather(
-            *(DBOS.start_workflow_async(workflow, steps) for _ in range(runs))
-        )
-        done = await asyncio.gather(*(handle.get_result() for handle in handles))
+        await asyncio.gather(*(call() for _ in range(at_once or runs)))
         answer = meter.stop()
         assert done == [steps] * runs
         return {**answer, "journal_mode": _journal_mode(folder)}

@@ -20,8 +20,8 @@ class State(TypedDict):
     result: str
 
 
-async def work(folder: str, runs: int, steps: int, size: int) -> dict[str, Any]:
-    """Do ``runs`` threads at once; a step is one pass through the only node."""
+async def work(folder: str, runs: int, steps: int, size: int, at_once: int = 0) -> dict[str, Any]:
+    """Do ``runs`` threads, all or ``at_once`` of them at once; a step is one pass of the node."""
     body = "x" * size
 
     async def node(state: State) -> dict[str, Any]:
@@ -46,8 +46,15 @@ async def work(folder: str, runs: int, steps: int, size: int) -> dict[str, Any]:
             return int(state["number"])
 
         await invoke("warm", 20)
+        numbers = iter(range(runs))
+        done: list[int] = []
+
+        async def call() -> None:
+            for number in numbers:
+                done.append(await invoke(str(number), steps))
+
         meter = Meter()
-        done = await asyncio.gather(*(invoke(str(run), steps) for run in range(runs)))
+        await asyncio.gather(*(call() for _ in range(at_once or runs)))
         answer = meter.stop()
         assert done == [steps] * runs
         settings = {}

@@ -69,25 +69,28 @@ async def _do(runs: Runs, name: str, value: Mapping[str, Any] | None) -> RunDeta
 
 
 async def work(
-    folder: str, runs: int, steps: int, size: int, spin_s: float = 0.0
+    folder: str, runs: int, steps: int, size: int, spin_s: float = 0.0, at_once: int = 0
 ) -> dict[str, Any]:
-    """Do ``runs`` runs at once, each of ``steps`` steps.
+    """Do ``runs`` runs, each of ``steps`` steps.
 
     Args:
         folder: Where the database is made.
-        runs: Started together and waited for together.
+        runs: Started together and waited for together, if ``at_once`` does not say otherwise.
         steps: Of each run, one after another.
         size: Characters that a step hands back.
+        at_once: If above 0, so many callers each start one, wait for it, and start the next.
         spin_s: If above 0, a coroutine computes so long between its yields, all the time.
     """
-    async with open_runs(folder) as verbs:
+    value = {"steps": steps, "size": size}
+    async with open_runs(folder, **({"runs_max": at_once} if at_once else {})) as verbs:
         await _do(verbs, "bench-steps", {"steps": 20, "size": size})
         spinning = asyncio.ensure_future(_spin(spin_s)) if spin_s else None
         meter = Meter()
-        ids = await asyncio.gather(
-            *(_start(verbs, "bench-steps", {"steps": steps, "size": size}) for _ in range(runs))
-        )
-        details = await asyncio.gather(*(_completed(verbs, run_id) for run_id in ids))
+        if at_once:
+            details = await _in_turns(verbs, value, runs, at_once)
+        else:
+            ids = await asyncio.gather(*(_start(verbs, "bench-steps", value) for _ in range(runs)))
+            details = await asyncio.gather(*(_completed(verbs, run_id) for run_id in ids))
         answer = meter.stop()
         if spinning is not None:
             spinning.cancel()
@@ -95,6 +98,21 @@ async def work(
                 await spinning
         assert [detail.steps_executed for detail in details] == [steps] * runs
         return answer
+
+
+async def _in_turns(
+    verbs: Runs, value: Mapping[str, Any], runs: int, at_once: int
+) -> list[RunDetail]:
+    numbers = iter(range(runs))
+
+    details: list[RunDetail] = []
+
+    async def call() -> None:
+        for _ in numbers:
+            details.append(await _do(verbs, "bench-steps", value))
+
+    await asyncio.gather(*(call() for _ in range(at_once)))
+    return details
 
 
 async def _spin(spin_s: float) -> None:

@@ -11,7 +11,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from agency import Context, workflow
 from agency.config.schema import Engine as EngineSettings
 from agency.config.schema import Store as StoreSettings
 from agency.core.clock import SystemClock
@@ -24,15 +23,11 @@ from agency.engine.engine import Engine
 from agency.engine.registry import Registry
 from agency.engine.runs import StartRequest
 from agency.storage.sqlite.store import open_store
+from bench import flows
 from bench.contenders.ours import DATABASE, GUARD_S
 from bench.meter import Meter
 
 _LOOK_S = 0.02
-
-
-@workflow("bench-noop", version="1")
-async def noop(ctx: Context) -> None:
-    """Do nothing."""
 
 
 @asynccontextmanager
@@ -40,7 +35,7 @@ async def _open(folder: str, workers: int) -> AsyncIterator[Engine]:
     """Open an engine whose queue is paused, as the daemon would open it."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     registry = Registry()
-    registry.add_function(noop)
+    registry.add_function(flows.noop)
     async with (
         open_store(Path(folder) / DATABASE, settings=StoreSettings(), clock=SystemClock()) as store,
         Engine(

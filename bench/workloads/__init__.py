@@ -6,7 +6,19 @@ from collections.abc import Callable, Mapping
 
 from bench.contender import Laboratory
 from bench.report import Outcome
-from bench.workloads import full, growing_state, http, many_runs, one_run, queue, suspended, updates
+from bench.workloads import (
+    fleet,
+    full,
+    growing_state,
+    http,
+    many_runs,
+    million,
+    one_run,
+    queue,
+    queue_http,
+    suspended,
+    updates,
+)
 
 WORKLOADS: Mapping[str, Callable[[Laboratory], Outcome]] = {
     "one-run": one_run.measure,
@@ -16,5 +28,8 @@ WORKLOADS: Mapping[str, Callable[[Laboratory], Outcome]] = {
     "http": http.measure,
     "updates": updates.measure,
     "queue": queue.measure,
+    "queue-http": queue_http.measure,
+    "fleet": fleet.measure,
+    "million": million.measure,
     "full": full.measure,
 }
