@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from agency.core.json import encode
 from agency.domain.run import Phase, RunError, RunStatus
@@ -21,8 +23,10 @@ _PARENT_ENDED = encode(
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """A run's own end, encoded."""
+    """A run's own end, encoded, with what it records before."""
 
+    claim: Claim
+    form: WritesForm
     status: RunStatus
     output: bytes | None
     error: bytes | None
@@ -47,53 +51,78 @@ class Ended:
     compensating: list[str] = field(default_factory=list)
 
 
-def finish(tx: Transaction, claim: Claim, form: WritesForm, end: Finish) -> list[Wake]:
-    """Record, and end a claimed run.
+def finish(tx: Transaction, ends: Sequence[Finish]) -> list[list[Wake] | Fenced]:
+    """Record, and end claimed runs: in one statement those that have nothing left to record.
+
+    Returns:
+        For each of them, in this order, who has to hear of it, or that the claim is over.
 
     Raises:
-        Fenced: the claim is over.
+        whatever `writes.apply` raises.
     """
-    output = end.output
-    writes.apply_before(tx, claim, form, now=end.now)
-    row = tx.one(
-        "finish_run",
-        {
-            "number": claim.number,
-            "epoch": claim.epoch,
-            "status": end.status.value,
-            "output": None if output is None else tx.keep(output, starts.RUN_INLINE_BYTES_MAX),
-            "error": end.error,
-            "now": end.now,
-            "steps": tx.steps.settle(claim.run_id, claim.epoch) + form.steps,
-        },
-    )
-    if row is None:
-        raise Fenced(claim.run_id, claim.epoch)
+    outcomes: list[list[Wake] | Fenced] = []
+    following: list[Finish] = []
+    for end in ends:
+        if not end.form.is_empty:
+            outcomes += _finish(tx, following)
+            following = []
+            try:
+                writes.apply_before(tx, end.claim, end.form, now=end.now)
+            except Fenced as fenced:
+                outcomes.append(fenced)
+                continue
+        following.append(end)
+    return outcomes + _finish(tx, following)
+
+
+def _finish(tx: Transaction, ends: Sequence[Finish]) -> list[list[Wake] | Fenced]:
+    values: list[Any] = []
+    for end in ends:
+        claim, output = end.claim, end.output
+        values += (
+            claim.number,
+            claim.epoch,
+            end.status.value,
+            None if output is None else tx.keep(output, starts.RUN_INLINE_BYTES_MAX),
+            end.error,
+            end.now,
+            tx.steps.count(claim.run_id, claim.epoch) + end.form.steps,
+        )
+    ended = tx.finish(values, len(ends)) if ends else {}
+    outcomes: list[list[Wake] | Fenced] = []
+    for end in ends:
+        # A run that is asked for twice has been ended by the first.
+        row = ended.pop(end.claim.number, None)
+        if row is None:
+            outcomes.append(Fenced(end.claim.run_id, end.claim.epoch))
+        else:
+            tx.steps.forget(end.claim.run_id, end.claim.epoch)
+            outcomes.append(_see_to(tx, end, row))
+    return outcomes
+
+
+def _see_to(tx: Transaction, end: Finish, row: Row) -> list[Wake]:
+    """See to what a run that has just ended leaves behind."""
     name, session_id, concurrency_key, parent_id, has_waits, has_children = row
+    claim, successor = end.claim, end.successor
     has_holds = session_id is not None or concurrency_key is not None
-    if not (parent_id or has_holds or has_waits or has_children) and end.successor is None:
+    if not (parent_id or has_holds or has_waits or has_children or successor):
         # By far the most runs leave nothing: one statement has ended them.
         return []
-    if end.successor is None:
-        wakes = settle(
-            tx,
-            claim.number,
-            claim.run_id,
-            has_holds=has_holds,
-            now=end.now,
-        )
+    if successor is None:
+        wakes = settle(tx, claim.number, claim.run_id, has_holds=has_holds, now=end.now)
         return wakes + end_children(tx, claim.run_id, now=end.now)
     waits.close_open_waits(tx, claim.number, now=end.now)
     number = starts.start_successor(
         tx,
-        end.successor,
+        successor,
         name=name,
         session_id=session_id,
         concurrency_key=concurrency_key,
         parent_id=parent_id,
     )
     holds.hand_over(tx, claim.number, number)
-    successor_id = end.successor.new.id
+    successor_id = successor.new.id
     heir = {"run_id": claim.run_id, "successor": successor_id}
     tx.change("add_succession", (successor_id, claim.run_id))
     tx.change("hand_over_child", heir)

@@ -7,7 +7,7 @@ statements share begins with ``-- fragment: x`` and is put in wherever ``{x}`` s
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -20,8 +20,14 @@ _ROW = "(?, ?, ?, ?, ?, ?, ?)"
 ENTRY_VALUES = 7
 """Parameters of one row of the statement ``record_entries``."""
 
+END_VALUES = 7
+"""Parameters of one row of the statement ``finish_runs``."""
+
 RECORD_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 """Rows of the prepared forms of ``record_entries``; what is between is filled up with NULL."""
+
+END_SIZES = (1, 4, 16, 64)
+"""The same of ``finish_runs``."""
 
 
 def parse(text: str) -> tuple[dict[str, str], dict[str, str]]:
@@ -73,5 +79,15 @@ def _fill(text: str, fragments: Mapping[str, str]) -> str:
 @cache
 def load_record_statements() -> Mapping[int, str]:
     """Read ``record_entries`` in all its sizes, by its number of rows."""
-    one = load_statements()["record_entries"]
-    return {size: one.replace(_ROW, ", ".join([_ROW] * size)) for size in RECORD_SIZES}
+    return _sized("record_entries", RECORD_SIZES)
+
+
+@cache
+def load_end_statements() -> Mapping[int, str]:
+    """Read ``finish_runs`` in all its sizes, by its number of rows."""
+    return _sized("finish_runs", END_SIZES)
+
+
+def _sized(name: str, sizes: Sequence[int]) -> Mapping[int, str]:
+    one = load_statements()[name]
+    return {size: one.replace(_ROW, ", ".join([_ROW] * size)) for size in sizes}

@@ -35,6 +35,12 @@ class StepCounts:
 
     def settle(self, run_id: str, epoch: int) -> int:
         """Give all steps recorded under the claim, to be written down; the count is over."""
+        total = self.count(run_id, epoch)
+        self.forget(run_id, epoch)
+        return total
+
+    def count(self, run_id: str, epoch: int) -> int:
+        """Give all steps recorded under the claim, with those of this transaction."""
         known_epoch, total = self.committed(run_id)
         if known_epoch != epoch:
             total = 0
@@ -43,8 +49,11 @@ class StepCounts:
             for noted, noted_epoch, steps in self._noted
             if noted == run_id and noted_epoch == epoch and steps > 0
         )
-        self._noted.append((run_id, epoch, _SETTLED))
         return total
+
+    def forget(self, run_id: str, epoch: int) -> None:
+        """End the count of a claim: it was written down, and the claim is over."""
+        self._noted.append((run_id, epoch, _SETTLED))
 
     def mark(self) -> int:
         """Give a point to which `undo` can go back."""

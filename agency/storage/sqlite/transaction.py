@@ -9,7 +9,12 @@ from contextlib import contextmanager
 from typing import Any
 
 from agency.core import limits
-from agency.storage.sqlite.statements import load_statements
+from agency.storage.sqlite.statements import (
+    END_SIZES,
+    END_VALUES,
+    load_end_statements,
+    load_statements,
+)
 from agency.storage.sqlite.steps import StepCounts
 
 Row = tuple[Any, ...]
@@ -62,6 +67,26 @@ class Transaction:
                 self.steps.undo(mark)
             raise
         connection.execute("RELEASE part")
+
+    def finish(self, values: Sequence[Any], runs: int) -> dict[int, Row]:
+        """Run ``finish_runs`` for some runs, and give what it tells of those that it has ended.
+
+        Args:
+            values: `END_VALUES` parameters for each run, in one flat list.
+            runs: How many runs.
+
+        Returns:
+            Rows by the runs' numbers, without the number.
+        """
+        found: dict[int, Row] = {}
+        for start in range(0, runs, END_SIZES[-1]):
+            count = min(runs - start, END_SIZES[-1])
+            size = next(size for size in END_SIZES if size >= count)
+            part = [*values[start * END_VALUES : (start + count) * END_VALUES]]
+            part += (None,) * ((size - count) * END_VALUES)
+            statement = load_end_statements()[size]
+            found |= {row[0]: row[1:] for row in self._connection.execute(statement, part)}
+        return found
 
     def change(self, name: str, parameters: Parameters = ()) -> int:
         """Run a statement that writes, and tell how many rows it has changed."""

@@ -39,14 +39,15 @@ section 3.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import queue
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from agency.core import limits
 from agency.core.clock import monotonic_s
@@ -61,7 +62,9 @@ from agency.storage.sqlite.transaction import Transaction
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+Item = TypeVar("Item")
 Future = asyncio.Future[Any]
+WorkOnAll = Callable[[Transaction, Sequence[Any]], Sequence[Any]]
 
 _IDLE_S = 1.0
 """Quiet seconds after which the write-ahead log is copied into the database."""
@@ -135,7 +138,30 @@ class Recording:
         self.error: Exception | None = None
 
 
-Member = Operation | Recording
+class Alike:
+    """A transaction that is carried out together with those of its sort that stand beside it.
+
+    Attributes:
+        work: Takes several items, and gives for each its result or what is raised instead; such
+            an item has changed nothing. What it raises itself undoes all of them.
+        run: As in `Operation`.
+        fulls: As in `Recording`.
+    """
+
+    __slots__ = ("error", "fulls", "future", "item", "result", "run", "work")
+
+    def __init__(self, work: WorkOnAll, item: object, future: Future, run: int, fulls: int) -> None:
+        self.work = work
+        self.item = item
+        self.future = future
+        self.run = run
+        self.fulls = fulls
+        self.result: Any = None
+        self.error: Exception | None = None
+
+
+Member = Operation | Recording | Alike
+Segment = Operation | list[Recording] | tuple[Alike, ...]
 
 
 class _Undone(Exception):
@@ -206,6 +232,28 @@ class Writer:
         result: T = await future
         return result
 
+    async def submit_alike(
+        self,
+        work: Callable[[Transaction, Sequence[Item]], Sequence[T | Exception]],
+        item: Item,
+        *,
+        run: int = 0,
+    ) -> T:
+        """Carry out a transaction together with others of its sort.
+
+        Args:
+            work: As in `Alike`; by it the others are known.
+            item: What it is to work on for this one.
+            run: As in `submit`.
+
+        Raises:
+            ShuttingDown, StoreFull, StoreBroken: as `submit`; and what ``work`` gives or raises.
+        """
+        future = self._loop.create_future()
+        self._put(Alike(work, item, future, run, self._fulls_heard))
+        result: T = await future
+        return result
+
     def record(self, claim: Claim, values: Sequence[Any], rows: int, steps: int) -> Future:
         """Hand in a transaction of the fast lane; the future ends when it is durable.
 
@@ -229,7 +277,7 @@ class Writer:
             raise ShuttingDown
         if self._is_gathering:
             self._gathered.append(member)
-        elif type(member) is Operation:
+        elif type(member) is not Recording:
             # Claims, starts and ends come in crowds, too: what else is handed in during this turn
             # of the loop goes with it.
             self._gathered.append(member)
@@ -368,11 +416,7 @@ class Writer:
             if not is_bare:
                 self._connection.execute(_BEGIN)
             for segment in segments:
-                if type(segment) is Operation:
-                    self._protected(segment)
-                else:
-                    assert type(segment) is list
-                    self._record(segment)
+                self._carry_out_segment(segment)
             if not is_bare:
                 is_committing = True
                 self._connection.execute(_COMMIT)
@@ -386,6 +430,15 @@ class Writer:
                 self._break(error)
             raise _Undone from error
         self.steps.commit()
+
+    def _carry_out_segment(self, segment: Segment) -> None:
+        if type(segment) is Operation:
+            self._protected(segment)
+        elif type(segment) is list:
+            self._record(segment)
+        else:
+            assert type(segment) is tuple
+            self._protected_alike(segment)
 
     def _protected(self, operation: Operation) -> None:
         """Carry out one of several members; what it raises is undone and touches no other."""
@@ -403,6 +456,35 @@ class Writer:
             operation.error = error
         connection.execute(_RELEASE)
 
+    def _protected_alike(self, members: Sequence[Alike]) -> None:
+        """Carry out members of one sort by one call; if it raises, one after the other."""
+        connection = self._connection
+        mark = self.steps.mark()
+        connection.execute(_SAVEPOINT)
+        try:
+            self._work_on(members)
+        except Exception as error:
+            has_ended = not connection.in_transaction
+            if has_ended or faults.is_full(error) or faults.is_fatal(error):
+                raise
+            connection.execute(_BACK)
+            self.steps.undo(mark)
+            if len(members) == 1:
+                members[0].error = error
+            else:
+                for member in members:
+                    member.error = None
+                    self._protected_alike((member,))
+        connection.execute(_RELEASE)
+
+    def _work_on(self, members: Sequence[Alike]) -> None:
+        outcomes = members[0].work(self._transaction, [member.item for member in members])
+        for member, outcome in zip(members, outcomes, strict=True):
+            if isinstance(outcome, Exception):
+                member.error = outcome
+            else:
+                member.result = outcome
+
     def _alone(self, member: Member) -> None:
         """Carry out one member in a commit of its own."""
         if self._broken is not None:
@@ -415,6 +497,8 @@ class Writer:
             self._begin()
             if type(member) is Operation:
                 member.result = member.work(self._transaction)
+            elif type(member) is Alike:
+                self._work_on((member,))
             else:
                 assert type(member) is Recording
                 self._record([member])
@@ -529,21 +613,21 @@ class Writer:
                 log.warning("the database was not tidied", extra={"reason": str(error)})
 
 
-def _segments(batch: Sequence[Member]) -> list[Operation | list[Recording]]:
-    """Put together the recordings of a group that follow one another; the order stays."""
-    segments: list[Operation | list[Recording]] = []
-    following: list[Recording] | None = None
-    for member in batch:
-        if type(member) is Recording:
-            if following is None:
-                following = []
-                segments.append(following)
-            following.append(member)
+def _segments(batch: Sequence[Member]) -> list[Segment]:
+    """Put together what is alike and follows one another in a group; the order stays."""
+    segments: list[Segment] = []
+    for kind, members in itertools.groupby(batch, _sort):
+        if kind is Recording:
+            segments.append(cast(list[Recording], list(members)))
+        elif kind is Operation:
+            segments += cast(Iterator[Operation], members)
         else:
-            assert type(member) is Operation
-            segments.append(member)
-            following = None
+            segments.append(cast(tuple[Alike, ...], tuple(members)))
     return segments
+
+
+def _sort(member: Member) -> object:
+    return member.work if type(member) is Alike else type(member)
 
 
 def _count_rows(recordings: Sequence[Recording]) -> int:

@@ -24,13 +24,18 @@ UPDATE runs
        error = CASE WHEN ending IS NULL THEN :error ELSE error END
  WHERE number = :number AND epoch = :epoch AND status = 'running';
 
--- name: finish_run
+-- name: finish_runs
+-- Ends claimed runs, as many as there are rows of parameters; rows of NULL end none. Of each it tells
+-- what has to be seen to beside it.
 UPDATE runs
-   SET status = :status, output = :output, error = :error, ended_at = :now, owner = NULL,
-       ran_alone = 0, crashes = 0, hold = NULL, snapshot_id = NULL, steps = steps + :steps,
-       changed_at = :now
- WHERE number = :number AND epoch = :epoch AND status = 'running'
-RETURNING name, session_id, concurrency_key, parent_id,
+   SET status = wanted.status, output = wanted.output, error = wanted.error, ended_at = wanted.now,
+       owner = NULL, ran_alone = 0, crashes = 0, hold = NULL, snapshot_id = NULL,
+       steps = runs.steps + wanted.steps, changed_at = wanted.now
+  FROM (SELECT column1 AS number, column2 AS epoch, column3 AS status, column4 AS output,
+               column5 AS error, column6 AS now, column7 AS steps
+          FROM (VALUES (?, ?, ?, ?, ?, ?, ?))) AS wanted
+ WHERE runs.number = wanted.number AND runs.epoch = wanted.epoch AND runs.status = 'running'
+RETURNING number, name, session_id, concurrency_key, parent_id,
           EXISTS (SELECT 1 FROM waits WHERE waits.run = runs.number AND waits.outcome IS NULL),
           EXISTS (SELECT 1 FROM runs AS child
                    WHERE child.parent_id = runs.id AND child.parent_id IS NOT NULL
