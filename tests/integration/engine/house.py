@@ -30,8 +30,11 @@ SETTINGS = EngineSettings(linger_s=0.0, resource_poll_s=0.1, memory_delay_s=0.05
 class House:
     """One daemon's engine over one database file."""
 
-    def __init__(self, engine: Engine, store: SqliteStore) -> None:
+    def __init__(
+        self, engine: Engine, store: SqliteStore, registry: Registry | None = None
+    ) -> None:
         self.engine = engine
+        self.registry = Registry() if registry is None else registry
         self.store = store
         self.runs = engine.runs
         self.queues = engine.queues
@@ -131,4 +134,4 @@ async def open_house(
             queues=queues,
         ) as engine,
     ):
-        yield House(engine, store)
+        yield House(engine, store, registry)
