@@ -269,3 +269,29 @@ async def test_tokens_are_added_listed_and_revoked(store: Store) -> None:
 
 async def test_check_tells_that_reads_and_writes_get_through(store: Store) -> None:
     assert await store.check(timeout_s=5)
+
+
+async def test_runs_are_listed_by_principal(store: Store) -> None:
+    own = [await start(store, principal="ann") for _ in range(2)]
+    await start(store, principal="bob")
+    claimed = await start_claimed(store, principal="ann")
+    await finish(store, claimed)
+
+    found = await store.runs.list(RunFilter(principal="ann"), before=None, limit=10)
+    completed = RunFilter(principal="ann", statuses=frozenset({RunStatus.COMPLETED}))
+    ended = await store.runs.list(completed, before=None, limit=10)
+
+    assert {*ids(own), claimed.run_id} == {run.id for run in found}
+    assert [claimed.run_id] == [run.id for run in ended]
+
+
+async def test_run_tells_when_its_status_last_changed(store: Store) -> None:
+    run = await start(store)
+    assert [run.created_at] * 2 == [
+        run.changed_at,
+        (await store.runs.get(run.id)).run.changed_at,
+    ]
+
+    (claimed,) = await store.runs.claim(owner="boot", now=at(7), limit=1)
+
+    assert at(7) == claimed.changed_at == (await store.runs.get(run.id)).run.changed_at

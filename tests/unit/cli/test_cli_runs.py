@@ -141,14 +141,16 @@ def test_input_that_is_refused_names_every_fault(agency: Agency, daemon: PlayedD
 
 
 def test_workflows_are_listed_with_those_that_failed(agency: Agency, daemon: PlayedDaemon) -> None:
-    definition = {"name": "order", "kind": "function", "version": "1", "description": "It orders."}
+    order = {"name": "order", "kind": "function", "version": "1", "description": "It orders."}
+    definitions = [{**order, "enabled": True}, {**order, "name": "off", "enabled": False}]
     failure = {"path": "broken.py", "reason": "SyntaxError"}
-    body = {"definitions": [definition], "failures": [failure]}
+    body = {"definitions": definitions, "failures": [failure]}
     daemon.on("GET", "/api/v1/definitions", Reply(body))
 
     ended, as_json = agency("run", "--list"), agency("run", "--list", "--json")
 
-    assert (ended.code, ended.out) == (0, "order\tfunction\t1\tIt orders.\n")
+    lines = "order\tfunction\t1\tIt orders.\noff\tfunction\t1\tDISABLED It orders.\n"
+    assert (ended.code, ended.out) == (0, lines)
     assert "broken.py could not be loaded: SyntaxError" in ended.err
     assert as_json.json == body
 
