@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from agency.domain.update import Update, UpdateFilter, UpdateType
-from agency.errors import ShuttingDown
+from agency.engine.patience import until_read
+from agency.errors import AgencyError
 from agency.ports.updates import UpdatePage
 
 CHUNK_BYTES_MAX = 32 * 1024
@@ -149,8 +150,10 @@ class Channel:
             self._pages[after] = found
         try:
             page = await asyncio.shield(found)
-        except ShuttingDown:
-            self._pages.pop(after, None)
+        except AgencyError:
+            # Whoever asks again reads again.
+            if self._pages.get(after) is found:
+                del self._pages[after]
             raise
         if page.seen == after and self._pages.get(after) is found:
             # There was nothing new then; there may be now.
@@ -158,7 +161,7 @@ class Channel:
         return page
 
     async def _load(self, hub: Hub, after: int) -> Page:
-        page = await hub.page(self, after=after)
+        page = await until_read(lambda: hub.page(self, after=after))
         end = last_end(page.updates) if self.run_id is not None else None
         return Page(list(self.pieces(self.write(page.updates))), page.seen, end)
 
@@ -304,7 +307,8 @@ class Subscription:
         self._detached.clear()
         channel.attached[self] = None
         number, is_end = channel.last_end
-        if number > self.last:
+        # The end itself may have filled the sink: then it was handed out, and nothing follows it.
+        if number >= self.last:
             self._has_seen_end = is_end
         self.take(list(channel.pieces(channel.since(self.last))), self.last)
         if self._has_seen_end:

@@ -17,8 +17,8 @@ from agency.domain.update import UpdateFilter, UpdateType
 from agency.engine import channel as channels
 from agency.engine.channel import Dialect
 from agency.errors import RunNotFound, ShuttingDown, UpdatesAhead
-from tests.integration.engine.house import House, open_house
-from tests.integration.engine.watching import LINES, line, watch_to_end, watching
+from tests.integration.engine.house import GUARD_S, House, open_house
+from tests.integration.engine.watching import LINES, Watcher, line, watch_to_end, watching
 
 
 async def nothing(number: int) -> int:
@@ -246,6 +246,25 @@ async def test_watcher_that_has_no_room_reads_on_and_misses_nothing(
         assert always.ids == sometimes.ids == never.ids
         assert len(always.ids) == 6 * 53
         assert never.detached > sometimes.detached > 1
+
+
+async def test_stream_ends_also_for_one_whom_the_end_itself_has_filled(tmp_path: Path) -> None:
+    taken: list[Watcher] = []
+    async with open_house(tmp_path, gated) as house:
+        run_id = await house.start("gated", 2)
+        await house.suspended(run_id)
+        async with watching(
+            house.engine.updates, run_id, has_room=lambda: not taken[0].has_end
+        ) as watcher:
+            taken.append(watcher)
+            await watcher.until_attached()
+            await house.runs.send(run_id, name="go", payload=None)
+            await watcher.until(lambda: watcher.has_end)
+            async with asyncio.timeout(GUARD_S):
+                while not watcher.subscription.is_ended:
+                    await asyncio.sleep(0.005)
+
+    assert 1 == watcher.told.count(("status", "completed"))
 
 
 async def test_reconnecting_in_the_middle_of_a_burst_leaves_no_gap(tmp_path: Path) -> None:
