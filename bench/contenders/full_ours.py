@@ -10,6 +10,7 @@ from typing import Any
 
 from agency.core.ids import derive_id
 from bench.contenders import ours
+from bench.tracing import traced
 
 STEPS_EACH = 2
 _DAY_US = 86_400_000_000
@@ -18,7 +19,13 @@ _BEGIN_US = 1_767_225_600_000_000
 
 
 async def work(
-    folder: str, finished: int, elsewhere: int, runs: int, steps: int, size: int
+    folder: str,
+    finished: int,
+    elsewhere: int,
+    runs: int,
+    steps: int,
+    size: int,
+    is_traced: bool = False,
 ) -> dict[str, Any]:
     """Do the workload of ``ours.work`` beside so many runs that have ended.
 
@@ -30,6 +37,7 @@ async def work(
         runs: As in ``ours.work``.
         steps: As in ``ours.work``.
         size: As in ``ours.work``.
+        is_traced: Count ``statements`` and ``instructions`` too, which costs time.
     """
     aside = Path(folder) / "elsewhere"
     aside.mkdir()
@@ -37,7 +45,10 @@ async def work(
         async with ours.open_runs(str(place)):
             pass  # makes the schema
         _fill(place / ours.DATABASE, count)
-    return await ours.work(folder, runs=runs, steps=steps, size=size)
+    if not is_traced:
+        return await ours.work(folder, runs=runs, steps=steps, size=size)
+    with traced() as counts:
+        return await ours.work(folder, runs=runs, steps=steps, size=size, also=counts)
 
 
 def _fill(path: Path, finished: int) -> None:

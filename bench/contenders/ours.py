@@ -69,7 +69,13 @@ async def _do(runs: Runs, name: str, value: Mapping[str, Any] | None) -> RunDeta
 
 
 async def work(
-    folder: str, runs: int, steps: int, size: int, spin_s: float = 0.0, at_once: int = 0
+    folder: str,
+    runs: int,
+    steps: int,
+    size: int,
+    spin_s: float = 0.0,
+    at_once: int = 0,
+    also: Callable[[], Mapping[str, int]] | None = None,
 ) -> dict[str, Any]:
     """Do ``runs`` runs, each of ``steps`` steps.
 
@@ -79,13 +85,14 @@ async def work(
         steps: Of each run, one after another.
         size: Characters that a step hands back.
         at_once: If above 0, so many callers each start one, wait for it, and start the next.
+        also: Tells what else is counted, by name.
         spin_s: If above 0, a coroutine computes so long between its yields, all the time.
     """
     value = {"steps": steps, "size": size}
     async with open_runs(folder, **({"runs_max": at_once} if at_once else {})) as verbs:
         await _do(verbs, "bench-steps", {"steps": 20, "size": size})
         spinning = asyncio.ensure_future(_spin(spin_s)) if spin_s else None
-        meter = Meter()
+        meter = Meter(also=also)
         if at_once:
             details = await _in_turns(verbs, value, runs, at_once)
         else:
