@@ -29,7 +29,7 @@ def traced() -> Iterator[Callable[[], Mapping[str, int]]]:
         return 0
 
     def connect_traced(*given: Any, **named: Any) -> sqlite3.Connection:
-        connection = connect(*given, **named)
+        connection: sqlite3.Connection = connect(*given, **named)
         connection.set_trace_callback(count_statement)
         connection.set_progress_handler(count_instructions, _INSTRUCTIONS)
         return connection
