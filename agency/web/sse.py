@@ -38,6 +38,7 @@ STALL_S = 60.0
 """A socket that has taken nothing for so long is cut off."""
 _LOOK_S = 0.01
 _LOOK_S_MAX = 0.25
+_NUMBER_DIGITS_MAX = 19
 _NUMBER_MAX = 1 << 63
 
 Subscribe = Callable[[Dialect], Awaitable[Subscription | None]]
@@ -88,7 +89,8 @@ def last_event_id(request: web.Request) -> int | None:
     text = request.headers.get(LAST_EVENT_ID, "")
     if not text:
         return None
-    if not (text.isascii() and text.isdecimal() and int(text[:20]) < _NUMBER_MAX):
+    is_number = text.isascii() and text.isdecimal() and len(text) <= _NUMBER_DIGITS_MAX
+    if not is_number or int(text) >= _NUMBER_MAX:
         fault = Fault(LAST_EVENT_ID, f"{text[:64]!r} is not the id of an update.")
         raise InvalidInput(fault.what, faults=[fault], hint="Send the id that came last, or none.")
     return int(text)

@@ -157,6 +157,8 @@ async def test_tokens_of_the_model_are_shown_without_ids(daemon: Daemon) -> None
         ("/api/v1/updates", {"Last-Event-ID": "one"}, 422, "invalid_input"),
         ("/api/v1/updates", {"Last-Event-ID": "-1"}, 422, "invalid_input"),
         ("/api/v1/updates", {"Last-Event-ID": "9" * 40}, 422, "invalid_input"),
+        ("/api/v1/updates", {"Last-Event-ID": "0" * 20 + "9" * 30}, 422, "invalid_input"),
+        ("/api/v1/updates", {"Last-Event-ID": "0" * 5000}, 422, "invalid_input"),
         ("/api/v1/updates", {"Last-Event-ID": "999999"}, 409, "updates_ahead"),
         ("/api/v1/updates?after=999999", {}, 409, "updates_ahead"),
         (f"/api/v1/runs/{new_id()}/updates", {}, 404, "run_not_found"),
