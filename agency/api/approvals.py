@@ -36,7 +36,10 @@ _Risk = Annotated[Risk, Field(strict=False)]
 
 
 class RuleBody(Body):
-    """A rule that allows what fits it. What is left out is taken from where the rule is made."""
+    """A rule that allows what fits it. What is left out is taken from where the rule is made.
+
+    One that is made by itself says at least one of workflow, name, question and where.
+    """
 
     workflow: Name | None = Field(
         default=None,

@@ -307,7 +307,7 @@ def rules_ls(invocation: Invocation, limit: int) -> ExitCode:
         "agency approvals rules add --name 'deploy-*' --where '{\"stage\": \"test\"}'",
     ),
 )
-@click.option("--workflow", help="Only for approvals of this workflow.")
+@click.option("--workflow", help="Only for approvals of this workflow; '*' for all.")
 @click.option("--name", help="Pattern for the approval's name.")
 @click.option("--question", help="Pattern for the question.")
 @click.option("--where", "where_text", help="Filter on what is shown, as JSON.")

@@ -146,9 +146,17 @@ class Approvals:
         """Make a rule for approvals that are opened from now on.
 
         Raises:
-            InvalidInput: it cannot be one.
+            InvalidInput: it cannot be one, or does not say what it allows.
             TooManyRules: there is no room for it.
         """
+        if (request.workflow, request.name, request.question, request.where or None) == (None,) * 4:
+            what = "Say what it allows: workflow, name, question or where."
+            hint = "`*` as the workflow allows approvals of all."
+            raise InvalidInput(
+                "The rule does not say which approvals it allows.",
+                faults=[Fault("/workflow", what, hint)],
+                hint=hint,
+            )
         rule = await self._approvals.add_rule(
             self._rule(request, by=by, approval=None), now=self._clock.now()
         )

@@ -207,14 +207,16 @@ async def test_a_deleted_rule_allows_nothing_any_more(daemon: Daemon) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        {"risk_max": "none"},
+        {},
+        {"where": {}, "risk_max": "high", "note": "all of it"},
+        {"workflow": "ships", "risk_max": "none"},
         {"name": ""},
         {"name": "a\nb"},
         {"question": "x" * 257},
         {"where": {"a..b": 1}},
         {"where": {str(i): i for i in range(17)}},
-        {"expires_at": "2020-01-01T00:00:00Z"},
-        {"other": 1},
+        {"workflow": "ships", "expires_at": "2020-01-01T00:00:00Z"},
+        {"workflow": "ships", "other": 1},
     ],
 )
 async def test_a_rule_that_cannot_be_used_is_refused(daemon: Daemon, body: dict[str, Any]) -> None:
@@ -223,6 +225,13 @@ async def test_a_rule_that_cannot_be_used_is_refused(daemon: Daemon, body: dict[
     assert answer.status == 422
     assert answer.json["errors"]
     assert (await daemon.ask("GET", f"{PATH}/rules")).json["rules"] == []
+
+
+async def test_a_rule_for_all_workflows_is_made_when_it_says_so(daemon: Daemon) -> None:
+    made = await daemon.ask("POST", f"{PATH}/rules", json={"workflow": "*"})
+
+    assert made.status == 201
+    assert made.json["workflow"] is None
 
 
 async def test_an_input_is_answered_where_approvals_are_decided(daemon: Daemon) -> None:
