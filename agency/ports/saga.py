@@ -16,8 +16,8 @@ class SagaStore(Protocol):
 
         Its status becomes pending, from ``compensation_failed``, and its ``attempt`` rises. What
         failed of the compensation is superseded; what was taken back stays so. The run
-        compensates, also if it had not come to that: nothing goes forward. It holds neither its
-        session nor its concurrency key again.
+        compensates, also if it had not come to that: nothing goes forward. For its session and
+        its concurrency key it stands in line again, as the last: who has them by now goes first.
 
         Raises:
             RunNotFound: there is none.

@@ -18,9 +18,10 @@ from agency.errors import (
     RunNotFound,
     TooManyDefinitions,
 )
-from agency.ports.store import NOTHING, Store, Writes
+from agency.ports.store import NOTHING, Claim, Store, Writes
 from tests.contract.conftest import Opener
 from tests.contract.making import (
+    BOOT,
     BROKE,
     T0,
     at,
@@ -52,9 +53,7 @@ async def define(store: Store, new: StoredDefinition, **limits: int) -> bool:
 
 async def versions(store: Store) -> list[tuple[str, bool]]:
     found = await store.definitions.load(after=0, limit=99)
-    return [
-        (one.version, one.is_current) for _, one in found
-    ]
+    return [(one.version, one.is_current) for _, one in found]
 
 
 # --- definitions ---------------------------------------------------------------------------
@@ -278,6 +277,29 @@ async def test_name_that_is_taken_meanwhile_is_in_the_way(store: Store) -> None:
 
     await finish(store, other)
     await store.sagas.retry_compensation(claimed.run_id, now=T0)
+
+
+@pytest.mark.parametrize("hold", [{"session_id": "s"}, {"concurrency_key": "k"}])
+async def test_retried_compensation_stands_in_line_again(
+    store: Store, hold: dict[str, str]
+) -> None:
+    claimed = await start_compensating(store, **hold)
+    await finish(store, claimed, RunStatus.COMPENSATION_FAILED)
+    other = await start_claimed(store, **hold)
+
+    await store.sagas.retry_compensation(claimed.run_id, now=T0)
+    last = await start(store, **hold)
+
+    assert [] == await claimed_ids(store)
+    await finish(store, other)
+    assert [claimed.run_id] == await claimed_ids(store)
+    again = (await store.runs.get(claimed.run_id)).run
+    await finish(store, Claim(again.number, again.id, again.epoch), RunStatus.COMPENSATED)
+    assert [last.id] == await claimed_ids(store)
+
+
+async def claimed_ids(store: Store) -> list[str]:
+    return [run.id for run in (await store.runs.claim(limit=9, owner=BOOT, now=at(5))).runs]
 
 
 async def test_writes_with_a_phase_are_not_empty() -> None:

@@ -10,6 +10,7 @@ from agency.domain.entry import EntryKind
 from agency.domain.run import RunKind, RunStatus
 from agency.errors import CompensationNotFailed, NameTaken, RunNotFound
 from agency.ports.store import Wake
+from agency.storage.sqlite import holds
 from agency.storage.sqlite.rows import wake_of
 from agency.storage.sqlite.transaction import Transaction
 from agency.storage.sqlite.writer import Writer
@@ -30,7 +31,7 @@ def _retry(tx: Transaction, run_id: str, now: int) -> Wake:
     row = tx.one("find_saga", (run_id,))
     if row is None:
         raise RunNotFound(run_id)
-    number, kind, status, name, epoch, error = row
+    number, kind, status, name, epoch, error, session_id, key, parent_id = row
     if kind != RunKind.SAGA or status != RunStatus.COMPENSATION_FAILED:
         raise CompensationNotFailed(run_id, kind, status)
     if name is not None and (holder := tx.one("find_live_name", (name,))) is not None:
@@ -42,4 +43,5 @@ def _retry(tx: Transaction, run_id: str, now: int) -> Wake:
         entry = (number, epoch, int(EntryKind.PHASE), now, "!compensating#1", None, body)
         tx.change("insert_entry", entry)
     tx.change("retry_compensation", {"number": number, "now": now})
+    holds.take_again(tx, number, holds.wanted_by(session_id, key), parent_id=parent_id)
     return wake_of(number, run_id, RunStatus.PENDING)

@@ -1,7 +1,8 @@
 -- Sagas whose compensation has failed.
 
 -- name: find_saga
-SELECT number, kind, status, name, epoch, error FROM runs WHERE id = ?;
+SELECT number, kind, status, name, epoch, error, session_id, concurrency_key, parent_id
+  FROM runs WHERE id = ?;
 
 -- name: retry_compensation
 UPDATE runs
