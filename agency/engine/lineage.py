@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any
 
 from agency.core import ids
@@ -140,7 +141,8 @@ class Lineage:
         self._registry.get(run.workflow)
         plan = plan_retry(outline)
         now = self._clock.now()
-        deadline_at = None if run.deadline_at is None else now + (run.deadline_at - run.created_at)
+        span = await self._span(run)
+        deadline_at = None if span is None else now + span
         retried = await self._store.lineage.retry(
             run,
             plan,
@@ -187,7 +189,7 @@ class Lineage:
         self._check_open()
         outline = await self._store.lineage.outline(run_id)
         source = outline.run
-        new = replace(self._anew(source, wish), rerun_of=source.id)
+        new = replace(await self._anew(source, wish), rerun_of=source.id)
         if wish.provider is not None:
             new = replace(new, provider=wish.provider)
         plan = ForkPlan(moment=source.created_at)
@@ -215,7 +217,7 @@ class Lineage:
             if entry.number <= plan.at and entry.number not in dropped
         ]
         new = replace(
-            self._anew(source, wish),
+            await self._anew(source, wish),
             forked_from=source.id,
             forked_at=max(shared, default=0),
             seed=source.seed,
@@ -241,9 +243,18 @@ class Lineage:
             raise ForkPointNotFound(run_id, at)
         return plan_fork(outline, newest)
 
-    def _anew(self, source: Run, wish: AnewWish) -> NewRun:
+    async def _span(self, run: Run) -> timedelta | None:
+        """Tell how much time a run had until its deadline, counted from its newest retry."""
+        if run.deadline_at is None:
+            return None
+        retries = await self._store.lineage.retries(run.id, limit=1)
+        span = run.deadline_at - (retries[-1].at if retries else run.created_at)
+        # Of one that was brought in after its deadline there is nothing to be had again.
+        return span if span > timedelta(0) else None
+
+    async def _anew(self, source: Run, wish: AnewWish) -> NewRun:
         """Make the run that begins again, with all that does not depend on where it begins."""
-        deadline_at = source.deadline_at
+        span = await self._span(source)
         return self._runs.prepare(
             StartRequest(
                 workflow=source.workflow,
@@ -256,11 +267,7 @@ class Lineage:
                 principal=wish.principal,
                 tags=source.tags,
                 priority=source.priority,
-                timeout_s=(
-                    None
-                    if deadline_at is None
-                    else (deadline_at - source.created_at).total_seconds()
-                ),
+                timeout_s=None if span is None else span.total_seconds(),
                 queue=source.queue,
                 concurrency_key=source.concurrency_key,
                 max_attempts=wish.max_attempts or source.max_attempts,

@@ -9,7 +9,7 @@ import pytest
 
 from agency import Context, Retry, StepFailed, workflow
 from agency.domain.run import RunStatus
-from agency.engine.lineage import RetryWish
+from agency.engine.lineage import AnewWish, RetryWish
 from agency.errors import (
     NameTaken,
     RunChanged,
@@ -235,6 +235,24 @@ async def test_wait_that_timed_out_is_opened_anew(tmp_path: Path) -> None:
         run = (await house.ended(run_id)).run
 
     assert (RunStatus.COMPLETED, 12) == (run.status, run.output)
+
+
+async def test_each_retry_has_the_time_that_the_run_once_had(tmp_path: Path) -> None:
+    world = World("a")
+
+    @workflow("w", timeout_s=100)
+    async def w(ctx: Context) -> str:
+        return await ctx.step("a", world.do, "a")
+
+    async with open_house(tmp_path, w) as house:
+        run = (await house.run("w")).run
+        for _ in range(3):
+            run = await retry(house, run.id)
+            retried_at = (await house.store.lineage.retries(run.id, limit=1))[-1].at
+            assert run.deadline_at == retried_at + timedelta(seconds=100)
+        rerun = (await house.engine.lineage.rerun(run.id, AnewWish())).run
+
+    assert rerun.deadline_at == rerun.created_at + timedelta(seconds=100)
 
 
 async def test_run_that_timed_out_waits_on_where_it_was(tmp_path: Path) -> None:
