@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +57,9 @@ def block_until_recorded(path: Path, key: str) -> None:
     """Hold up the loop until an entry is durable: what awaits it has not heard of it then."""
     reader = sqlite3.connect(path / "agency.db")
     try:
+        until_s = time.monotonic() + GUARD_S
         while not reader.execute("SELECT 1 FROM journal WHERE key = ?", (key,)).fetchone():
-            pass
+            assert time.monotonic() < until_s, f"{key} was not handed to the writer"
     finally:
         reader.close()
 
