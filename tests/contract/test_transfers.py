@@ -42,6 +42,7 @@ from tests.contract.making import (
     claim,
     deliver,
     end,
+    hold,
     make_run,
     make_step,
     record,
@@ -51,6 +52,7 @@ from tests.contract.making import (
     status_of,
     suspend,
     wait_for_event,
+    wait_until,
 )
 
 COPY = Arrival(hash="h1", is_move=False, again=False, generation=2, attempt=1, phase="forward")
@@ -195,6 +197,21 @@ async def test_run_that_has_changed_is_not_moved(store: Store) -> None:
         await store.transfers.move(outline, make_receipt(outline, snapshot_id), now=T0)
     assert RunStatus.PENDING == await status_of(store, claimed.run_id)
     assert await store.transfers.find_receipt(claimed.run_id) is None
+
+
+async def test_held_run_that_was_answered_meanwhile_is_not_moved_without_the_answer(
+    store: Store,
+) -> None:
+    claimed, snapshot_id = await start_suspended(store, wait_until("t", 5), wait_for_event("w"))
+    await hold(store, claimed.run_id)
+    outline = await store.lineage.outline(claimed.run_id)
+
+    await store.runs.fire_due(now=at(5), limit=9)
+
+    with pytest.raises(RunChanged):
+        await store.transfers.move(outline, make_receipt(outline, snapshot_id), now=at(5))
+    outline = await store.lineage.outline(claimed.run_id)
+    await store.transfers.move(outline, make_receipt(outline, snapshot_id), now=at(5))
 
 
 async def test_what_is_not_there_is_not_found(store: Store) -> None:

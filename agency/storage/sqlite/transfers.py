@@ -122,7 +122,7 @@ class SqliteTransfers:
 
     async def move(self, seen: Outline, receipt: Receipt, *, now: datetime) -> Ending:
         """Store a receipt, and end its run; see `TransferStore.move`."""
-        work = partial(_move, seen=seen.run, receipt=receipt, now=to_micros(now))
+        work = partial(_move, seen=seen, receipt=receipt, now=to_micros(now))
         ended = await self._writer.submit(work)
         return Ending(
             ended=[one.run_id for one in ended.ended], asked=ended.asked, wakes=ended.wakes
@@ -155,17 +155,22 @@ class SqliteTransfers:
         return rows.run_of(row), is_new
 
 
-def _move(tx: Transaction, *, seen: Run, receipt: Receipt, now: int) -> endings.Ended:
-    state = tx.one("find_state", (seen.id,))
+def _move(tx: Transaction, *, seen: Outline, receipt: Receipt, now: int) -> endings.Ended:
+    run_id = seen.run.id
+    state = tx.one("find_state", (run_id,))
     if state is None:
-        raise RunNotFound(seen.id)
+        raise RunNotFound(run_id)
     number, _, status, _, newest = state
     if status in ENDED:
-        raise RunEnded(seen.id, status)
+        raise RunEnded(run_id, status)
     if status != _SEEN or newest != receipt.snapshot_id:
-        raise SnapshotSpent(receipt.snapshot_id, seen.id, newest)
+        raise SnapshotSpent(receipt.snapshot_id, run_id, newest)
     if tx.one("newest_event", (number,)) != (receipt.form.events_to,):
-        raise RunChanged(seen.id, status)
+        raise RunChanged(run_id, status)
+    # What a held run waits for is answered without waking it.
+    seen_open = {wait.key for wait in seen.waits if wait.outcome is None}
+    if {key for (key,) in tx.all("list_open_keys", (number,))} != seen_open:
+        raise RunChanged(run_id, status)
     stored = (
         receipt.id,
         number,
@@ -182,10 +187,10 @@ def _move(tx: Transaction, *, seen: Run, receipt: Receipt, now: int) -> endings.
         details={"receipt_id": receipt.id},
     )
     wakes = endings.end_now(
-        tx, number, seen.id, status=RunStatus.CANCELLED, error=forms.error_form(error), now=now
+        tx, number, run_id, status=RunStatus.CANCELLED, error=forms.error_form(error), now=now
     )
-    result = endings.Ended(ended=[rows.wake_of(number, seen.id, RunStatus.CANCELLED)])
-    result.wakes = wakes + endings.end_children(tx, seen.id, now=now)
+    result = endings.Ended(ended=[rows.wake_of(number, run_id, RunStatus.CANCELLED)])
+    result.wakes = wakes + endings.end_children(tx, run_id, now=now)
     return result
 
 
