@@ -509,6 +509,28 @@ async def test_topic_that_nothing_is_left_of_is_gone(store: Store) -> None:
     assert [] == list(await store.topics.list(after=None, limit=9))
 
 
+async def test_long_payload_goes_with_the_last_that_has_it(store: Store) -> None:
+    long = "x" * 100_000
+    await publish(store, long, keep_s=10)
+    await broadcast(store, long, keep_s=10)
+    claimed = await start_claimed(store)
+    await open_waits(store, claimed, wait_at("a"))
+    assert 1 == await blobs(store)
+
+    await store.topics.drop_expired(limit=9, now=at(10))
+
+    assert 1 == await blobs(store)
+    assert {"a": long} == await payloads(store, claimed)
+    await publish(store, f"{long}y", keep_s=10)
+    assert 2 == await blobs(store)
+    await store.topics.drop_expired(limit=9, now=at(10))
+    assert 1 == await blobs(store)
+
+
+async def blobs(store: Store) -> int:
+    return next(one.rows for one in (await store.upkeep.stats()).tables if one.name == "blobs")
+
+
 async def test_expired_event_that_is_given_back_reaches_nobody(store: Store) -> None:
     claimed = await start_claimed(store)
     await publish(store, 1, keep_s=10)

@@ -222,11 +222,13 @@ def _look(tx: Transaction, event: int, *, limit: int, now: int) -> _Step:
 
 def _drop_expired(tx: Transaction, *, limit: int, now: int) -> int:
     found = tx.all("list_expired_events", {"now": now, "limit": limit})
-    for number, topic, size_bytes, is_kept in found:
+    for number, topic, size_bytes, is_kept, blob in found:
         tx.change("delete_topic_event", (number,))
         if is_kept:
             tx.change("count_topic", {"topic": topic, "events": -1, "bytes": -size_bytes})
-    for topic in {topic for _, topic, _, _ in found}:
+        if blob is not None:
+            tx.change("delete_lonely_blob", {"hash": blob})
+    for topic in {topic for _, topic, *_ in found}:
         tx.change("delete_empty_topic", {"topic": topic})
     return len(found)
 

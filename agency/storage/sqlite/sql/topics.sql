@@ -94,7 +94,8 @@ UPDATE topic_positions SET event = event - 1
 
 -- name: list_expired_events
 -- One that is still being handed to those who waited when it came is left until that is done.
-SELECT number, topic, bytes, taken_by IS NULL FROM topic_events
+SELECT number, topic, bytes, taken_by IS NULL, CASE typeof(payload) WHEN 'text' THEN payload END
+  FROM topic_events
  WHERE expires_at <= :now AND spread_to IS NULL ORDER BY expires_at LIMIT :limit;
 
 -- name: find_any_topic_event
