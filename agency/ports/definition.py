@@ -19,7 +19,8 @@ class DefinitionStore(Protocol):
         """Store a version, and let new runs of that name be of it.
 
         The same version again changes nothing; an older one becomes the current one again.
-        Versions that are neither current nor that of any run are forgotten.
+        Versions that are neither current nor that of any run are forgotten, but for the one that
+        was current until now: a run of it may be on its way.
 
         Returns:
             What is current now, and whether that has changed by this call.

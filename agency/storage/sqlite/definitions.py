@@ -76,9 +76,11 @@ def _define(
     current = tx.one("find_current_definition", (name,))
     if current is not None and current[2] == columns["version"]:
         return current, False
+    # Before this one is retired: runs of it may be on their way to here, until it is known that
+    # there is a newer one.
+    _drop_blobs(tx, tx.all("prune_definitions", (name,)))
     tx.change("retire_definition", (name,))
     tx.change("add_definition", {**columns, "body": tx.keep(body)})
-    tx.change("prune_definitions", (name,))
     if current is None:
         _check(tx.one("count_current_definitions"), names_max, "definitions are stored")
     _check(
@@ -105,8 +107,16 @@ def _delete(tx: Transaction, name: str) -> None:
     row = tx.one("find_run_needing_definition", (name,))
     if row is not None:
         raise DefinitionInUse(name, row[0])
-    if not tx.change("delete_definition", (name,)):
+    deleted = tx.all("delete_definition", (name,))
+    if not deleted:
         raise DefinitionNotFound(name)
+    _drop_blobs(tx, deleted)
+
+
+def _drop_blobs(tx: Transaction, deleted: Sequence[Row]) -> None:
+    for (blob,) in deleted:
+        if blob is not None:
+            tx.change("delete_lonely_blob", {"hash": blob})
 
 
 def _columns(new: StoredDefinition) -> dict[str, Any]:

@@ -37,13 +37,14 @@ VALUES (:name, :version, :kind, 0, :created_at, :created_by, :body)
     ON CONFLICT (name, version) DO NOTHING;
 
 -- name: prune_definitions
--- Versions that nobody needs any more.
+-- Versions that nobody needs any more, each with the blob of its body.
 DELETE FROM definitions
  WHERE name = ? AND is_current = 0
    AND NOT EXISTS (
        SELECT 1 FROM runs
         WHERE runs.kind IN ('graph', 'saga')
-          AND runs.workflow = definitions.name AND runs.version = definitions.version);
+          AND runs.workflow = definitions.name AND runs.version = definitions.version)
+RETURNING CASE typeof(body) WHEN 'text' THEN body END;
 
 -- name: find_run_needing_definition
 SELECT id FROM runs
@@ -52,4 +53,5 @@ SELECT id FROM runs
  LIMIT 1;
 
 -- name: delete_definition
-DELETE FROM definitions WHERE name = ?;
+DELETE FROM definitions WHERE name = ?
+RETURNING CASE typeof(body) WHEN 'text' THEN body END;
