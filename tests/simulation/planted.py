@@ -211,7 +211,9 @@ PLANTED = {
     "failed attempts forgotten": Planted(
         _forget_failed_attempts, ("failures, and it is in attempt",)
     ),
-    "erased failure": Planted(_erase_failures, ("a failure was erased",)),
+    "erased failure": Planted(
+        _erase_failures, ("a failure was erased", "was not done of a saga that is done")
+    ),
     "recorded step run again": Planted(_run_recorded_steps_again, _AGAIN),
     "intent not recorded": Planted(_forget_intents, ("repeated unasked", "nobody was asked")),
     "children left alone": Planted(_leave_children_alone, ("a child outlives its parent",)),
