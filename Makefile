@@ -19,7 +19,7 @@ help:
 	@echo "make setup   make .venv with everything for working on Agency"
 	@echo "make check   ruff, mypy, import-linter"
 	@echo "make test    all tests; SEED=n repeats the samples of an earlier run"
-	@echo "make soak    the long lists of crash points and random kills, whole"
+	@echo "make soak    the long lists of crash points, random kills and simulated lives, whole"
 	@echo "make bench   the figures beside those of others"
 	@echo "make docs    generate config.toml and the reference pages"
 	@echo "make run     start the daemon with config.toml"
