@@ -11,7 +11,7 @@ from pydantic import Field
 from agency import errors
 from agency.api.db_shape import check_json, given_json, pass_json, stats_json
 from agency.web.answers import SERVICES, json_answer
-from agency.web.bodies import Body, read_body
+from agency.web.bodies import Body, NoBody, read_body
 from agency.web.routes import Route
 
 TAG = "db"
@@ -59,6 +59,7 @@ async def vacuum(request: web.Request) -> web.Response:
 
 async def prune(request: web.Request) -> web.Response:
     """Delete what has expired, now."""
+    await read_body(request, NoBody, may_be_empty=True)
     return json_answer(pass_json(await request.app[SERVICES].retention.make_pass()))
 
 
@@ -110,6 +111,8 @@ def routes() -> Sequence[Route]:
             summary="Delete now what has expired",
             description="As `[retention]` says, and as it is done by itself every so often.",
             tag=TAG,
+            body=NoBody,
+            body_may_be_empty=True,
             answers={200: "PruneAnswer"},
             problems=(errors.StoreFull, errors.ReadTooLong, errors.ShuttingDown),
         ),

@@ -17,6 +17,7 @@ from agency.domain.run import LIVE, RunStatus
 from agency.errors import QueueNotFound
 from agency.web.addresses import queue_path
 from agency.web.answers import SERVICES, json_answer
+from agency.web.bodies import NoBody, read_body
 from agency.web.paging import cut_page, parse_cursor
 from agency.web.patience import PATIENCE
 from agency.web.preferences import preference_of
@@ -48,16 +49,19 @@ async def show_queue(request: web.Request) -> web.Response:
 
 async def pause_queue(request: web.Request) -> web.Response:
     """Let nothing of the queue be taken up."""
+    await read_body(request, NoBody, may_be_empty=True)
     return json_answer(queue_json(await request.app[SERVICES].queues.pause(_name_of(request))))
 
 
 async def resume_queue(request: web.Request) -> web.Response:
     """Let the queue be worked off again."""
+    await read_body(request, NoBody, may_be_empty=True)
     return json_answer(queue_json(await request.app[SERVICES].queues.resume(_name_of(request))))
 
 
 async def drain_queue(request: web.Request) -> web.Response:
     """Pause the queue; 200 when nothing of it runs, 202 while something does."""
+    await read_body(request, NoBody, may_be_empty=True)
     queues = request.app[SERVICES].queues
     name = _name_of(request)
     preference = preference_of(request, default_s=SUSPEND_WAIT_S)
@@ -66,8 +70,10 @@ async def drain_queue(request: web.Request) -> web.Response:
         otherwise=lambda: queues.get(name),
         timeout_s=preference.wait_s,
     )
-    status = 200 if queue.count(RunStatus.RUNNING) == 0 else 202
-    return json_answer(queue_json(queue), status=status, headers=preference.applied)
+    if queue.count(RunStatus.RUNNING) == 0:
+        return json_answer(queue_json(queue), headers=preference.applied)
+    headers = {"Location": queue_path(name), **preference.applied}
+    return json_answer(queue_json(queue), status=202, headers=headers)
 
 
 def queue_json(queue: Queue) -> dict[str, Any]:
@@ -139,6 +145,8 @@ def routes() -> Sequence[Route]:
             description="It stays paused over restarts. Runs that are worked on go on, new ones "
             "are accepted.",
             tag=TAG,
+            body=NoBody,
+            body_may_be_empty=True,
             answers={200: "QueueAnswer"},
             problems=problems,
         ),
@@ -149,6 +157,8 @@ def routes() -> Sequence[Route]:
             operation="resume_queue",
             summary="Let a queue be worked off again",
             tag=TAG,
+            body=NoBody,
+            body_may_be_empty=True,
             answers={200: "QueueAnswer"},
             problems=problems,
         ),
@@ -161,6 +171,8 @@ def routes() -> Sequence[Route]:
             description="Answered with 202 if something still runs after 5 seconds, or "
             "`Prefer: wait=N`; ask again.",
             tag=TAG,
+            body=NoBody,
+            body_may_be_empty=True,
             answers={200: "QueueAnswer", 202: "QueueAnswer"},
             problems=problems,
             waits=True,

@@ -22,7 +22,7 @@ from agency.errors import SagaNotFound, ShuttingDown
 from agency.ports.store import RunFilter
 from agency.web.addresses import saga_path, saga_run_path
 from agency.web.answers import SERVICES, json_answer, principal_of
-from agency.web.bodies import Body, read_body
+from agency.web.bodies import Body, NoBody, read_body
 from agency.web.paging import cut_page, parse_cursor, parse_number_cursor
 from agency.web.patience import PATIENCE
 from agency.web.preferences import preference_of
@@ -196,7 +196,7 @@ async def abort_saga(request: web.Request) -> web.Response:
 async def retry_compensation(request: web.Request) -> web.Response:
     """Try once more to take back what could not be taken back."""
     run_id = run_id_of(request.match_info["run_id"])
-    await read_body(request, Body, may_be_empty=True)
+    await read_body(request, NoBody, may_be_empty=True)
     await request.app[SERVICES].sagas.retry_compensation(run_id)
     found = await _settled(request, run_id)
     return _steered(found, saga_run_json(found))
@@ -303,6 +303,8 @@ def routes() -> Sequence[Route]:
             summary="Retry the compensations of a run that have failed",
             description="Only what could not be taken back is tried again.",
             tag=TAG,
+            body=NoBody,
+            body_may_be_empty=True,
             answers={200: "SagaRunAnswer", 202: "SagaRunAnswer"},
             problems=(errors.RunNotFound, errors.CompensationNotFailed, errors.NameTaken),
             waits=True,

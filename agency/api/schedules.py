@@ -29,7 +29,7 @@ from agency.engine.schedules import RunNow
 from agency.errors import Fault, InvalidInput, ScheduleNotFound, ShuttingDown
 from agency.web.addresses import schedule_path
 from agency.web.answers import SERVICES, json_answer, principal_of
-from agency.web.bodies import Body, read_body
+from agency.web.bodies import Body, NoBody, read_body
 from agency.web.paging import cut_page, parse_cursor, parse_number_cursor
 from agency.web.queries import Query, read_query
 from agency.web.routes import Route
@@ -174,18 +174,20 @@ async def pause_schedule(request: web.Request) -> web.Response:
 
 async def resume_schedule(request: web.Request) -> web.Response:
     """Let a schedule fire again."""
+    await read_body(request, NoBody, may_be_empty=True)
     return json_answer(schedule_json(await request.app[SERVICES].schedules.resume(_name(request))))
 
 
 async def run_schedule(request: web.Request) -> web.Response:
     """Start a run of a schedule at once."""
+    body = await read_body(request, NoBody, may_be_empty=True)
     services = request.app[SERVICES]
     if services.is_stopping():
         raise ShuttingDown
     key = idempotency_key_of(request)
     wanted = RunNow(
         idempotency_key=key,
-        request_hash=request_hash_of(request, Body()) if key is not None else None,
+        request_hash=request_hash_of(request, body) if key is not None else None,
         correlation_id=CORRELATION_ID.get(),
         principal=principal_of(request).name,
     )
@@ -307,6 +309,8 @@ def routes() -> Sequence[Route]:
             summary="Let a schedule fire again",
             description="Nothing that came due while it was paused is made up for.",
             tag=TAG,
+            body=NoBody,
+            body_may_be_empty=True,
             answers={200: "ScheduleAnswer"},
             problems=missing,
         ),
@@ -319,6 +323,8 @@ def routes() -> Sequence[Route]:
             description="Paused or not, and beside a live run also where the policy is `skip`. "
             "The plan stays as it is.",
             tag=TAG,
+            body=NoBody,
+            body_may_be_empty=True,
             answers={202: "RunRowAnswer"},
             problems=(
                 *missing,

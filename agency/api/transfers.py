@@ -22,6 +22,7 @@ from agency.engine.transfers import Export, ImportWish
 from agency.errors import ReceiptNotFound
 from agency.web.addresses import run_path
 from agency.web.answers import SERVICES, json_answer, principal_of
+from agency.web.bodies import NoBody, read_body
 from agency.web.files import BYTES, LINES, give_file, take_file
 from agency.web.queries import Query, read_query
 from agency.web.routes import Route
@@ -57,6 +58,7 @@ async def export_run(request: web.Request) -> web.StreamResponse:
 
 async def move_snapshot(request: web.Request) -> web.Response:
     """Let a suspended run end here, to go on elsewhere."""
+    await read_body(request, NoBody, may_be_empty=True)
     snapshot_id = snapshot_id_of(request.match_info["snapshot_id"])
     receipt = await request.app[SERVICES].transfers.move(snapshot_id)
     location = {"Location": f"{RECEIPTS}/{receipt.id}"}
@@ -77,6 +79,7 @@ async def give_receipt_file(request: web.Request) -> web.StreamResponse:
 
 async def confirm_receipt(request: web.Request) -> web.Response:
     """Note that a moved run has arrived."""
+    await read_body(request, NoBody, may_be_empty=True)
     receipt = await request.app[SERVICES].transfers.confirm(_receipt_id(request))
     return json_answer(_receipt_json(receipt))
 
@@ -176,6 +179,8 @@ def routes() -> Sequence[Route]:
             description="The run is cancelled (code `moved`) in the transaction that writes the "
             "receipt. Its file can be fetched until its arrival is confirmed. Asked for again, it "
             "gives the same receipt.",
+            body=NoBody,
+            body_may_be_empty=True,
             answers={201: "ReceiptAnswer"},
             problems=(
                 errors.SnapshotNotFound,
@@ -246,6 +251,8 @@ def routes() -> Sequence[Route]:
             operation="confirm_moved",
             summary="Confirm that a moved run has arrived",
             description="Its file is not given out any more after that. Twice is the same as once.",
+            body=NoBody,
+            body_may_be_empty=True,
             answers={200: "ReceiptAnswer"},
             problems=(errors.ReceiptNotFound,),
         ),

@@ -22,6 +22,13 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
 
+class NoBody(Body):
+    """Nothing: no body at all, or an object without members.
+
+    What would be ignored is refused: whoever sends ``dry_run`` to what has none wants no deed.
+    """
+
+
 _CODINGS = frozenset({"identity", "gzip", "deflate"})
 """Codings that the HTTP library takes off wherever it is installed; their size is bounded, too."""
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 
 import pytest
 
+from agency.api.application import all_routes
 from agency.core.tokens import make_token, secret_hash, shown_prefix
 from agency.domain.principal import Token
 from tests.integration.api.conftest import Daemon, Serve
@@ -117,6 +119,20 @@ async def test_an_open_daemon_wants_a_token(serve: Serve, settings: dict[str, ob
     for path in ("/health/live", "/health/ready", "/docs", "/openapi.json"):
         assert (await daemon.ask("GET", path)).status == 200
     assert (await daemon.ask("GET", "/health")).status == 401
+
+
+async def test_every_operation_of_an_open_daemon_wants_a_token(serve: Serve) -> None:
+    daemon = await serve(allowed_hosts=["box.example"])
+    guarded = [route for route in all_routes() if not route.is_public]
+
+    let_in = []
+    for route in guarded:
+        answer = await daemon.ask(route.method, re.sub(r"{\w+}", "x", route.path), json={})
+        if (answer.status, answer.json["code"]) != (401, "token_missing"):
+            let_in.append(route.operation)
+
+    assert guarded
+    assert [] == let_in
 
 
 async def test_allowed_hosts_are_answered(serve: Serve) -> None:

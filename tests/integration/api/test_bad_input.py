@@ -49,6 +49,31 @@ async def test_an_empty_body(daemon: Daemon) -> None:
     check_problem(await daemon.ask("POST", PATH, headers=JSON), 400, "body_malformed")
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/v1/db/prune",
+        "/api/v1/queues/default/pause",
+        "/api/v1/queues/default/resume",
+        "/api/v1/queues/default/drain",
+        "/api/v1/schedules/nightly/resume",
+        "/api/v1/schedules/nightly/run",
+        f"/api/v1/snapshots/{UNKNOWN}/move",
+        f"/api/v1/receipts/{UNKNOWN}/confirm",
+        f"/api/v1/sagas/runs/{UNKNOWN}/retry-compensation",
+    ],
+)
+async def test_what_takes_nothing_is_not_done_when_something_was_meant(
+    daemon: Daemon, path: str
+) -> None:
+    refused = await daemon.ask("POST", path, json={"dry_run": True})
+
+    check_problem(refused, 422, "invalid_input")
+    assert refused.json["errors"][0]["pointer"] == "/dry_run"
+    assert (await daemon.ask("POST", path, json={})).status in {200, 404}
+    assert (await daemon.ask("POST", path)).status in {200, 404}
+
+
 async def test_wrong_types_name_all_faults_with_pointers(daemon: Daemon) -> None:
     body = {"message": 7, "max_steps": "ten", "session_id": []}
 
