@@ -207,6 +207,17 @@ async def test_tried_retry_leaves_nothing(store: Store) -> None:
     }
 
 
+async def test_long_output_of_a_run_that_goes_on_is_gone(store: Store) -> None:
+    claimed = await start_claimed(store)
+    await finish(store, claimed, RunStatus.LIMIT_REACHED, output="x" * 100_000)
+    run = (await store.runs.get(claimed.run_id)).run
+
+    await retry(store, run)
+
+    tables = {one.name: one.rows for one in (await store.upkeep.stats()).tables}
+    assert 0 == tables["blobs"]
+
+
 async def test_crashes_are_forgotten(store: Store) -> None:
     run = await start(store)
     for boot in range(3):

@@ -172,7 +172,7 @@ def _undone(work: Callable[[Transaction], T], tx: Transaction) -> T:
 def _retry(tx: Transaction, *, wish: _Retry) -> Row:
     seen, now = wish.seen, wish.now
     state = _source(tx, seen.id)
-    number, status, generation, session_id, key, name, parent_id, error = state
+    number, status, generation, session_id, key, name, parent_id, blob, error = state
     if (status, generation) != (seen.status.value, seen.generation):
         raise RunChanged(seen.id, status)
     if parent_id is not None:
@@ -201,6 +201,8 @@ def _retry(tx: Transaction, *, wish: _Retry) -> Row:
         },
     )
     assert changed == 1, seen.id
+    if blob is not None:
+        tx.change("delete_lonely_blob", {"hash": blob})
     holds.take_again(tx, number, holds.wanted_by(session_id, key), parent_id=parent_id)
     return _run(tx, seen.id)
 

@@ -18,7 +18,8 @@ SELECT 1, id, key, kind, resolved_at, 0, outcome,
  WHERE run = ?1 AND NOT superseded;
 
 -- name: find_fork_source
-SELECT number, status, generation, session_id, concurrency_key, name, parent_id, error
+SELECT number, status, generation, session_id, concurrency_key, name, parent_id,
+       CASE typeof(output) WHEN 'text' THEN output END, error
   FROM runs WHERE id = ?;
 
 -- name: retry_run
