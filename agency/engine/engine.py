@@ -175,7 +175,10 @@ class Engine:
             source=source or random.Random(),  # noqa: S311  jitter only
         )
         self.retention = Retention(
-            store=store.upkeep, clock=clock, settings=retention or RetentionSettings()
+            store=store.upkeep,
+            clock=clock,
+            settings=retention or RetentionSettings(),
+            told=self.hooks.told,
         )
         self.recovery = Recovery(requeued=0, suspects=(), quarantined=())
         self.failed = self._worker.failed

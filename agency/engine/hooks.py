@@ -158,6 +158,10 @@ class Hooks:
                 log.warning("no room to note a new hook", extra={"hook": name})
                 running.begin(await until_read(self._store.newest))
 
+    def told(self) -> int | None:
+        """Tell the newest update of which all hooks were told; None: there is no hook."""
+        return min((running.position for running in self._hooks), default=None)
+
     async def serve(self, stop: asyncio.Event) -> None:
         """Call hooks until ``stop`` is set; then note how far they have come."""
         if not self._hooks:

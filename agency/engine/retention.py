@@ -49,7 +49,23 @@ class Pass:
 class Retention:
     """Forgets what may be forgotten, every so often, and looks after the store's size."""
 
-    def __init__(self, *, store: UpkeepStore, clock: Clock, settings: RetentionSettings) -> None:
+    def __init__(
+        self,
+        *,
+        store: UpkeepStore,
+        clock: Clock,
+        settings: RetentionSettings,
+        told: Callable[[], int | None] = lambda: None,
+    ) -> None:
+        """Hold the store.
+
+        Args:
+            store: What is kept small.
+            clock: Tells what is old.
+            settings: What is kept, and for how long.
+            told: Tells the newest update of which all hooks were told; None: there is no hook.
+        """
+        self._told = told
         self._store = store
         self._clock = clock
         self._settings = settings
@@ -150,7 +166,7 @@ class Retention:
             while left and not is_over():
                 batch = left[: self._settings.batch_runs]
                 retired = await self._store.retire(
-                    batch, bounds, rows_max=self._settings.batch_rows
+                    batch, bounds, rows_max=self._settings.batch_rows, told=self._told()
                 )
                 done.runs += retired.runs
                 done.rows += retired.rows

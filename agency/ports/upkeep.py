@@ -87,7 +87,8 @@ class Retired:
         runs: How many runs, children included.
         rows: How many rows in all, as far as they were counted one by one.
         kept: Runs that had expired and are needed: by a live child, fork, rerun or successor, by
-            a file whose arrival was not confirmed, or by a child that has not expired.
+            a file whose arrival was not confirmed, by a child that has not expired, or because not
+            all have been told of it.
         left: Numbers for which there was no place in the transaction.
     """
 
@@ -144,6 +145,7 @@ class UpkeepStore(Protocol):
         bounds: Mapping[RunStatus, Bound],
         *,
         rows_max: int,
+        told: int | None = None,
     ) -> Retired:
         """Delete ended runs with all that belongs to them: their children first.
 
@@ -153,6 +155,13 @@ class UpkeepStore(Protocol):
         A run is kept that is live, that has not expired by the bound of its status, or that is
         needed (see `Retired`); so are its ancestors. Beyond ``rows_max`` rows nothing more is
         begun; of a long journal the rest is deleted by `sweep`.
+
+        Args:
+            numbers: Which runs.
+            bounds: Which runs have expired, by their status.
+            rows_max: As above.
+            told: Newest number of an update of which all hooks were told: a run whose status has
+                changed since is kept. None: there is no hook.
         """
         ...
 

@@ -257,6 +257,19 @@ async def test_predecessor_of_a_live_successor_is_kept(store: Store) -> None:
     assert (0, 1) == (retired.runs, retired.kept)
 
 
+async def test_run_is_kept_until_all_have_been_told_of_its_end(store: Store) -> None:
+    claimed = await start_finished(store)
+    await newest(store)
+    end = await store.updates.last_status(claimed.run_id)
+
+    early = await store.upkeep.retire([claimed.number], ALL_OLD, rows_max=99, told=end.id - 1)
+    assert (0, 1) == (early.runs, early.kept)
+    assert await is_there(store, claimed.run_id)
+
+    late = await store.upkeep.retire([claimed.number], ALL_OLD, rows_max=99, told=end.id)
+    assert 1 == late.runs
+
+
 async def test_run_under_a_dead_letter_is_kept_until_that_expires(store: Store) -> None:
     parent = await start_claimed(store)
     child = make_run()

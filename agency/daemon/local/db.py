@@ -40,7 +40,10 @@ async def vacuum(settings: Settings, *, bytes_max: int) -> VacuumDocument:
 
 
 async def prune(settings: Settings) -> PruneDocument:
-    """Delete what has expired."""
+    """Delete what has expired and what all hooks have heard of, as far as they ever had come.
+
+    Which hooks there still are only a daemon knows, which loads their files.
+    """
     async with _open(settings) as retention:
         return pass_json(await retention.make_pass())
 
@@ -50,7 +53,10 @@ async def _open(settings: Settings) -> AsyncIterator[Retention]:
     _refuse_missing(Path(database_path(settings.store.url)))
     clock = SystemClock()
     async with open_store(settings, clock) as store:
-        yield Retention(store=store.upkeep, clock=clock, settings=settings.retention)
+        told = min((hook.position for hook in await store.updates.hooks()), default=None)
+        yield Retention(
+            store=store.upkeep, clock=clock, settings=settings.retention, told=lambda: told
+        )
 
 
 def _refuse_missing(path: Path) -> None:

@@ -175,11 +175,12 @@ class SqliteUpkeep:
         bounds: Mapping[RunStatus, Bound],
         *,
         rows_max: int,
+        told: int | None = None,
     ) -> Retired:
         """Delete ended runs with all that belongs to them; see `UpkeepStore.retire`."""
         encoded = {status.value: _bound_form(bound) for status, bound in bounds.items()}
         work = await self._writer.submit(
-            partial(retention.retire, numbers=numbers, bounds=encoded, rows_max=rows_max)
+            partial(retention.retire, numbers=numbers, bounds=encoded, rows_max=rows_max, told=told)
         )
         return Retired(runs=work.runs, rows=work.rows, kept=work.kept, left=work.left)
 

@@ -31,9 +31,14 @@ class BoundForm:
 
 @dataclass(slots=True)
 class Work:
-    """What a transaction has deleted so far, and how much it may."""
+    """What a transaction has deleted so far, and how much it may.
+
+    Attributes:
+        told: As in `agency.ports.upkeep.UpkeepStore.retire`.
+    """
 
     rows_max: int
+    told: int | None = None
     runs: int = 0
     rows: int = 0
     kept: int = 0
@@ -46,10 +51,15 @@ class Work:
 
 
 def retire(
-    tx: Transaction, numbers: Sequence[int], bounds: Mapping[str, BoundForm], *, rows_max: int
+    tx: Transaction,
+    numbers: Sequence[int],
+    bounds: Mapping[str, BoundForm],
+    *,
+    rows_max: int,
+    told: int | None,
 ) -> Work:
     """Delete the given runs with their children, those that may be deleted."""
-    work = Work(rows_max)
+    work = Work(rows_max, told)
     for place, number in enumerate(numbers):
         if work.is_full:
             work.left = list(numbers[place:])
@@ -70,7 +80,7 @@ def _retire_tree(tx: Transaction, root: Row, bounds: Mapping[str, BoundForm], wo
         if work.is_full:
             return False
         run = line[-1]
-        if not _may_go(tx, run, bounds):
+        if not _may_go(tx, run, bounds, work.told):
             work.kept += len(line)
             return True
         child = tx.one("find_first_child", (run[_ID],))
@@ -82,12 +92,14 @@ def _retire_tree(tx: Transaction, root: Row, bounds: Mapping[str, BoundForm], wo
     return True
 
 
-def _may_go(tx: Transaction, run: Row, bounds: Mapping[str, BoundForm]) -> bool:
+def _may_go(tx: Transaction, run: Row, bounds: Mapping[str, BoundForm], told: int | None) -> bool:
     number, run_id, status, ended_at, _ = run
     bound = bounds.get(status)
     if bound is None or ended_at is None or not bound.covers(number, ended_at):
         return False
-    return tx.one("is_needed", {"id": run_id, "number": number}) is None
+    if tx.one("is_needed", {"id": run_id, "number": number}) is not None:
+        return False
+    return told is None or tx.one("is_untold", (number, told)) is None
 
 
 def _delete_run(tx: Transaction, run: Row, work: Work) -> None:

@@ -78,6 +78,12 @@ SELECT 1
     OR EXISTS (SELECT 1 FROM receipts WHERE run = :number AND confirmed_at IS NULL)
     OR EXISTS (SELECT 1 FROM waits WHERE run = :number AND id = (SELECT max(id) FROM waits));
 
+-- name: is_untold
+-- One row if the status of a run has changed after an update.
+SELECT 1 FROM journal INDEXED BY journal_key
+ WHERE run = ? AND key >= '!!' AND key < '!!a' AND id > ?
+ LIMIT 1;
+
 -- name: list_blobs_of
 -- Bodies that a run's rows refer to, but for its journal.
 SELECT input FROM runs WHERE number = :number AND typeof(input) = 'text'
