@@ -63,6 +63,16 @@ ALWAYS = {
         "SELECT session_id, count(*) FROM runs WHERE session_id IS NOT NULL"
         " AND status = 'running' GROUP BY session_id HAVING count(*) > 1"
     ),
+    "two runs of a key are worked on at once": (
+        "SELECT concurrency_key, count(*) FROM runs WHERE concurrency_key IS NOT NULL"
+        " AND status = 'running' AND parent_id IS NULL"
+        " GROUP BY concurrency_key HAVING count(*) > 1"
+    ),
+    "more runs of a queue are worked on than it may": (
+        "SELECT queues.name, count(*) FROM queues JOIN runs ON runs.queue = queues.name"
+        " WHERE runs.status = 'running' AND queues.concurrency > 0"
+        " GROUP BY queues.name HAVING count(*) > queues.concurrency"
+    ),
     "a run is worked on by nobody": (
         "SELECT id FROM runs WHERE status = 'running' AND owner IS NULL"
     ),

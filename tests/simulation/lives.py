@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from agency.config.schema import Engine as EngineSettings
+from agency.config.schema import Queue as QueueSettings
 from agency.core.ids import new_id
 from agency.engine.definition import make_definition
 from agency.engine.engine import Engine
@@ -187,6 +188,7 @@ def make_wishes(source: random.Random) -> list[StartRequest]:
                 timeout_s=source.choice([1.0, 20.0, 300.0]) if source.random() < 0.15 else None,
                 priority=source.choice([0, 0, 5]),
                 session_id=source.choice(SESSIONS) if source.random() < 0.15 else None,
+                concurrency_key=source.choice(["k", "l"]) if source.random() < 0.2 else None,
                 idempotency_key=key,
                 request_hash=key,
             )
@@ -212,6 +214,11 @@ class Lives:
             memory_delay_s=source.choice([0.0, 5.0, 100.0]),
             suspect_alone_s=1.0,
         )
+        self._queues = {}
+        if source.random() < 0.3:
+            self._queues["default"] = QueueSettings(
+                concurrency=source.choice([0, 1, 2]), rate=source.choice([0.0, 0.0, 3.0])
+            )
 
     def go_through(self) -> Story:
         world, witness = self._world, self._world.witness
@@ -301,6 +308,7 @@ class Lives:
                 settings=replace(self._settings),
                 boot_id=new_id(),
                 health={MODEL: PROGRAMS.look},
+                queues=self._queues,
                 source=random.Random(world.source.randrange(1 << 30)),
             ) as engine:
                 clients = Clients(world, engine, store)
