@@ -15,6 +15,7 @@ from agency.core.clock import to_text
 from agency.core.ids import derive_id
 from agency.core.limits import NAME_CHARACTERS_MAX
 from agency.domain.topic import Topic, TopicEvent, TopicMode
+from agency.engine.topics import check_topic
 from agency.errors import TopicNotFound
 from agency.web.addresses import topic_path
 from agency.web.answers import SERVICES, json_answer
@@ -52,7 +53,8 @@ class TopicQuery(Query):
 
 async def publish(request: web.Request) -> web.Response:
     """Publish an event; it is durable, and those who wait are told."""
-    topic = _topic(request)
+    topic: str = request.match_info["name"]
+    check_topic(topic)
     body = await read_body(request, TopicEventBody)
     key = idempotency_key_of(request)
     event_id = body.event_id
@@ -179,7 +181,7 @@ def routes() -> Sequence[Route]:
             tag=TAG,
             body=TopicEventBody,
             answers={202: "PublishedAnswer"},
-            problems=(errors.TopicNotFound, errors.TopicFull, errors.ValueTooLarge),
+            problems=(errors.TopicFull, errors.ValueTooLarge),
             examples={"price": {"name": "price", "payload": {"sku": "A-1", "price": 12}}},
             is_idempotent=True,
         ),

@@ -182,7 +182,8 @@ def check_topic(topic: str) -> None:
     """Refuse what cannot be the name of a topic.
 
     Raises:
-        InvalidInput: it is empty, too long, or has characters that cannot be shown.
+        InvalidInput: it is empty, too long, has characters that cannot be shown, or cannot be part
+            of an address.
     """
     if not isinstance(topic, str) or not topic or len(topic) > NAME_CHARACTERS_MAX:
         raise InvalidInput(
@@ -193,4 +194,10 @@ def check_topic(topic: str) -> None:
         raise InvalidInput(
             f"The topic {topic!r} cannot be used.",
             faults=[Fault("/topic", "Control characters are not possible.")],
+        )
+    if topic in {".", ".."}:
+        # Callers take them out of addresses before they ask. Source: RFC 3986, section 5.2.4.
+        raise InvalidInput(
+            f"The topic {topic!r} cannot be used.",
+            faults=[Fault("/topic", "It cannot be part of an address.")],
         )

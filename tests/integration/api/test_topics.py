@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from agency.engine.topics import check_topic
+from agency.errors import InvalidInput
 from tests.integration.api.conftest import Answer, Daemon
 from tests.integration.api.test_approvals import output_of, start
 from tests.integration.api.test_documents import check
@@ -111,10 +113,19 @@ async def test_an_event_that_cannot_be_used_is_refused(
     assert (await daemon.ask("GET", f"{PATH}/t")).status == 404
 
 
-async def test_what_cannot_be_a_topic_is_not_found(daemon: Daemon) -> None:
+async def test_what_cannot_be_a_topic_is_refused_and_not_found(daemon: Daemon) -> None:
     for topic in ("x" * 257, "a%0Ab"):
-        assert (await publish(daemon, topic, payload=1)).status == 404
+        refused = await publish(daemon, topic, payload=1)
+
+        assert (refused.status, refused.json["code"]) == (422, "invalid_input")
+        assert refused.json["errors"][0]["pointer"] == "/topic"
         assert (await daemon.ask("GET", f"{PATH}/{topic}")).status == 404
+
+
+@pytest.mark.parametrize("topic", [".", ".."])
+def test_a_topic_is_not_what_is_taken_out_of_addresses(topic: str) -> None:
+    with pytest.raises(InvalidInput, match="cannot be used"):
+        check_topic(topic)
 
 
 async def test_answers_have_the_documented_shapes(daemon: Daemon) -> None:
