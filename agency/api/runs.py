@@ -21,7 +21,7 @@ from agency.api.fields import (
 )
 from agency.api.run_answers import answer_with_run, look_at
 from agency.api.run_shape import entry_json, location, run_json, run_row_json
-from agency.api.starting import below_input, idempotency_key_of, replayed, start
+from agency.api.starting import below_input, idempotency_key_of, new_detail, replayed, start
 from agency.core.ids import derive_id
 from agency.core.limits import AGEING_S, ATTEMPTS_MAX, CANCEL_WAIT_S, PRIORITY_MAX, SUSPEND_WAIT_S
 from agency.domain.run import ENDED, RunStatus
@@ -146,9 +146,13 @@ async def start_run(request: web.Request) -> web.Response:
     services = request.app[SERVICES]
     preference = preference_of(request)
     started = await start(request, body, start_request(body), where_of=below_input)
-    detail = await request.app[PATIENCE].wait_for(
-        services.runs, started.run.id, timeout_s=preference.wait_s
-    )
+    if started.is_new and started.run.session_id is None and preference.wait_s <= 0:
+        # As it was stored: to read it again would cost as much as to store it.
+        detail = new_detail(started.run)
+    else:
+        detail = await request.app[PATIENCE].wait_for(
+            services.runs, started.run.id, timeout_s=preference.wait_s
+        )
     headers = {**location(started.run), **preference.applied, **replayed(started)}
     status = 200 if detail.run.status in ENDED else 202
     return json_answer(run_json(detail), status=status, headers=headers)

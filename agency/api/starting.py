@@ -11,8 +11,10 @@ from aiohttp import web
 
 from agency.core import json
 from agency.core.context import CORRELATION_ID
+from agency.domain.run import Run
 from agency.engine.runs import StartedRun, StartRequest
 from agency.errors import Fault, InvalidInput, ShuttingDown
+from agency.ports.store import RunDetail
 from agency.web.answers import SERVICES, principal_of
 from agency.web.bodies import Body
 
@@ -85,6 +87,11 @@ def moved(error: InvalidInput, where_of: Callable[[str], str]) -> InvalidInput:
     first = faults[0]
     detail = f"The workflow does not take this input: {first.where}: {first.what}"
     return InvalidInput(detail, faults=faults, hint=error.hint or None)
+
+
+def new_detail(run: Run) -> RunDetail:
+    """Make what there is beside a run that was just stored and is of no session: nothing yet."""
+    return RunDetail(run=run, waits=(), steps_executed=0, snapshot_id=None, behind=None)
 
 
 def replayed(started: StartedRun) -> dict[str, str]:

@@ -25,6 +25,31 @@ async def test_a_started_run_has_an_address(daemon: Daemon) -> None:
     assert answer.headers["Location"] == f"{PATH}/{answer.json['id']}"
 
 
+async def test_a_start_is_answered_with_what_reading_the_run_gives(daemon: Daemon) -> None:
+    wanted = {
+        "workflow": "echo",
+        "input": {"a": [1, 2.5, None]},
+        "name": "order-7",
+        "tags": {"a": "b"},
+        "priority": 3,
+        "delay_s": 3600,
+        "timeout_s": 7200,
+        "concurrency_key": "customer-7",
+        "max_attempts": 4,
+    }
+
+    alone = await daemon.ask("POST", PATH, json=wanted, headers={"Idempotency-Key": "k"})
+    again = await daemon.ask("POST", PATH, json=wanted, headers={"Idempotency-Key": "k"})
+    bare = await daemon.ask("POST", PATH, json={"workflow": "echo", "delay_s": 3600})
+    talk = await daemon.ask("POST", PATH, json={**wanted, "name": None, "session_id": "s"})
+
+    assert 202 == alone.status == again.status == bare.status == talk.status
+    assert alone.json == again.json
+    for answer in (alone, bare, talk):
+        read = await daemon.ask("GET", f"{PATH}/{answer.json['id']}")
+        assert read.json == answer.json
+
+
 async def test_a_start_that_waits_is_answered_with_the_output(daemon: Daemon) -> None:
     answer = await start(daemon, "echo", {"a": [1, 2]}, Prefer="wait=5")
 
