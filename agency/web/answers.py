@@ -37,6 +37,11 @@ def set_principal(request: web.Request, principal: Principal) -> None:
     request[_PRINCIPAL] = principal
 
 
+def find_principal(request: web.Request) -> Principal | None:
+    """Tell who makes the request, if a token says so."""
+    return request.get(_PRINCIPAL)
+
+
 def principal_of(request: web.Request) -> Principal:
     """Tell who makes the request."""
     principal: Principal = request.get(_PRINCIPAL, LOCAL)

@@ -25,7 +25,7 @@ from agency.errors import (
     RequestRefused,
 )
 from agency.web.access import Access
-from agency.web.answers import set_principal
+from agency.web.answers import find_principal, set_principal
 from agency.web.correlation import ALTERNATIVE, HEADER, CorrelationIds
 from agency.web.problems import Problem, problem_answer, problem_of
 
@@ -92,12 +92,14 @@ def _log(request: web.Request, status: int, elapsed_s: float) -> None:
     is_notable = request.method not in {"GET", "HEAD"} or status >= 400
     level = logging.INFO if is_notable or elapsed_s > SLOW_REQUEST_S else logging.DEBUG
     if log.isEnabledFor(level):
-        fields = {
+        fields: dict[str, object] = {
             "method": request.method,
             "path": request.rel_url.raw_path,
             "status": status,
             "elapsed_s": round(elapsed_s, 6),
         }
+        if (principal := find_principal(request)) is not None:
+            fields["principal"] = principal.name
         log.log(level, "request answered", extra=fields)
 
 

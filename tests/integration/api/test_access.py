@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from datetime import UTC, datetime
 
@@ -152,6 +153,19 @@ async def test_the_owner_of_the_token_is_on_the_run(daemon: Daemon) -> None:
     local = await daemon.ask("POST", PATH, json={"workflow": "echo"})
 
     assert (answer.json["principal"], local.json["principal"]) == ("ci", "local")
+
+
+async def test_the_log_says_whose_token_a_request_has_shown(
+    daemon: Daemon, caplog: pytest.LogCaptureFixture
+) -> None:
+    headers = await add_token(daemon, "ci")
+    caplog.set_level(logging.INFO, "agency.web.guard")
+
+    await daemon.ask("POST", "/api/v1/queues/default/pause", headers=headers)
+    await daemon.ask("POST", "/api/v1/queues/default/resume")
+
+    lines = [line for line in caplog.records if line.message == "request answered"]
+    assert ["ci", None] == [getattr(line, "principal", None) for line in lines]
 
 
 async def test_tokens_are_made_listed_and_revoked_at_once(serve: Serve) -> None:
