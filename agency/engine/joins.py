@@ -89,19 +89,15 @@ async def run_first(execution: Execution, parent: Branch, works: Mapping[str, Wo
     for name in works:
         check_name(name)
     recorded = execution.journal.find(group)
-    if recorded is not None:
-        winner = json.decode(recorded.body)["name"]
-        if winner not in works:
-            raise execution.leave_by(
-                Mismatch(branch=parent.path, recorded=f"{group}.{winner}", asked=", ".join(works))
-            )
-        await _cancel_children(execution, [f"{group}.{n}/" for n in works if n != winner])
-        _close(execution, [(name, work) for name, work in works.items() if name != winner])
-        works = {winner: works[winner]}
     join = Join(lambda join: bool(join.done))
-    parent.in_flight = "first"
+    waiting = list(works.items())
+    waiting.reverse()
     try:
-        for name, work in works.items():
+        if recorded is not None:
+            waiting = await _only_winner(execution, parent, group, recorded, waiting)
+        parent.in_flight = "first"
+        while waiting:
+            name, work = waiting.pop()
             _launch(execution, parent, group, join, name, work)
         await _joined(execution, join)
         winner = next(iter(join.done))
@@ -112,7 +108,32 @@ async def run_first(execution: Execution, parent: Branch, works: Mapping[str, Wo
             await _record_winner(execution, parent, group, winner, join)
     finally:
         parent.in_flight = None
+        _close(execution, waiting)
     return Winner(winner, _value(join.done[winner]))
+
+
+async def _only_winner(
+    execution: Execution,
+    parent: Branch,
+    group: str,
+    recorded: Entry,
+    works: list[tuple[str, Work]],
+) -> list[tuple[str, Work]]:
+    """Leave of the branches of a ``first`` the one that is recorded to have won.
+
+    Raises:
+        Mismatch: there is no branch of that name.
+    """
+    winner = json.decode(recorded.body)["name"]
+    left = [(name, work) for name, work in works if name == winner]
+    if not left:
+        asked = ", ".join(name for name, _ in reversed(works))
+        raise execution.leave_by(
+            Mismatch(branch=parent.path, recorded=f"{group}.{winner}", asked=asked)
+        )
+    await _cancel_children(execution, [f"{group}.{name}/" for name, _ in works if name != winner])
+    _close(execution, [(name, work) for name, work in works if name != winner])
+    return left
 
 
 def _launch(
