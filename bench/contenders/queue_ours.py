@@ -21,13 +21,13 @@ from agency.daemon.main import SWITCH_INTERVAL_S
 from agency.domain.run import RunStatus
 from agency.engine.engine import Engine
 from agency.engine.registry import Registry
-from agency.engine.runs import StartRequest
+from agency.engine.runs import StartedRun, StartRequest
 from agency.storage.sqlite.store import open_store
 from bench import flows
 from bench.contenders.ours import DATABASE, GUARD_S
 from bench.meter import Meter
 
-_LOOK_S = 0.02
+_LOOK_S = 0.002
 
 
 @asynccontextmanager
@@ -58,9 +58,11 @@ def _requests(count: int) -> list[StartRequest]:
 async def process(folder: str, runs: int, workers: int) -> dict[str, Any]:
     """Work off so many runs that do nothing, with so many at once; to fill the queue is no part."""
     async with _open(folder, workers) as engine:
-        await _fill(engine, runs)
+        last = await _fill(engine, runs)
         meter = Meter()
         await engine.queues.resume(DEFAULT_QUEUE)
+        # To look all the time how far it is would be a good part of the work.
+        await engine.runs.wait(last, timeout_s=GUARD_S)
         until_s = time.monotonic() + GUARD_S
         while (await engine.queues.get(DEFAULT_QUEUE)).count(RunStatus.COMPLETED) < runs:
             assert time.monotonic() < until_s, "the queue is not worked off"
@@ -90,8 +92,13 @@ async def enqueue_many(folder: str, runs: int) -> dict[str, Any]:
         return meter.stop()
 
 
-async def _fill(engine: Engine, runs: int) -> None:
+async def _fill(engine: Engine, runs: int) -> str:
+    """Put them in, and give the id of the last."""
+    last = ""
     for begin in range(0, runs, BULK_RUNS_MAX):
-        await engine.runs.start_many(_requests(min(BULK_RUNS_MAX, runs - begin)))
+        started = await engine.runs.start_many(_requests(min(BULK_RUNS_MAX, runs - begin)))
+        assert isinstance(started[-1], StartedRun), started[-1]
+        last = started[-1].run.id
     held = await engine.queues.get(DEFAULT_QUEUE)
     assert held.count(RunStatus.PENDING) == runs, held
+    return last
