@@ -253,6 +253,7 @@ def routes() -> Sequence[Route]:
             problems=(
                 errors.WorkflowNotFound,
                 errors.WorkflowDisabled,
+                errors.QueueNotFound,
                 errors.ValueTooLarge,
                 errors.TooManySchedules,
                 errors.StoreFull,
@@ -330,6 +331,8 @@ def routes() -> Sequence[Route]:
                 *missing,
                 errors.WorkflowNotFound,
                 errors.WorkflowDisabled,
+                errors.QueueNotFound,
+                errors.QueueFull,
                 errors.IdempotencyMismatch,
                 errors.StoreFull,
                 errors.ShuttingDown,

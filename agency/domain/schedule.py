@@ -52,6 +52,8 @@ class SkipReason(StrEnum):
     WORKFLOW_UNKNOWN = "workflow_unknown"
     WORKFLOW_DISABLED = "workflow_disabled"
     """It is switched off, see `[features]`."""
+    QUEUE_UNKNOWN = "queue_unknown"
+    """Nobody has its queue any more: it would be one without limits."""
     INVALID_INPUT = "invalid_input"
 
 

@@ -33,6 +33,7 @@ from agency.errors import (
     Fault,
     InvalidInput,
     LimitExceeded,
+    QueueNotFound,
     ScheduleNotFound,
     ShuttingDown,
     ValueTooLarge,
@@ -86,7 +87,8 @@ class Schedules:
 
         Raises:
             InvalidInput: something of it is wrong; ``faults`` has all of that.
-            WorkflowNotFound, ValueTooLarge, TooManySchedules, StoreFull.
+            WorkflowNotFound, WorkflowDisabled, QueueNotFound, ValueTooLarge, TooManySchedules,
+            StoreFull.
         """
         self._check(spec)
         while True:
@@ -138,7 +140,7 @@ class Schedules:
         """Make a run of a schedule, but for its id.
 
         Raises:
-            WorkflowNotFound, InvalidInput, ValueTooLarge.
+            WorkflowNotFound, WorkflowDisabled, QueueNotFound, InvalidInput, ValueTooLarge.
         """
         new = self._runs.prepare(
             StartRequest(
@@ -147,13 +149,13 @@ class Schedules:
                 principal=principal,
                 tags=spec.tags,
                 priority=spec.priority,
+                queue=spec.queue,
             )
         )
         is_exclusive = spec.overlap is not Overlap.SKIP
         return replace(
             new,
             schedule=spec.name,
-            queue=spec.queue if spec.queue is not None else new.queue,
             max_attempts=spec.max_attempts or new.max_attempts,
             concurrency_key=f"schedule:{spec.name}" if is_exclusive else new.concurrency_key,
         )
@@ -229,8 +231,8 @@ class Schedules:
         """Start a run of a schedule at once, paused or not; tell whether it is new.
 
         Raises:
-            ScheduleNotFound, WorkflowNotFound, InvalidInput, IdempotencyMismatch, ShuttingDown,
-            StoreFull.
+            ScheduleNotFound, WorkflowNotFound, WorkflowDisabled, QueueNotFound, QueueFull,
+            InvalidInput, IdempotencyMismatch, ShuttingDown, StoreFull.
         """
         if self._runs.is_closed:
             raise ShuttingDown
@@ -289,7 +291,10 @@ class Schedules:
         except LookupError as error:
             # The system has lost the zone: told, and shown, until somebody resumes it.
             log.error("schedule paused", extra={"schedule": name, "reason": str(error)})  # noqa: TRY400
-            await self._store.pause(name, reason=str(error), now=now)
+            try:
+                await self._store.pause(name, reason=str(error), now=now)
+            except ScheduleNotFound:
+                return None  # somebody has just deleted it
             await self._store.replace(schedule, schedule.spec, next_at=None, due_at=None, now=now)
             return None
         if not plan.firings:
@@ -324,6 +329,8 @@ class Schedules:
             return _skipped(new, SkipReason.WORKFLOW_UNKNOWN, error.message)
         except WorkflowDisabled as error:
             return _skipped(new, SkipReason.WORKFLOW_DISABLED, error.message)
+        except QueueNotFound as error:
+            return _skipped(new, SkipReason.QUEUE_UNKNOWN, error.message)
         except (InvalidInput, LimitExceeded) as error:
             return _skipped(new, SkipReason.INVALID_INPUT, error.message)
         run_id = ids.derive_id(

@@ -13,12 +13,14 @@ from typing import Any, cast
 import pytest
 
 from agency import Context, workflow
+from agency.config.schema import Queue as QueueSettings
 from agency.domain import firing
 from agency.domain.run import Run, RunStatus
 from agency.domain.schedule import CatchUp, FiringOutcome, Overlap, Schedule, ScheduleSpec
 from agency.engine.schedules import INPUT_BYTES_MAX, RunNow
 from agency.errors import (
     InvalidInput,
+    QueueNotFound,
     ScheduleNotFound,
     ShuttingDown,
     StoreFull,
@@ -318,6 +320,47 @@ async def test_what_cannot_be_started_is_recorded_with_its_reason(tmp_path: Path
         (row,) = await here.house.engine.schedules.firings("gone", before=None, limit=1)
         assert "stubborn" in row.detail
         assert [] == await here.runs()
+
+
+async def test_queue_that_nobody_has_starts_nothing(tmp_path: Path) -> None:
+    clock = MovedClock(START)
+    queues = {"night": QueueSettings()}
+    async with open_house(tmp_path, report, clock=clock, queues=queues) as house:
+        here = Planned(house, clock)
+        with pytest.raises(QueueNotFound):
+            await here.put(spec(queue="nihgt"))
+        await here.put(spec(queue="night"))
+        await here.move_to(at(1))
+        assert ["night"] == [run.queue for run in await here.runs()]
+    async with planned(tmp_path, report, clock=clock) as here:
+        await here.move_to(at(2))
+
+        assert [(1, "fired", ""), (2, "skipped", "queue_unknown")] == await here.ledger()
+        assert 1 == len(await here.runs())
+
+
+async def test_schedule_that_is_deleted_when_its_time_zone_is_lost_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with planned(tmp_path) as here:
+        await here.put(spec())
+        schedules = here.house.engine.schedules
+        due = here.house.store.schedules.due
+
+        async def due_and_deleted(**asked: Any) -> Any:
+            found = await due(**asked)
+            await schedules.delete("s")
+            return found
+
+        def lost(name: str) -> Any:
+            raise LookupError(f"There is no time zone {name!r}.")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(here.house.store.schedules, "due", due_and_deleted)
+            patch.setattr(firing, "load_zone", lost)
+            await here.move_to(at(1))
+
+        assert not here.house.engine.failed.done()
 
 
 async def test_lost_time_zone_pauses_a_schedule_until_it_is_back(
