@@ -1119,6 +1119,7 @@ class Client:
         """Have deleted what has expired. Raises: StoreFull."""
         answer = self.request("POST", "/api/v1/db/prune", wait_s=MAINTENANCE_S)
         return cast(PruneDocument, answer.body)
+
     # --- sagas -----------------------------------------------------------------------------
 
     def define_saga(self, declaration: Any) -> SagaDocument:  # noqa: ANN401  JSON value

@@ -379,6 +379,8 @@ class PruneDocument(TypedDict):
     sessions: int
     bytes: int
     elapsed_s: float
+
+
 class LegDocument(TypedDict):
     """A leg of a saga; those with the same ``group`` are done beside each other."""
 

@@ -28,7 +28,7 @@ AGEING_S = 60.0
 """A point of priority counts as much as this long a wait: what is less urgent is never starved."""
 
 PRIORITY_MAX = 1000
-"""Priorities lie between this and its negative: at most 17 hours ahead of, or behind, the others."""
+"""Priorities lie between this and its negative: at most 17 hours ahead of the others, or behind."""
 
 ATTEMPTS_MAX = 1000
 """Tries of one run: what has failed this often does so for another reason than bad luck."""

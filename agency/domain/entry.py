@@ -42,8 +42,8 @@ ORDERED = frozenset(
 """Kinds that must be met in recorded order within their branch."""
 
 WATCHED_ONLY = frozenset({EntryKind.STATUS, EntryKind.PROGRESS})
-"""Kinds that are there for watchers. The store writes them by itself; they are not part of what a run
-has recorded, so replay, limits, forks, listings and counts of steps leave them out."""
+"""Kinds that are there for watchers. The store writes them by itself; they are not part of what a
+run has recorded, so replay, limits, forks, listings and counts of steps leave them out."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -503,8 +503,8 @@ class JournalStore(Protocol):
     async def load(self, number: int) -> Journal:
         """Read the whole journal of a run, but superseded entries and those for watchers only.
 
-        Entries for watchers only (`entry.WATCHED_ONLY`) are not part of what a run has recorded: see
-        `agency.ports.updates`.
+        Entries for watchers only (`entry.WATCHED_ONLY`) are not part of what a run has recorded:
+        see `agency.ports.updates`.
         """
         ...
 
