@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from shlex import quote
 from typing import BinaryIO
 
 import click
@@ -49,12 +50,19 @@ def export(
     client, output = invocation.client(), invocation.output
     if path.is_dir():
         raise click.UsageError(f"{str(path)!r} is a folder.")
+    # Before anything is moved, so that no run goes away for a file that cannot be.
+    _check_place(path)
     if move and name is not None:
         receipt = client.move(_snapshot_of(client, name))
         receipt_id = receipt["receipt_id"]
         output.note(f"The run {receipt['run_id']} is moved away under the receipt {receipt_id}.")
     if receipt_id is not None:
-        digest = _write(path, client.export("receipts", receipt_id), client.url)
+        try:
+            digest = _write(path, client.export("receipts", receipt_id), client.url)
+        except BaseException:
+            again = f"agency snapshots export --receipt {receipt_id} -o {quote(str(path))}"
+            output.warn(f"The file can be fetched still: {again}")
+            raise
         client.confirm_moved(receipt_id)
     else:
         assert name is not None
@@ -127,20 +135,42 @@ def _write(path: Path, lines: Iterator[bytes], url: str) -> str:
     """Write a file so that it is whole or not there, and give its hash."""
     first = next(lines, b"")  # a refusal comes before anything is written
     try:
-        descriptor, partial = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        descriptor, partial = _make_partial(path)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                digest = _copy(file, first, lines, url)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(partial).replace(path)
+        except BaseException:
+            Path(partial).unlink(missing_ok=True)
+            raise
     except OSError as error:
-        raise click.UsageError(f"{str(path)!r} cannot be written: {error.strerror}.") from error
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            digest = _copy(file, first, lines, url)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(partial).replace(path)
-    except BaseException:
-        Path(partial).unlink(missing_ok=True)
-        raise
+        raise _not_written(path, error) from error
     _sync_folder(path.parent)
     return digest
+
+
+def _check_place(path: Path) -> None:
+    """Refuse a place where no file can be made.
+
+    Raises:
+        click.UsageError: why not.
+    """
+    try:
+        descriptor, partial = _make_partial(path)
+        os.close(descriptor)
+        Path(partial).unlink()
+    except OSError as error:
+        raise _not_written(path, error) from error
+
+
+def _make_partial(path: Path) -> tuple[int, str]:
+    return tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+
+
+def _not_written(path: Path, error: OSError) -> click.UsageError:
+    return click.UsageError(f"{str(path)!r} cannot be written: {error.strerror}.")
 
 
 def _copy(file: BinaryIO, first: bytes, lines: Iterator[bytes], url: str) -> str:

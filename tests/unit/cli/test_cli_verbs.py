@@ -256,6 +256,30 @@ def test_moved_run_is_confirmed_only_when_its_file_is_there(
     assert daemon.seen[-1].path.endswith("/confirm")
 
 
+def test_nothing_is_moved_for_a_file_that_cannot_be_written(
+    agency: Agency, daemon: PlayedDaemon
+) -> None:
+    ended = agency("snapshots", "export", SNAPSHOT_ID, "-o", "none/run.jsonl", "--move")
+
+    assert 2 == ended.code
+    assert "'none/run.jsonl' cannot be written" in ended.err
+    assert [] == daemon.seen
+
+
+def test_quiet_move_that_was_cut_off_tells_how_to_fetch_its_file(
+    agency: Agency, daemon: PlayedDaemon
+) -> None:
+    receipt = {"receipt_id": RECEIPT_ID, "run_id": RUN_ID}
+    daemon.on("GET", "/api/v1/workflows/order-17", Reply(run_document(snapshot_id=SNAPSHOT_ID)))
+    daemon.on("POST", f"/api/v1/snapshots/{SNAPSHOT_ID}/move", Reply(receipt, 201))
+    daemon.on("GET", f"/api/v1/receipts/{RECEIPT_ID}/file", file_reply(FILE[:-30]))
+
+    ended = agency("--quiet", "snapshots", "export", "order-17", "-o", "run.jsonl", "--move")
+
+    assert 5 == ended.code
+    assert f"agency snapshots export --receipt {RECEIPT_ID} -o run.jsonl" in ended.err
+
+
 def test_file_is_brought_in(agency: Agency, daemon: PlayedDaemon, tmp_path: Path) -> None:
     (tmp_path / "run.jsonl").write_text('{"format": "agency-snapshot/1"}\n')
     daemon.on("POST", "/api/v1/snapshots/import", Reply(run_document(), 201))
