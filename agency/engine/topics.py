@@ -53,6 +53,7 @@ class Topics:
         self._woken = woken
         self._is_spreading = True
         self._look_at: datetime | None = clock.now()
+        self._published = 0
 
     async def publish(
         self,
@@ -100,6 +101,7 @@ class Topics:
             expires_at=now + timedelta(seconds=keep_s or keep_max_s),
         )
         published = await self._publish(topic, new)
+        self._published += 1
         self._tell(published.wakes)
         if published.is_spreading:
             self.spread()
@@ -169,7 +171,10 @@ class Topics:
     async def _drop_some(self, now: datetime) -> None:
         for _ in range(_BATCHES_MAX):
             if await self._topics.drop_expired(limit=TOPIC_BATCH_ROWS_MAX, now=now) == 0:
+                before = self._published
                 has_more = await self._topics.has_events()
+                # One that was published meanwhile was perhaps not yet to be seen.
+                has_more = has_more or self._published > before
                 self._look_at = now + timedelta(seconds=SWEEP_S) if has_more else None
                 return
 

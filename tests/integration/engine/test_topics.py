@@ -276,6 +276,29 @@ async def test_event_that_cannot_be_published_is_refused(
         assert [] == list(await house.engine.topics.list(after=None, limit=9))
 
 
+async def test_event_that_comes_while_the_last_are_swept_is_swept_in_its_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_house(tmp_path) as house:
+        topics, store = house.engine.topics, house.store.topics
+        has_events = store.has_events
+
+        async def has_events_just_before() -> bool:
+            found = await has_events()
+            await publish(house, 1, keep_s=0.001)
+            return found
+
+        await publish(house, 0, keep_s=0.001)
+        later = house.engine._clock.now() + timedelta(hours=1)
+        with monkeypatch.context() as patch:
+            patch.setattr(store, "has_events", has_events_just_before)
+            again = await topics.sweep(later)
+        assert again is not None
+        await topics.sweep(again)
+
+        assert not await has_events()
+
+
 async def test_expired_events_are_swept(tmp_path: Path) -> None:
     async with open_house(tmp_path, follow) as house:
         await publish(house, 1, keep_s=0.01)
