@@ -158,7 +158,11 @@ class Engine:
             entries_max=settings.journal_entries_max,
         )
         self.schedules = Schedules(
-            store=store.schedules, runs=self.runs, clock=clock, timer=self._timer
+            store=store.schedules,
+            runs=self.runs,
+            clock=clock,
+            timer=self._timer,
+            queues=self.queues,
         )
         self.approvals = Approvals(store=store, clock=clock, woken=self.runs.woken)
         self.topics = Topics(

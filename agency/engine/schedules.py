@@ -27,12 +27,14 @@ from agency.domain.schedule import (
     ScheduleSpec,
     SkipReason,
 )
+from agency.engine.queues import Queues
 from agency.engine.runs import Runs, StartRequest
 from agency.engine.timers import Timer
 from agency.errors import (
     Fault,
     InvalidInput,
     LimitExceeded,
+    QueueFull,
     QueueNotFound,
     ScheduleNotFound,
     ShuttingDown,
@@ -67,9 +69,12 @@ class RunNow:
 class Schedules:
     """Make, change and fire schedules. All methods raise the errors of ``agency.errors``."""
 
-    def __init__(self, *, store: ScheduleStore, runs: Runs, clock: Clock, timer: Timer) -> None:
+    def __init__(
+        self, *, store: ScheduleStore, runs: Runs, clock: Clock, timer: Timer, queues: Queues
+    ) -> None:
         self._store = store
         self._runs = runs
+        self._queues = queues
         self._clock = clock
         self._timer = timer
         # Nothing is due before this (None: never), once the store was asked.
@@ -243,7 +248,10 @@ class Schedules:
             request_hash=wanted.request_hash,
             correlation_id=wanted.correlation_id,
         )
-        fired = await self._store.run_now(name, new, error=_OVERTAKEN, now=self._clock.now())
+        try:
+            fired = await self._store.run_now(name, new, error=_OVERTAKEN, now=self._clock.now())
+        except QueueFull as full:
+            raise self._queues.explain_full(full) from None
         self._tell(name, fired)
         run = fired.started[0]
         return run, run.id == new.id

@@ -20,6 +20,7 @@ from agency.domain.schedule import CatchUp, FiringOutcome, Overlap, Schedule, Sc
 from agency.engine.schedules import INPUT_BYTES_MAX, RunNow
 from agency.errors import (
     InvalidInput,
+    QueueFull,
     QueueNotFound,
     ScheduleNotFound,
     ShuttingDown,
@@ -337,6 +338,21 @@ async def test_queue_that_nobody_has_starts_nothing(tmp_path: Path) -> None:
 
         assert [(1, "fired", ""), (2, "skipped", "queue_unknown")] == await here.ledger()
         assert 1 == len(await here.runs())
+
+
+async def test_run_now_says_when_to_try_again_with_a_full_queue(tmp_path: Path) -> None:
+    queues = {"night": QueueSettings(size_max=1)}
+    async with open_house(tmp_path, report, clock=MovedClock(START), queues=queues) as house:
+        schedules = house.engine.schedules
+        await schedules.put(spec(queue="night"), principal="ann")
+        await house.queues.pause("night")
+        await schedules.run_now("s", RunNow())
+
+        with pytest.raises(QueueFull) as refused:
+            await schedules.run_now("s", RunNow())
+
+        assert refused.value.retry_after_s
+        assert 1 == (await schedules.get("s")).manual
 
 
 async def test_schedule_that_is_deleted_when_its_time_zone_is_lost_stops_nothing(
