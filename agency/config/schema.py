@@ -257,7 +257,9 @@ class Retention:
         0, "Newest failed runs are kept up to this size in all.", minimum=0
     )
     dead_letter_age_s: float = setting(
-        0.0, "The same for dead letters, which wait for somebody.", minimum=0
+        0.0,
+        "The same for dead letters and failed compensations, which wait for somebody.",
+        minimum=0,
     )
     dead_letter_runs_max: int = setting(0, "Newest dead letters that are kept.", minimum=0)
     dead_letter_bytes_max: int = setting(

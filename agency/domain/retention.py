@@ -25,7 +25,7 @@ OUTCOMES: Mapping[RunStatus, Outcome] = {
     RunStatus.FAILED: Outcome.FAILED,
     RunStatus.TIMED_OUT: Outcome.FAILED,
     RunStatus.COMPENSATED: Outcome.FAILED,
-    RunStatus.COMPENSATION_FAILED: Outcome.FAILED,
+    RunStatus.COMPENSATION_FAILED: Outcome.DEAD_LETTER,  # somebody has to see to it
     RunStatus.DEAD_LETTER: Outcome.DEAD_LETTER,
     RunStatus.CANCELLED: Outcome.CANCELLED,
 }
