@@ -1189,6 +1189,17 @@ class CompensationNotFailed(Conflict):
         self.status = status
 
 
+class WorkflowNameTaken(Conflict):
+    """A workflow that was loaded from another place has the name."""
+
+    code = "workflow_name_taken"
+    hint = "Give one of the two another name."
+
+    def __init__(self, name: str, source: str, other: str) -> None:
+        super().__init__(f"The workflow {name!r} of {source!r} is also defined in {other!r}.")
+        self.name = name
+
+
 class TooManyDefinitions(LimitExceeded):
     """No more definitions, or versions of one, are kept."""
 

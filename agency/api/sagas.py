@@ -16,7 +16,6 @@ from agency.api.saga_shape import saga_json, saga_row_json, saga_run_json
 from agency.api.starting import below_input, replayed, start
 from agency.core.limits import CANCEL_WAIT_S, NAME_CHARACTERS_MAX
 from agency.domain.run import ENDED, RunStatus
-from agency.engine.registry import WorkflowNameTaken
 from agency.engine.runs import StartRequest
 from agency.errors import SagaNotFound, ShuttingDown
 from agency.ports.store import RunFilter
@@ -238,7 +237,7 @@ def routes() -> Sequence[Route]:
             tag=TAG,
             body=SagaBody,
             answers={200: "SagaAnswer", 201: "SagaAnswer"},
-            problems=(WorkflowNameTaken, errors.TooManyDefinitions),
+            problems=(errors.WorkflowNameTaken, errors.TooManyDefinitions),
             examples={
                 "order": {
                     "name": "order-processing",

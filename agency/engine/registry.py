@@ -17,19 +17,10 @@ from agency.domain.run import RunKind
 from agency.engine.definition import DECLARES, MARK, Definition, make_definition
 from agency.engine.hooks import HOOK_MARK, Hook
 from agency.engine.modules import load_module, module_name
-from agency.errors import Conflict, HookNameTaken, WorkflowDisabled, WorkflowNotFound
+from agency.errors import HookNameTaken, WorkflowDisabled, WorkflowNameTaken, WorkflowNotFound
 
 DECLARED = (".json", ".yaml", ".yml")
 """Suffixes of files that declare a workflow without code."""
-
-
-class WorkflowNameTaken(Conflict):
-    code = "workflow_name_taken"
-    hint = "Give one of the two another name."
-
-    def __init__(self, name: str, source: str, other: str) -> None:
-        super().__init__(f"The workflow {name!r} of {source!r} is also defined in {other!r}.")
-        self.name = name
 
 
 @dataclass(frozen=True, slots=True)

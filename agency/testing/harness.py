@@ -17,9 +17,16 @@ from agency.domain.run import ENDED, RunError, RunStatus
 from agency.domain.topic import TopicMode
 from agency.domain.wait import Wait, WaitKind
 from agency.engine.definition import MARK, Definition, make_definition
-from agency.engine.registry import WorkflowNameTaken, load_registry
+from agency.engine.registry import load_registry
 from agency.engine.runs import StartRequest
-from agency.errors import ConfigurationInvalid, Fault, InvalidInput, RunEnded, RunNotSuspended
+from agency.errors import (
+    ConfigurationInvalid,
+    Fault,
+    InvalidInput,
+    RunEnded,
+    RunNotSuspended,
+    WorkflowNameTaken,
+)
 from agency.ports.store import RunDetail
 from agency.testing.answers import DECIDED_BY, make_decision, to_json
 from agency.testing.clock import MovedClock

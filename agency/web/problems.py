@@ -110,7 +110,7 @@ STATUSES: Mapping[type[AgencyError], int] = {
     errors.ApprovalNotFound: 404,
     errors.ApprovalDecided: 409,
     errors.RuleNotFound: 404,
-    errors.TooManyRules: 413,
+    errors.TooManyRules: 409,
     errors.TopicNotFound: 404,
     errors.TopicFull: 429,
     # schedules
@@ -130,6 +130,7 @@ STATUSES: Mapping[type[AgencyError], int] = {
     errors.CompensationNotFailed: 409,
     errors.RunTakenBack: 409,
     errors.TooManyDefinitions: 409,
+    errors.WorkflowNameTaken: 409,
     errors.ForeignTask: 502,
     errors.StepNameTaken: 502,
     errors.NotAwaited: 502,

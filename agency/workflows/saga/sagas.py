@@ -13,13 +13,14 @@ from agency.domain.definition import StoredDefinition
 from agency.domain.run import ENDED, Phase, RunKind
 from agency.domain.saga import LegStatus
 from agency.engine.definition import Definition
-from agency.engine.registry import Registry, WorkflowNameTaken
+from agency.engine.registry import Registry
 from agency.engine.runs import Runs
 from agency.errors import (
     DefinitionNotStored,
     RunNotFound,
     SagaNotFound,
     ShuttingDown,
+    WorkflowNameTaken,
 )
 from agency.ports.definition import DefinitionStore
 from agency.ports.store import JournalStore, RunDetail

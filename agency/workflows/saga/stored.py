@@ -11,8 +11,8 @@ from agency.core.clock import Clock
 from agency.domain.definition import StoredDefinition
 from agency.domain.run import RunKind
 from agency.engine.definition import Definition
-from agency.engine.registry import LoadFailure, Registry, WorkflowNameTaken
-from agency.errors import InvalidInput, StoreFull
+from agency.engine.registry import LoadFailure, Registry
+from agency.errors import InvalidInput, StoreFull, WorkflowNameTaken
 from agency.ports.definition import DefinitionStore
 from agency.workflows.saga.interpreter import Interpreter
 from agency.workflows.saga.saga import Saga

@@ -39,7 +39,14 @@ async def test_every_documented_route_is_in_the_document(document: dict[str, Any
 async def test_every_code_is_explained(document: dict[str, Any]) -> None:
     explained = {problem["code"] for problem in document["x-problems"]}
 
+    told = set()
+    for item in document["paths"].values():
+        for operation in item.values():
+            for answer in operation["responses"].values():
+                told |= set(re.findall(r"\(`(\w+)`\)", answer["description"]))
+
     assert explained == {kind.code for kind in STATUSES}
+    assert told <= explained
 
 
 async def test_every_operation_tells_its_problems(document: dict[str, Any]) -> None:

@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 
 from agency.engine.definition import make_definition, syntax_hash, workflow
-from agency.engine.registry import Registry, WorkflowNameTaken, load_registry
-from agency.errors import InvalidInput
+from agency.engine.registry import Registry, load_registry
+from agency.errors import InvalidInput, WorkflowNameTaken
 
 
 async def first(ctx: Any, value: int) -> int:

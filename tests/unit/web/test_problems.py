@@ -31,11 +31,17 @@ def test_statuses_tell_whose_fault_it_is(kind: type[AgencyError]) -> None:
         assert 400 <= status < 600
 
 
-def test_an_error_of_another_room_has_its_parents_status() -> None:
-    class WorkflowNameTaken(errors.Conflict):
-        code = "workflow_name_taken"
+def test_a_list_that_is_full_is_a_conflict_and_no_large_body() -> None:
+    kinds = (errors.TooManyRules, errors.TooManySchedules, errors.TooManyDefinitions)
 
-    assert status_of(WorkflowNameTaken) == 409
+    assert {409} == {status_of(kind) for kind in kinds}
+
+
+def test_an_error_of_another_room_has_its_parents_status() -> None:
+    class LegNameTaken(errors.Conflict):
+        code = "leg_name_taken"
+
+    assert status_of(LegNameTaken) == 409
 
 
 def test_data_and_faults_are_told() -> None:
