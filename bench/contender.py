@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.counts import counting_environ
-from bench.places import Place
+from bench.places import Place, stamp_processor
 
 ROOT = Path(__file__).parents[1]
 CHILD_S = 240.0
@@ -48,7 +48,11 @@ class Contender:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One measurement: what the child answered, and how fast the disk synced around it."""
+    """One measurement: what the child answered, and how fast disk and processor were around it.
+
+    Attributes:
+        loop_ms: What `stamp_processor` took; of before and after the faster one.
+    """
 
     contender: str
     place: str
@@ -56,6 +60,7 @@ class Sample:
     steps: int
     stamp_before_ms: float
     stamp_after_ms: float
+    loop_ms: float
     answer: Mapping[str, Any]
 
     @property
@@ -134,10 +139,11 @@ class Laboratory:
         present = self.present(contenders)
         for number in range(rounds):
             turned = present[number % len(present) :] + present[: number % len(present)]
-            stamp_ms = place.stamp()
+            stamp_ms, loop_ms = place.stamp(), stamp_processor()
             for contender in turned:
                 answer = self.run(place, contender)
                 before_ms, stamp_ms = stamp_ms, place.stamp()
+                loop_before_ms, loop_ms = loop_ms, stamp_processor()
                 if answer is None:
                     continue
                 samples.append(
@@ -148,6 +154,7 @@ class Laboratory:
                         steps=contender.steps,
                         stamp_before_ms=before_ms,
                         stamp_after_ms=stamp_ms,
+                        loop_ms=min(loop_before_ms, loop_ms),
                         answer=answer,
                     )
                 )

@@ -109,6 +109,12 @@ def steps_table(
         if stamps
         else "nothing measured"
     )
+    loops = [sample.loop_ms for sample in samples]
+    if loops:
+        stamp += (
+            f" · a fixed loop {statistics.median(loops):.1f} ms of processor time "
+            f"({min(loops):.1f} to {max(loops):.1f})"
+        )
     rows = []
     for contender in contenders:
         found = of(samples, contender.name)
