@@ -15,7 +15,7 @@ from bench.servers import POSTGRES_PROGRAMS, REDIS_PROGRAMS
 RUNS, RUNS_QUICK = 10_000, 2_000
 ONE_BY_ONE, ONE_BY_ONE_QUICK = 1_000, 200
 PEER_SHARE = 5
-"""Peers with a server do this part of the runs, so that the whole stays short."""
+"""Peers do this part of the runs, so that the whole stays short."""
 WORKERS = 10
 CALLERS = 32
 PROCESS, ALONE, BESIDE, BULK = (
@@ -75,6 +75,7 @@ PEERS = (
         name="huey",
         module="huey_peer",
         setting="WAL, FULL, at most once",
+        share=PEER_SHARE,
         is_sure=False,
         peer={"is_peer": True, "module": "huey"},
     ),
