@@ -76,6 +76,15 @@ def measure(laboratory: Laboratory) -> Outcome:
             attained=sum(_missed(one, beats) for one in told),
         ),
         Target(
+            name="share of the engine's rate, by the clock",
+            limit=0.8,
+            attained=statistics.median(
+                _rate(beside) / _rate(one) for beside, one in zip(watched, alone, strict=True)
+            ),
+            is_floor=True,
+            note="with what the watchers themselves take from this machine",
+        ),
+        Target(
             name="share of the engine's rate, by the daemon's processor time",
             limit=0.8,
             attained=_median(alone, _per_step) / _median(watched, _per_step),
