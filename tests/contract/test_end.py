@@ -10,6 +10,7 @@ import pytest
 
 from agency.core.ids import new_id
 from agency.domain.entry import Entry, EntryKind
+from agency.domain.lineage import RetryPlan
 from agency.domain.run import RunStatus
 from agency.domain.wait import WaitKind, WaitOutcome
 from agency.errors import Fenced, RunEnded, RunNotFound
@@ -359,3 +360,60 @@ async def test_suspend_hold_deliver_resume(store: Store) -> None:
     assert (await store.snapshots.get(snapshot_id)).spent
     with pytest.raises(Fenced):
         await record(store, Claim(claimed.number, claimed.run_id, claimed.epoch), progress=1)
+
+
+# --- what is held by a run that ends before its children -----------------------------------
+
+
+@pytest.mark.parametrize("way", ["end", "finish"])
+@pytest.mark.parametrize("held", [{"session_id": "s"}, {"concurrency_key": "k"}])
+async def test_children_that_have_yet_to_end_keep_what_their_parent_held(
+    store: Store, held: dict[str, str], way: str
+) -> None:
+    parent = await start_claimed(store, **held)
+    children = [make_run(), make_run(), make_run()]
+    await record(store, parent, children=children)
+    first, second = [await claim(store, child.id) for child in children[:2]]
+    following = await start(store, **held)
+
+    if way == "end":
+        await suspend(store, parent, wait_for_event("w"))
+        await end(store, parent.run_id)
+    else:
+        await finish(store, parent)
+
+    assert RunStatus.CANCELLED is await status_of(store, children[2].id)
+    assert [] == list(await store.runs.claim(limit=9, owner=BOOT, now=T0))
+    await finish(store, first, RunStatus.CANCELLED)
+    assert [] == list(await store.runs.claim(limit=9, owner=BOOT, now=T0))
+    await finish(store, second, RunStatus.CANCELLED)
+    assert [following.id] == ids(await store.runs.claim(limit=9, owner=BOOT, now=T0))
+
+
+async def test_retried_parent_stands_in_line_behind_its_child_that_has_yet_to_end(
+    store: Store,
+) -> None:
+    parent = await start_claimed(store, concurrency_key="k")
+    child = make_run()
+    await record(store, parent, children=[child])
+    working = await claim(store, child.id)
+    await finish(store, parent, RunStatus.FAILED)
+    run = (await store.runs.get(parent.run_id)).run
+    following = await start(store, concurrency_key="k")
+
+    await store.lineage.retry(
+        run,
+        RetryPlan(),
+        deadline_at=None,
+        max_attempts=None,
+        provider=None,
+        principal="ann",
+        now=T0,
+    )
+    await end(store, parent.run_id)
+    assert [] == list(await store.runs.claim(limit=9, owner=BOOT, now=T0))
+    last = await start(store, concurrency_key="k", session_id="s")
+    await finish(store, working, RunStatus.CANCELLED)
+
+    assert [following.id] == ids(await store.runs.claim(limit=9, owner=BOOT, now=T0))
+    assert RunStatus.PENDING is await status_of(store, last.id)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from agency.core.json import encode
 from agency.core.limits import AGEING_S
 from agency.domain.run import RunError
-from agency.storage.sqlite import endings
+from agency.storage.sqlite import endings, holds
 from agency.storage.sqlite.forms import error_form
 from agency.storage.sqlite.queues import capacity
 from agency.storage.sqlite.transaction import Row, Transaction
@@ -273,7 +273,7 @@ def _quarantine(
         message=f"The daemon crashed {crashes} times while this run was claimed, at last alone.",
         hint="Look at the daemon's log from before its last starts; then `agency dead requeue` it.",
     )
-    row = tx.one(
+    changed = tx.change(
         "quarantine",
         {
             "number": number,
@@ -283,7 +283,8 @@ def _quarantine(
             "now": now,
         },
     )
-    assert row is not None, run_id
-    endings.settle(tx, number, run_id, has_holds=bool(row[0]), now=now)
+    assert changed == 1, run_id
     # Nobody is to be told: no run is worked on while the dead daemon's are looked through.
+    endings.settle(tx, number, run_id, now=now)
     endings.end_children(tx, run_id, now=now)
+    holds.leave(tx, number)

@@ -110,8 +110,12 @@ def _see_to(tx: Transaction, end: Finish, row: Row) -> list[Wake]:
         # By far the most runs leave nothing: one statement has ended them.
         return []
     if successor is None:
-        wakes = settle(tx, claim.number, claim.run_id, has_holds=has_holds, now=end.now)
-        return wakes + end_children(tx, claim.run_id, now=end.now)
+        wakes = settle(tx, claim.number, claim.run_id, now=end.now)
+        if has_children:
+            wakes += end_children(tx, claim.run_id, now=end.now)
+        if has_holds or parent_id:
+            wakes += holds.leave(tx, claim.number)
+        return wakes
     waits.close_open_waits(tx, claim.number, now=end.now)
     number = starts.start_successor(
         tx,
@@ -130,20 +134,13 @@ def _see_to(tx: Transaction, end: Finish, row: Row) -> list[Wake]:
     return [wake_of(number, successor_id, RunStatus.PENDING)]
 
 
-def settle(
-    tx: Transaction,
-    number: int,
-    run_id: str,
-    *,
-    has_holds: bool,
-    now: int,
-) -> list[Wake]:
-    """Close what a run that has just ended leaves: its waits, its parent's, its holds."""
+def settle(tx: Transaction, number: int, run_id: str, *, now: int) -> list[Wake]:
+    """Close what a run that has just ended leaves: its waits, its parent's.
+
+    What it holds is left with `holds.leave` once its children have been seen to.
+    """
     waits.close_open_waits(tx, number, now=now)
-    wakes = waits.answer_parent(tx, run_id, now=now)
-    if has_holds:
-        wakes += holds.leave(tx, number)
-    return wakes
+    return waits.answer_parent(tx, run_id, now=now)
 
 
 def end(tx: Transaction, run_id: str, *, status: RunStatus, error: bytes, now: int) -> Ended:
@@ -183,6 +180,8 @@ def _end_line(
     result = Ended()
     for row in line:
         _end_one(tx, row, result, status=status, error=error, now=now)
+    for ended in result.ended:
+        result.wakes += holds.leave(tx, ended.number)
     # A run that was woken for its parent's sake may have ended after it.
     gone = {ended.run_id for ended in result.ended}
     result.wakes = [wake for wake in dict.fromkeys(result.wakes) if wake.run_id not in gone]
@@ -216,7 +215,8 @@ def _end_one(
 def end_now(
     tx: Transaction, number: int, run_id: str, *, status: RunStatus, error: bytes | None, now: int
 ) -> list[Wake]:
-    """End a run that is pending or suspended."""
-    row = tx.one("end_run", {"number": number, "status": status.value, "error": error, "now": now})
-    assert row is not None, run_id
-    return settle(tx, number, run_id, has_holds=bool(row[0]), now=now)
+    """End a run that is pending or suspended, and `settle` it."""
+    end = {"number": number, "status": status.value, "error": error, "now": now}
+    changed = tx.change("end_run", end)
+    assert changed == 1, run_id
+    return settle(tx, number, run_id, now=now)

@@ -2,7 +2,9 @@
 
 Live runs stand in line for it in the order in which they were accepted. The first has it until it
 has ended, also while it is suspended; the others are blocked, which means that they are not
-claimed. A child of one that stands in line takes no place: its ancestor waits for it.
+claimed. A child of one that stands in line takes no place: its ancestor waits for it. Should the
+ancestor end before it, because the child has still to take back what it has done, the child has its
+place from then on.
 """
 
 from __future__ import annotations
@@ -73,9 +75,21 @@ def take_again(
 
 
 def leave(tx: Transaction, number: int) -> list[Wake]:
-    """Let a run that has ended leave all its lines, and give the runs that can be claimed now."""
-    wakes = []
+    """Let a run that has ended leave all its lines, and give the runs that can be claimed now.
+
+    If others live that worked for it, one of them takes its places.
+    """
+    if tx.one("find_hold_of", (number,)) is None:
+        return []
+    heir = tx.one("find_heir", (number,))
+    if heir is not None:
+        hand_over(tx, number, heir[0])
+        return []
+    first: dict[tuple[str, str], int] = {}
     for kind, name, place in tx.all("drop_holds", (number,)):
+        first[kind, name] = min(place, first.get((kind, name), place))
+    wakes = []
+    for (kind, name), place in first.items():
         head = tx.one("find_hold_head", (kind, name))
         if head is None or head[1] < place:
             continue

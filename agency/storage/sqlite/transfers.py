@@ -33,7 +33,7 @@ from agency.errors import (
     SnapshotSpent,
 )
 from agency.ports.store import Ending
-from agency.storage.sqlite import endings, forms, rows, starts
+from agency.storage.sqlite import endings, forms, holds, rows, starts
 from agency.storage.sqlite.readers import Readers
 from agency.storage.sqlite.space import Space
 from agency.storage.sqlite.transaction import Row, Transaction
@@ -191,6 +191,7 @@ def _move(tx: Transaction, *, seen: Outline, receipt: Receipt, now: int) -> endi
     )
     result = endings.Ended(ended=[rows.wake_of(number, run_id, RunStatus.CANCELLED)])
     result.wakes = wakes + endings.end_children(tx, run_id, now=now)
+    result.wakes += holds.leave(tx, number)
     return result
 
 

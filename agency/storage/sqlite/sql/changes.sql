@@ -107,8 +107,7 @@ UPDATE runs
 UPDATE runs
    SET status = :status, error = :error, ended_at = :now, hold = NULL, snapshot_id = NULL,
        changed_at = :now
- WHERE number = :number AND status IN ('pending', 'suspended')
-RETURNING session_id IS NOT NULL OR concurrency_key IS NOT NULL;
+ WHERE number = :number AND status IN ('pending', 'suspended');
 
 -- name: load_ending
 -- What a waiting parent is told of a run that has ended.

@@ -96,8 +96,7 @@ UPDATE runs
 UPDATE runs
    SET status = 'dead_letter', owner = NULL, ran_alone = 0, hold = NULL, snapshot_id = NULL,
        crashes = :crashes, steps = :steps, error = :error, ended_at = :now, changed_at = :now
- WHERE number = :number AND status = 'running'
-RETURNING session_id IS NOT NULL OR concurrency_key IS NOT NULL;
+ WHERE number = :number AND status = 'running';
 
 -- name: list_suspects
 SELECT id FROM runs WHERE crashes >= 2 AND status = 'pending' ORDER BY number;

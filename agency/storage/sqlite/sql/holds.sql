@@ -22,6 +22,25 @@ SELECT 1
 -- name: add_hold
 INSERT INTO holds (kind, name, place, run) VALUES (?, ?, ?, ?);
 
+-- name: find_hold_of
+SELECT 1 FROM holds WHERE run = ? LIMIT 1;
+
+-- name: find_heir
+-- A live run below the given one, or below an ancestor up to which all have ended.
+WITH RECURSIVE above (id, parent_id) AS (
+     SELECT id, parent_id FROM runs WHERE number = ?
+     UNION ALL
+     SELECT runs.id, runs.parent_id
+       FROM above CROSS JOIN runs ON runs.id = above.parent_id
+      WHERE runs.ended_at IS NOT NULL),
+     below (number, id, ended_at) AS (
+     SELECT runs.number, runs.id, runs.ended_at
+       FROM above CROSS JOIN runs ON runs.parent_id = above.id AND runs.parent_id IS NOT NULL
+      UNION
+     SELECT runs.number, runs.id, runs.ended_at
+       FROM below CROSS JOIN runs ON runs.parent_id = below.id AND runs.parent_id IS NOT NULL)
+SELECT number FROM below WHERE ended_at IS NULL LIMIT 1;
+
 -- name: drop_holds
 DELETE FROM holds WHERE run = ? RETURNING kind, name, place;
 
