@@ -272,6 +272,8 @@ class Engine:
             async with self._worker.without_claims():
                 claimed = set(self._worker.claimed_ids)
                 strays &= await self._strays() - claimed
+        if self.runs.is_closed:
+            return []  # what could not be put back in time is recovered at the next start
         for run_id in strays:
             log.error("run has no reason to go on", extra={"run_id": run_id})
         return sorted(strays)
