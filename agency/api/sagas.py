@@ -10,7 +10,7 @@ from pydantic import Field
 
 from agency import errors
 from agency.api.fields import LIMIT_DEFAULT, Cursor, Limit, Name, WorkflowId, run_id_of
-from agency.api.run_shape import location, run_json, run_row_json
+from agency.api.run_shape import run_json, run_row_json
 from agency.api.runs import ReasonBody
 from agency.api.saga_shape import saga_json, saga_row_json, saga_run_json
 from agency.api.starting import below_input, replayed, start
@@ -24,7 +24,7 @@ from agency.web.answers import SERVICES, json_answer, principal_of
 from agency.web.bodies import Body, NoBody, read_body
 from agency.web.paging import cut_page, parse_cursor, parse_number_cursor
 from agency.web.patience import PATIENCE
-from agency.web.preferences import preference_of
+from agency.web.preferences import Preference, preference_of
 from agency.web.queries import Query, read_query
 from agency.web.routes import Route
 from agency.workflows.saga.leg import ID, NAME
@@ -185,34 +185,36 @@ async def abort_saga(request: web.Request) -> web.Response:
     """Stop a run, and take back what it has done."""
     run_id = run_id_of(request.match_info["run_id"])
     body = await read_body(request, ReasonBody, may_be_empty=True)
+    preference = preference_of(request, default_s=CANCEL_WAIT_S)
     sagas = request.app[SERVICES].sagas
     is_aborted = await sagas.abort(run_id, reason=body.reason)
-    found = await _settled(request, run_id)
+    found = await _settled(request, run_id, preference)
     answer = {**saga_run_json(found), "aborted": is_aborted}
-    return _steered(found, answer)
+    return _steered(found, answer, preference)
 
 
 async def retry_compensation(request: web.Request) -> web.Response:
     """Try once more to take back what could not be taken back."""
     run_id = run_id_of(request.match_info["run_id"])
     await read_body(request, NoBody, may_be_empty=True)
+    preference = preference_of(request, default_s=CANCEL_WAIT_S)
     await request.app[SERVICES].sagas.retry_compensation(run_id)
-    found = await _settled(request, run_id)
-    return _steered(found, saga_run_json(found))
+    found = await _settled(request, run_id, preference)
+    return _steered(found, saga_run_json(found), preference)
 
 
-async def _settled(request: web.Request, run_id: str) -> SagaRun:
+async def _settled(request: web.Request, run_id: str, preference: Preference) -> SagaRun:
     """Wait a moment for the end, which mostly comes soon."""
     services = request.app[SERVICES]
-    wait_s = preference_of(request, default_s=CANCEL_WAIT_S).wait_s
-    await request.app[PATIENCE].wait_for(services.runs, run_id, timeout_s=wait_s)
+    await request.app[PATIENCE].wait_for(services.runs, run_id, timeout_s=preference.wait_s)
     return await services.sagas.status(run_id)
 
 
-def _steered(found: SagaRun, answer: dict[str, Any]) -> web.Response:
+def _steered(found: SagaRun, answer: dict[str, Any], preference: Preference) -> web.Response:
     run = found.detail.run
     status = 200 if run.status in ENDED else 202
-    return json_answer(answer, status=status, headers=location(run))
+    headers = {"Location": saga_run_path(run.id), **preference.applied}
+    return json_answer(answer, status=status, headers=headers)
 
 
 def _name(request: web.Request) -> str:

@@ -126,8 +126,17 @@ async def test_abort_takes_back_what_was_done(daemon: Daemon) -> None:
         await daemon.runs.watch(started.json["run_id"], timeout_s=0.2)
         waiting = await daemon.ask("GET", path)
 
-    aborted = await daemon.ask("POST", f"{path}/abort", json={"reason": "changed my mind"})
+    aborted = await daemon.ask(
+        "POST",
+        f"{path}/abort",
+        json={"reason": "changed my mind"},
+        headers={"Prefer": "wait=4"},
+    )
 
+    assert (path, "wait=4") == (
+        aborted.headers["Location"],
+        aborted.headers["Preference-Applied"],
+    )
     assert (200, True, "compensated") == (
         aborted.status,
         aborted.json["aborted"],
