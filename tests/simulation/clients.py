@@ -80,7 +80,7 @@ class Clients:
             (5.0, self.answer),
             (1.0, self.race),
             (0.6, self.hold),
-            (0.2, self.cancel),
+            (0.4, self.cancel),
             (1.0, self.retry),
             (0.2, self.begin_again),
         ]

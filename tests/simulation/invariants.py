@@ -22,7 +22,8 @@ ALWAYS = {
     "a suspended run has a wait that was answered for it to go on": (
         "SELECT runs.id, waits.key FROM runs JOIN snapshots ON snapshots.id = runs.snapshot_id"
         " JOIN waits ON waits.run = runs.number WHERE runs.status = 'suspended'"
-        " AND runs.hold IS NULL AND runs.ending IS NULL AND waits.outcome IN ('answered', 'fired', 'timed_out')"
+        " AND runs.hold IS NULL AND runs.ending IS NULL"
+        " AND waits.outcome IN ('answered', 'fired', 'timed_out')"
         " AND waits.key IN (SELECT value FROM json_each(snapshots.wait_keys))"
     ),
     "a count by status is not what it counts": (

@@ -9,7 +9,7 @@ import pytest
 from tests.simulation.lives import live_through
 from tests.simulation.planted import PLANTED
 
-SEEDS_MAX = 80
+SEEDS_MAX = 400
 
 
 @pytest.mark.parametrize("name", PLANTED)
