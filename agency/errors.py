@@ -1218,6 +1218,18 @@ class RunTakenBack(Conflict):
         self.run_id = run_id
 
 
+class RunEndWanted(Conflict):
+    """A run that is to end as soon as somebody has decided about it goes nowhere else before."""
+
+    code = "run_end_wanted"
+    hint = "Decide what it waits for; it ends then."
+
+    def __init__(self, run_id: str, ending: str) -> None:
+        super().__init__(f"The run {run_id} is to end as {ending}, and waits for a decision.")
+        self.run_id = run_id
+        self.ending = ending
+
+
 class OutcomeUnknown(Failed):
     """Raised by a step that cannot tell whether it has had its effect outside.
 

@@ -188,6 +188,7 @@ def routes() -> Sequence[Route]:
                 errors.RunEnded,
                 errors.RunChanged,
                 errors.RunTakenBack,
+                errors.RunEndWanted,
                 errors.ExportTooLarge,
             ),
         ),

@@ -146,7 +146,8 @@ class Transfers:
         Asked for again, it gives the receipt of the first time.
 
         Raises:
-            SnapshotNotFound, SnapshotSpent, RunEnded, RunChanged, ExportTooLarge, StoreFull.
+            SnapshotNotFound, SnapshotSpent, RunEnded, RunEndWanted, RunChanged, ExportTooLarge,
+            StoreFull.
         """
         snapshot = await self._store.snapshots.get(snapshot_id)
         for attempt in range(1, _MOVE_TRIES + 1):

@@ -59,6 +59,7 @@ class TransferStore(Protocol):
             RunNotFound: there is none.
             RunEnded: it has ended.
             SnapshotSpent: it has gone on since the snapshot.
+            RunEndWanted: it is to end, and waits for a decision before.
             RunChanged: something has reached it since it was looked at.
         """
         ...

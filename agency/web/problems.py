@@ -129,6 +129,7 @@ STATUSES: Mapping[type[AgencyError], int] = {
     errors.DefinitionNotStored: 409,
     errors.CompensationNotFailed: 409,
     errors.RunTakenBack: 409,
+    errors.RunEndWanted: 409,
     errors.TooManyDefinitions: 409,
     errors.WorkflowNameTaken: 409,
     errors.ForeignTask: 502,

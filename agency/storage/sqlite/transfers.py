@@ -28,6 +28,7 @@ from agency.errors import (
     ReceiptNotFound,
     RunChanged,
     RunEnded,
+    RunEndWanted,
     RunIdTaken,
     RunNotFound,
     SnapshotSpent,
@@ -165,6 +166,9 @@ def _move(tx: Transaction, *, seen: Outline, receipt: Receipt, now: int) -> endi
         raise RunEnded(run_id, status)
     if status != _SEEN or newest != receipt.snapshot_id:
         raise SnapshotSpent(receipt.snapshot_id, run_id, newest)
+    wanted = tx.one("find_wanted_end", (number,))
+    if wanted is not None:
+        raise RunEndWanted(run_id, wanted[0])
     if tx.one("newest_event", (number,)) != (receipt.form.events_to,):
         raise RunChanged(run_id, status)
     # What a held run waits for is answered without waking it.

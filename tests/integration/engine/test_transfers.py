@@ -20,6 +20,7 @@ from agency.errors import (
     ExportTaken,
     NameTaken,
     ReceiptConfirmed,
+    RunEndWanted,
     RunIdTaken,
     SnapshotSpent,
     WorkflowNotFound,
@@ -190,6 +191,29 @@ async def test_move_of_a_run_that_has_gone_on_is_refused(tmp_path: Path) -> None
         await house.until(run_id, lambda d: d.snapshot_id not in {None, first})
         with pytest.raises(SnapshotSpent):
             await house.engine.transfers.move(first)
+
+
+async def test_run_that_is_to_end_is_not_moved_away_from_its_end(tmp_path: Path) -> None:
+    async def charge() -> None:
+        raise OSError("no answer")
+
+    @workflow("w", version="1")
+    async def w(ctx: Context) -> None:
+        await ctx.step("charge", charge, effect="once")
+        await ctx.wait_event("more")
+
+    async with open_house(tmp_path, w) as house:
+        run_id = await house.start("w")
+        await house.suspended(run_id)
+        await house.runs.cancel(run_id)
+        snapshot_id = (await house.until(run_id, lambda d: d.run.ending is not None)).snapshot_id
+        assert snapshot_id is not None
+        with pytest.raises(RunEndWanted):
+            await house.engine.transfers.move(snapshot_id)
+        await house.resume(run_id, {"decision": "done"})
+        run = (await house.ended(run_id)).run
+
+    assert "cancelled" == run.status
 
 
 async def test_only_one_move_of_many_ends_the_run(tmp_path: Path) -> None:

@@ -77,3 +77,7 @@ SELECT 1 FROM sessions WHERE id = ?;
 
 -- name: begin_taken_in
 UPDATE runs SET attempt = :attempt, phase = :phase WHERE number = :number;
+
+-- name: find_wanted_end
+-- How a live run is to end, if that was asked for.
+SELECT ending FROM runs WHERE number = ? AND ending IS NOT NULL;
