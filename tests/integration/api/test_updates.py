@@ -161,7 +161,7 @@ async def test_tokens_of_the_model_are_shown_without_ids(daemon: Daemon) -> None
         ("/api/v1/updates", {"Last-Event-ID": "0" * 5000}, 422, "invalid_input"),
         ("/api/v1/updates", {"Last-Event-ID": "999999"}, 409, "updates_ahead"),
         ("/api/v1/updates?after=999999", {}, 409, "updates_ahead"),
-        (f"/api/v1/runs/{new_id()}/updates", {}, 404, "run_not_found"),
+        ("/api/v1/runs/01900000-0000-7000-8000-000000000000/updates", {}, 404, "run_not_found"),
         ("/api/v1/runs/none/updates", {}, 404, "run_not_found"),
     ],
 )
