@@ -295,13 +295,15 @@ class Subscription:
             channel.read_on(-1)
 
     def attach(self, sink: Sink) -> bool:
-        """Let all that comes go into the sink at once; False when there is more to be read before.
+        """Let all that comes go into the sink at once.
+
+        False when there is more to be read before, or it was ended meanwhile.
 
         What the channel has kept above `last` goes first. The sink is called on the loop and must
         not block.
         """
         channel = self._channel
-        if not channel.covers(self.last):
+        if self.is_ended or not channel.covers(self.last):
             return False
         self._sink = sink
         self._detached.clear()

@@ -295,5 +295,8 @@ class Updates:
     def close(self) -> None:
         """End all subscriptions and take no new ones. May be called twice."""
         self._is_closed = True
+        channels = list(self._channels.values())
         for subscription in list(self._subscriptions):
             subscription.close()
+        for channel in channels:
+            channel.is_live.set()  # for those who wait to be attached: they find that they ended

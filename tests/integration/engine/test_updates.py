@@ -366,6 +366,9 @@ async def test_all_streams_end_when_the_engine_stops(tmp_path: Path) -> None:
         await house.suspended(run_id)
         one = asyncio.ensure_future(watch_to_end(hub, run_id))
         async with watching(hub) as other:
+            async with asyncio.timeout(GUARD_S):
+                while hub.watching < 2:
+                    await asyncio.sleep(0)
             await house.engine.__aexit__(None, None, None)
             await one
 
