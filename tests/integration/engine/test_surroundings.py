@@ -84,7 +84,9 @@ async def fill_up(house: House, run_id: str) -> None:
 
 
 async def test_deadline_on_a_full_disk_is_kept_as_soon_as_there_is_room(tmp_path: Path) -> None:
-    @workflow("late", version="1", timeout_s=0.2)
+    late_s = 2.0
+
+    @workflow("late", version="1", timeout_s=late_s)
     async def late(ctx: Context) -> None:
         await ctx.wait_event("never")
 
@@ -94,6 +96,7 @@ async def test_deadline_on_a_full_disk_is_kept_as_soon_as_there_is_room(tmp_path
         for run_id in late_ids:
             await house.suspended(run_id)
         await fill_up(house, filled)
+        await asyncio.sleep(late_s)  # the deadlines pass while there is no room
         assert not house.engine.failed.done()
         await empty(house.store)
         for run_id in late_ids:
