@@ -132,7 +132,7 @@ async def test_child_does_not_outlive_a_parent_that_has_ended_without_it(
     async def child(ctx: Context) -> None:
         await ctx.wait_event("never")
 
-    @workflow("w", timeout_s=0.2 if how == "times out" else None)
+    @workflow("w", timeout_s=1.5 if how == "times out" else None)
     async def w(ctx: Context) -> str:
         won = await ctx.first(
             child=ctx.call("child"), other=ctx.wait_event("other"), go=ctx.wait_event("go")

@@ -95,7 +95,7 @@ async def test_charge_that_a_kill_has_interrupted_is_asked_about(tmp_path: Path,
         return str(await ctx.step("after", echo, "after"))
 
     async with open_house(tmp_path, w) as house:
-        run_id = await house.start("w", timeout_s=0.2 if how == "deadline" else None)
+        run_id = await house.start("w", timeout_s=1.5 if how == "deadline" else None)
         await till.is_charging.wait()
         left = crashed(tmp_path, tmp_path / "killed")
         if how == "deadline":

@@ -258,7 +258,7 @@ async def test_each_retry_has_the_time_that_the_run_once_had(tmp_path: Path) -> 
 async def test_run_that_timed_out_waits_on_where_it_was(tmp_path: Path) -> None:
     world = World()
 
-    @workflow("w", timeout_s=0.3)
+    @workflow("w", timeout_s=2.0)
     async def w(ctx: Context) -> Any:
         await ctx.step("a", world.do, "a")
         return await ctx.gather(ctx.wait_event("paid"), ctx.wait_event("sent"))
@@ -478,7 +478,7 @@ async def test_run_whose_workflow_is_gone_is_not_retried(tmp_path: Path) -> None
 
 
 async def test_timer_that_the_end_cut_off_keeps_its_moment(tmp_path: Path) -> None:
-    @workflow("w", timeout_s=0.1)
+    @workflow("w", timeout_s=1.5)
     async def w(ctx: Context) -> str:
         await ctx.sleep(timedelta(hours=1))
         return "slept"

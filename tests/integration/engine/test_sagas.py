@@ -403,7 +403,7 @@ async def test_deadline_lets_a_saga_be_taken_back_without_a_deadline(tmp_path: P
     diary = Diary(failures={"undo a": 1})
     diary.hold("do b")
     late = Retry(attempts=2, base_s=0.2, jitter=False)
-    saga = diary.saga(diary.leg("a", undo_retry=late), "b", timeout_s=0.2)
+    saga = diary.saga(diary.leg("a", undo_retry=late), "b", timeout_s=1.5)
 
     async with open_house(tmp_path, saga) as house:
         detail = await house.ended(await house.start("order"))
