@@ -6,10 +6,7 @@ would refuse.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any, TypeVar
 
 import click
 
@@ -20,9 +17,6 @@ from agency.cli.tree import Noun, Verb
 from agency.client import Client
 from agency.config.schema import Settings
 from agency.documents import CheckDocument, PruneDocument, StatsDocument, VacuumDocument
-from agency.errors import DaemonUnreachable
-
-T = TypeVar("T")
 
 _BYTES_MAX = 1 << 40
 
@@ -58,7 +52,7 @@ def stats(invocation: Invocation) -> ExitCode:
         return await local(settings)
 
     output = invocation.output
-    found = _ask_or_open(invocation, Client.db_stats, look)
+    found = invocation.ask_or_open(Client.db_stats, look)
     if output.is_json:
         output.document(found)
         return ExitCode.OK
@@ -101,7 +95,7 @@ def check(invocation: Invocation, timeout: float) -> ExitCode:
     output = invocation.output
     ask = partial(Client.check_db, timeout_s=timeout)
     with output.busy("Looking through the database"):
-        found = _ask_or_open(invocation, ask, look)
+        found = invocation.ask_or_open(ask, look)
     if output.is_json:
         output.document(found)
     elif found["faults"]:
@@ -131,7 +125,7 @@ def vacuum(invocation: Invocation) -> ExitCode:
 
     output = invocation.output
     with output.busy("Giving space back"):
-        given = _ask_or_open(invocation, partial(Client.vacuum_db, bytes_max=_BYTES_MAX), give)
+        given = invocation.ask_or_open(partial(Client.vacuum_db, bytes_max=_BYTES_MAX), give)
     if output.is_json:
         output.document(given)
     else:
@@ -155,7 +149,7 @@ def prune(invocation: Invocation) -> ExitCode:
 
     output = invocation.output
     with output.busy("Deleting what has expired"):
-        done = _ask_or_open(invocation, Client.prune_db, forget)
+        done = invocation.ask_or_open(Client.prune_db, forget)
     if output.is_json:
         output.document(done)
     else:
@@ -164,24 +158,6 @@ def prune(invocation: Invocation) -> ExitCode:
             f"were deleted; {_size(done['bytes'])} were given back to the disk."
         )
     return ExitCode.OK
-
-
-def _ask_or_open(
-    invocation: Invocation,
-    ask: Callable[[Client], T],
-    open_: Callable[[Settings], Coroutine[Any, Any, T]],
-) -> T:
-    """Ask the daemon; without one open the database, unless another daemon was named.
-
-    Raises:
-        DataDirectoryLocked: a daemon runs and does not answer.
-    """
-    try:
-        return ask(invocation.client())
-    except DaemonUnreachable:
-        if invocation.address().is_named:
-            raise
-    return asyncio.run(open_(invocation.loaded().settings))
 
 
 def _size(size_bytes: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -10,11 +10,14 @@ import click
 
 from agency.cli.output import Output
 from agency.client import Client
+from agency.errors import DaemonUnreachable
 
 if TYPE_CHECKING:
     from agency.cli.address import Address
     from agency.config.load import Loaded
+    from agency.config.schema import Settings
 
+T = TypeVar("T")
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -55,6 +58,25 @@ class Invocation:
         if self._loaded is None:
             self._loaded = load(self.config, environ=self.environ)
         return self._loaded
+
+    def ask_or_open(
+        self,
+        ask: Callable[[Client], T],
+        open_: Callable[[Settings], Coroutine[Any, Any, T]],
+    ) -> T:
+        """Ask the daemon; without one open the database, unless another daemon was named.
+
+        Raises:
+            DataDirectoryLocked: a daemon runs and does not answer.
+        """
+        try:
+            return ask(self.client())
+        except DaemonUnreachable:
+            if self.address().is_named:
+                raise
+        import asyncio  # late: most commands only ask
+
+        return asyncio.run(open_(self.loaded().settings))
 
 
 pass_invocation = click.make_pass_decorator(Invocation)

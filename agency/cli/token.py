@@ -6,11 +6,8 @@ would refuse: so the first token can be made before there is anybody to ask.
 
 from __future__ import annotations
 
-import asyncio
 import os
-from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 
@@ -22,9 +19,6 @@ from agency.config.schema import Settings
 from agency.core.clock import to_text
 from agency.documents import NewTokenDocument, TokenDocument
 from agency.domain.principal import Token
-from agency.errors import DaemonUnreachable
-
-T = TypeVar("T")
 
 
 @click.group(
@@ -66,7 +60,7 @@ def new(invocation: Invocation, name: str, *, save: bool) -> ExitCode:
     output = invocation.output
     if save and invocation.address().is_named:
         raise click.UsageError("--save is for the daemon of the data directory, without --url.")
-    made = _ask_or_open(invocation, lambda client: client.make_token(name), add)
+    made = invocation.ask_or_open(lambda client: client.make_token(name), add)
     if save:
         from agency.cli.address import TOKEN_FILE, data_dir_of
 
@@ -91,7 +85,7 @@ def ls(invocation: Invocation) -> ExitCode:
         return [_document(one) for one in await list_tokens(settings)]
 
     output = invocation.output
-    found = _ask_or_open(invocation, Client.tokens, read)
+    found = invocation.ask_or_open(Client.tokens, read)
     if output.is_json:
         output.document({"tokens": found})
     else:
@@ -115,30 +109,12 @@ def revoke(invocation: Invocation, name: str) -> ExitCode:
         await revoke_token(settings, name)
 
     output = invocation.output
-    _ask_or_open(invocation, lambda client: client.revoke_token(name), take)
+    invocation.ask_or_open(lambda client: client.revoke_token(name), take)
     if output.is_json:
         output.document({"name": name, "revoked": True})
     else:
         output.note(f"The token {name!r} is revoked.")
     return ExitCode.OK
-
-
-def _ask_or_open(
-    invocation: Invocation,
-    ask: Callable[[Client], T],
-    open_: Callable[[Settings], Coroutine[Any, Any, T]],
-) -> T:
-    """Ask the daemon; without one do it in the store, unless another daemon was named.
-
-    Raises:
-        DataDirectoryLocked: a daemon runs and does not answer.
-    """
-    try:
-        return ask(invocation.client())
-    except DaemonUnreachable:
-        if invocation.address().is_named:
-            raise
-    return asyncio.run(open_(invocation.loaded().settings))
 
 
 def _document(token: Token) -> TokenDocument:
