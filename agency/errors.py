@@ -1379,3 +1379,70 @@ class ModelReplyBroken(Failed):
 
     code = "model_reply_broken"
     hint = "The call is tried again; if it stays so, look at the model server's log."
+
+
+class SandboxTooWeak(Forbidden):
+    """A tool needs more protection than this machine's sandbox gives; nothing was done."""
+
+    code = "sandbox_too_weak"
+
+    def __init__(self, tool: str, missing: Sequence[str], *, driver: str, fix: str) -> None:
+        super().__init__(
+            f"{tool} needs {', '.join(missing)} to be enforced, and the sandbox {driver!r} does "
+            "not enforce it here.",
+            hint=fix or None,
+        )
+        self.tool = tool
+        self.missing = list(missing)
+        self.driver = driver
+
+
+class SandboxFailed(Failed):
+    """The sandbox itself could not be made; the command has not run."""
+
+    code = "sandbox_failed"
+    hint = "Run `agency doctor`: it says what the sandbox needs on this machine."
+
+
+class ToolUnavailable(Unavailable):
+    """Who offers the tool is away; the call has not happened."""
+
+    code = "tool_unavailable"
+    hint = "The call is tried again by itself; `agency mcp ls` shows the state of the servers."
+
+
+class ToolInterrupted(Failed):
+    """The call of a tool broke off in the middle; whether it has happened is unknown."""
+
+    code = "tool_interrupted"
+
+
+class WorkspaceLost(Corrupt):
+    """A kept state of a run's files is not in the store of files any more."""
+
+    code = "workspace_lost"
+
+
+class WorkspaceTooLarge(LimitExceeded):
+    """The files of a run are too many or too large to be kept."""
+
+    code = "workspace_too_large"
+    hint = "Let the run delete what it does not need, or raise the limits in [tools]."
+
+
+class SecretNotFound(NotFound):
+    """There is no secret of that name."""
+
+    code = "secret_not_found"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"There is no secret {name!r}.", hint=f"Make it with `agency secret set {name}`."
+        )
+        self.name = name
+
+
+class VaultLocked(Unavailable):
+    """The key of the secrets is missing, or not the one that they were encrypted with."""
+
+    code = "vault_locked"

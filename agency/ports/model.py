@@ -33,10 +33,12 @@ class ChatMessage:
         tool_calls: Of an assistant's turn.
         tool_name: Of a tool's result: which tool it is from.
         tool_call_id: Of a tool's result: the id of the call, when it had one.
+        images: Of a user's turn: pictures (PNG, JPEG), for models that see.
     """
 
     role: str
     content: str
+    images: Sequence[bytes] = ()
     tool_calls: Sequence[ToolCall] = ()
     tool_name: str = ""
     tool_call_id: str = ""
@@ -112,6 +114,27 @@ class ModelInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ContextLimits:
+    """How many tokens a model's context has, by who says so; None where nobody does.
+
+    Attributes:
+        configured: What we ask the server for.
+        trained: What the model was made for.
+        allocated: What the server has really set aside, once the model is loaded.
+    """
+
+    configured: int | None = None
+    trained: int | None = None
+    allocated: int | None = None
+
+    @property
+    def tokens(self) -> int | None:
+        """The smallest of those that are known."""
+        known = [n for n in (self.configured, self.trained, self.allocated) if n is not None]
+        return min(known, default=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
     """Whether the provider answers now; ``reason`` says why not."""
 
@@ -170,6 +193,13 @@ class Provider(Protocol):
 
         Raises:
             ModelUnavailable: nobody answers.
+        """
+        ...
+
+    async def context(self, model: str) -> ContextLimits:
+        """Look how long a model's context is; cheap enough to be asked before every call.
+
+        What does not answer is None; a server that is away raises nothing here.
         """
         ...
 

@@ -136,6 +136,15 @@ STATUSES: Mapping[type[AgencyError], int] = {
     errors.StepNameTaken: 502,
     errors.NotAwaited: 502,
     errors.WaitInsideTimeout: 502,
+    # tools and secrets
+    errors.SandboxTooWeak: 403,
+    errors.SandboxFailed: 502,
+    errors.ToolUnavailable: 503,
+    errors.ToolInterrupted: 502,
+    errors.WorkspaceLost: 500,
+    errors.WorkspaceTooLarge: 413,
+    errors.SecretNotFound: 404,
+    errors.VaultLocked: 503,
     # models
     errors.ModelUnavailable: 503,
     errors.ModelInterrupted: 502,

@@ -30,7 +30,7 @@ from agency.models.ollama.names import canonical_name, is_cloud_name
 from agency.models.ollama.reply import ReplyBuilder, parse_line
 from agency.models.schema import check_answer
 from agency.models.vectors import unit_rows
-from agency.ports.model import ChatReply, ChatRequest, Health, ModelInfo
+from agency.ports.model import ChatReply, ChatRequest, ContextLimits, Health, ModelInfo
 
 if TYPE_CHECKING:
     from agency.models.ollama.wire import Answer, Wire
@@ -132,6 +132,10 @@ class OllamaProvider:
         if listed is not None and not isinstance(listed, list):
             raise ModelReplyBroken("The model server's list of models is not a list.")
         return [_model_info(entry) for entry in listed or [] if isinstance(entry, dict)]
+
+    async def context(self, model: str) -> ContextLimits:
+        """Say what is asked for; see the port."""
+        return ContextLimits(configured=self._settings.num_ctx)
 
     async def health(self) -> Health:
         """Look whether the server answers, without importing its client."""

@@ -17,7 +17,7 @@ from agency.models.rehearsal.failure import failure
 from agency.models.rehearsal.script import Rule, Script
 from agency.models.schema import check_answer
 from agency.models.vectors import hashed_vector
-from agency.ports.model import ChatReply, ChatRequest, Health, ModelInfo
+from agency.ports.model import ChatReply, ChatRequest, ContextLimits, Health, ModelInfo
 
 NAME = "rehearsal"
 RESOURCE = "model:rehearsal"
@@ -30,6 +30,7 @@ class RehearsalProvider:
 
     def __init__(self, settings: Llm, script: Script | None = None) -> None:
         """Take the settings, and the script if there is one."""
+        self._context_tokens = settings.num_ctx
         self._model = settings.model
         self._script = script or Script()
         self._lanes = Lanes(places=settings.concurrency)
@@ -86,6 +87,10 @@ class RehearsalProvider:
     async def models(self) -> Sequence[ModelInfo]:
         """Name the configured model; any other name is answered as well."""
         return [ModelInfo(name=self._model, details={"rehearsal": True})]
+
+    async def context(self, model: str) -> ContextLimits:
+        """Say what is asked for; see the port."""
+        return ContextLimits(configured=self._context_tokens)
 
     async def health(self) -> Health:
         """It always answers."""

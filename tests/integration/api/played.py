@@ -17,7 +17,7 @@ from agency.errors import (
     ModelTimedOut,
     Permanent,
 )
-from agency.ports.model import ChatReply, ChatRequest, Health, ModelInfo
+from agency.ports.model import ChatReply, ChatRequest, ContextLimits, Health, ModelInfo
 
 
 class SomethingNew(Failed):
@@ -84,6 +84,9 @@ class PlayedProvider:
 
     async def models(self) -> Sequence[ModelInfo]:
         return [ModelInfo(name="played")]
+
+    async def context(self, model: str) -> ContextLimits:
+        return ContextLimits(configured=8192)
 
     async def health(self) -> Health:
         self.looks += 1

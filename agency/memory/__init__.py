@@ -1,0 +1,1 @@
+"""Long-term memory: texts in pieces, embedded and found again."""

@@ -1,0 +1,1 @@
+-- Workspaces: filled in with the first version that has them.

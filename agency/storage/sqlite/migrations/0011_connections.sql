@@ -1,0 +1,1 @@
+-- Connections: filled in with the first version that has them.

@@ -1,0 +1,1 @@
+-- Secrets: filled in with the first version that has them.

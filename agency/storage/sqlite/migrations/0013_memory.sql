@@ -1,0 +1,1 @@
+-- Memory: filled in with the first version that has them.

@@ -1,0 +1,1 @@
+-- Models: filled in with the first version that has them.

@@ -1,0 +1,1 @@
+-- Agents: filled in with the first version that has them.

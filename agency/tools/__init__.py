@@ -1,0 +1,1 @@
+"""Tools of our own, and those of others: files, shell, fetch, MCP servers."""
