@@ -1381,6 +1381,85 @@ class ModelReplyBroken(Failed):
     hint = "The call is tried again; if it stays so, look at the model server's log."
 
 
+class ModelCallMalformed(ModelReplyBroken):
+    """The model wrote a tool call that the server could not read: the model's mistake, not its.
+
+    ``raw`` is what the server tells of it, up to a bound, and may be empty.
+    """
+
+    code = "model_call_malformed"
+    hint = (
+        "This is the model's mistake, not the server's: the call is tried again; if it stays so, "
+        "choose a model that is better with tools."
+    )
+
+    def __init__(self, message: str, *, raw: str = "", hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.raw = raw
+
+
+class ModelReplyEmpty(ModelReplyBroken):
+    """The reply was whole and empty.
+
+    ``ended_by`` is ``length`` when the limit of tokens was used up (with ``thought``: by thinking),
+    and ``stop`` when the model ended by itself; ``reply_tokens`` spent for nothing then mean a tool
+    call that the server has dropped. None when it did not count.
+    """
+
+    code = "model_reply_empty"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        ended_by: str,
+        reply_tokens: int | None = None,
+        thought: bool = False,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.ended_by = ended_by
+        self.reply_tokens = reply_tokens
+        self.thought = thought
+
+
+class ModelReplyCut(ModelReplyBroken):
+    """The stream ended without its end and without an error; ``text`` is what had come, bounded.
+
+    A server that saw a token repeated too often ends so, and one whose runner died in silence.
+    """
+
+    code = "model_reply_cut"
+
+    def __init__(self, message: str, *, text: str = "", hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.text = text
+
+
+class ModelAnswerUnfit(ModelReplyBroken):
+    """The answer does not obey the schema that was asked for.
+
+    ``text`` is the answer, up to a bound, for whoever can mend it; ``fault`` says what is wrong,
+    with its JSON pointer. ``ended_by`` is ``length`` when a limit of tokens cut it off.
+    """
+
+    code = "model_answer_unfit"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        text: str,
+        fault: str,
+        ended_by: str = "stop",
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.text = text
+        self.fault = fault
+        self.ended_by = ended_by
+
+
 class SandboxTooWeak(Forbidden):
     """A tool needs more protection than this machine's sandbox gives; nothing was done."""
 

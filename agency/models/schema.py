@@ -7,11 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from agency.core import json
-from agency.errors import ModelRefused, ModelReplyBroken
+from agency.errors import ModelAnswerUnfit, ModelRefused
 from agency.models.aside import aside
 from agency.ports.model import ChatReply
 
 Schema = Mapping[str, Any] | bool
+
+ANSWER_CHARACTERS_MAX = 64 * 1024
+"""Of an unfit answer that is handed on to be mended."""
 
 
 class AnswerSchema:
@@ -62,21 +65,27 @@ async def check_answer(reply: ChatReply, schema: Mapping[str, Any]) -> None:
     """Make sure that the content of ``reply`` is JSON that obeys ``schema``.
 
     Raises:
-        ModelReplyBroken: it is not.
+        ModelAnswerUnfit: it is not.
         ModelRefused: the schema is none.
     """
     try:
         value = json.decode(reply.content)
     except json.NotJson as error:
         cut = " because it was cut off at its limit of tokens" if reply.ended_by == "length" else ""
-        raise ModelReplyBroken(
-            f"The reply of the model {reply.model!r} is broken: it is no JSON{cut} ({error})."
-        ) from error
+        raise _unfit(reply, f"it is no JSON{cut} ({error})", broken=True) from error
     fault = await aside(lambda: AnswerSchema(schema).fault(value))
     if fault is not None:
-        raise ModelReplyBroken(
-            f"The reply of the model {reply.model!r} does not obey the schema: {fault}."
-        )
+        raise _unfit(reply, fault)
+
+
+def _unfit(reply: ChatReply, fault: str, *, broken: bool = False) -> ModelAnswerUnfit:
+    what = "is broken" if broken else "does not obey the schema"
+    return ModelAnswerUnfit(
+        f"The reply of the model {reply.model!r} {what}: {fault}.",
+        text=reply.content[:ANSWER_CHARACTERS_MAX],
+        fault=fault,
+        ended_by=reply.ended_by,
+    )
 
 
 def _not_a_schema(reason: str) -> ModelRefused:

@@ -155,6 +155,10 @@ STATUSES: Mapping[type[AgencyError], int] = {
     errors.ModelRefused: 502,
     errors.ContextTooLong: 422,
     errors.ModelReplyBroken: 502,
+    errors.ModelCallMalformed: 502,
+    errors.ModelReplyEmpty: 502,
+    errors.ModelReplyCut: 502,
+    errors.ModelAnswerUnfit: 502,
 }
 """HTTP status of each class of error. A class that is missing has its parent's."""
 

@@ -7,7 +7,15 @@ from typing import Any, Literal
 
 import pytest
 
-from agency.errors import ModelInterrupted, ModelRefused, ModelReplyBroken
+from agency.errors import (
+    ModelAnswerUnfit,
+    ModelCallMalformed,
+    ModelInterrupted,
+    ModelRefused,
+    ModelReplyBroken,
+    ModelReplyCut,
+    ModelReplyEmpty,
+)
 from tests.fake_ollama import Call, FakeOllama, Turn
 from tests.integration.ollama_calls import ADD, failure_of, opened, request
 
@@ -98,7 +106,7 @@ async def test_arguments_that_are_no_object_break_the_reply(arguments: Any) -> N
     async with FakeOllama([turn]) as fake, opened(fake) as provider:
         error = await failure_of(provider, tools=[ADD])
 
-    assert isinstance(error, ModelReplyBroken)
+    assert isinstance(error, ModelCallMalformed)
     assert "'add'" in error.message
 
 
@@ -167,7 +175,8 @@ async def test_thought_that_uses_up_the_limit_is_explained() -> None:
     async with FakeOllama([turn]) as fake, opened(fake, tokens_max=2) as provider:
         error = await failure_of(provider, model="qwen3:8b")
 
-    assert isinstance(error, ModelReplyBroken)
+    assert isinstance(error, ModelReplyEmpty)
+    assert (error.ended_by, error.thought) == ("length", True)
     assert "thought until the limit of 2 tokens was used up" in error.message
     assert "tokens_max" in error.hint
 
@@ -178,7 +187,9 @@ async def test_empty_reply_is_broken(counts: bool) -> None:
     async with FakeOllama([turn]) as fake, opened(fake) as provider:
         error = await failure_of(provider)
 
-    assert isinstance(error, ModelReplyBroken)
+    assert isinstance(error, ModelReplyEmpty)
+    assert error.ended_by == "stop"
+    assert bool(error.reply_tokens) is counts
     assert ("malformed tool call" in error.message) is counts
 
 
@@ -187,7 +198,8 @@ async def test_stream_that_ends_without_done_is_broken() -> None:
     async with FakeOllama([turn]) as fake, opened(fake) as provider:
         error = await failure_of(provider)
 
-    assert isinstance(error, ModelReplyBroken)
+    assert isinstance(error, ModelReplyCut)
+    assert error.text == "ab"
     assert "ended without being finished" in error.message
 
 
@@ -214,7 +226,7 @@ async def test_connection_torn_before_the_headers_is_an_interruption() -> None:
         ("llama-server process has terminated: signal: killed", ModelInterrupted),
         ("model runner has unexpectedly stopped, this may be due to ...", ModelInterrupted),
         ("an error was encountered while running the model: EOF", ModelInterrupted),
-        ("error parsing tool call: raw='{\"a\"', err=unexpected end", ModelReplyBroken),
+        ("error parsing tool call: raw='{\"a\"', err=unexpected end", ModelCallMalformed),
         ("something never heard of", ModelReplyBroken),
         ('option "temperature" must be of type float32', ModelRefused),
     ],
@@ -257,10 +269,11 @@ async def test_answer_that_does_not_obey_the_schema_is_broken() -> None:
         first = await failure_of(provider, response_schema=schema)
         second = await failure_of(provider, response_schema=schema)
 
-    assert isinstance(first, ModelReplyBroken)
+    assert isinstance(first, ModelAnswerUnfit)
     assert "/n: 1 is less than the minimum of 3" in first.message
-    assert isinstance(second, ModelReplyBroken)
+    assert isinstance(second, ModelAnswerUnfit)
     assert "cut off at its limit of tokens" in second.message
+    assert (second.text, second.ended_by) == ('{"n": ', "length")
 
 
 async def test_endless_reply_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from agency.errors import (
     AgencyError,
     ContextTooLong,
     ModelBusy,
+    ModelCallMalformed,
     ModelInterrupted,
     ModelNotFound,
     ModelRefused,
@@ -33,6 +34,9 @@ REFUSAL_BYTES_MAX = 64 * 1024
 
 TEXT_CHARACTERS_MAX = 400
 """Of a foreign text that goes into a message."""
+
+RAW_CHARACTERS_MAX = 16 * 1024
+"""Of a malformed call that is handed on to be mended; a call with a whole file is not mended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,12 +192,20 @@ def _load_stalled(refusal: Refusal, text: str) -> AgencyError:
 
 
 def _call_malformed(refusal: Refusal, text: str) -> AgencyError:
-    return ModelReplyBroken(
+    return ModelCallMalformed(
         f"The model {refusal.model!r} wrote a tool call that the server could not read: "
         f"{shortened(text)}.",
-        hint="This is the model's mistake, not the server's: the call is tried again; if it stays "
-        "so, choose a model that is better with tools.",
+        raw=_raw_call(text),
     )
+
+
+_RAW = re.compile(r"raw='(.*)', err=", re.DOTALL)
+
+
+def _raw_call(text: str) -> str:
+    """Take what the model wrote out of ``error parsing tool call: raw='…', err=…``."""
+    found = _RAW.search(text)
+    return (found[1] if found else text)[:RAW_CHARACTERS_MAX]
 
 
 def _runner_died(refusal: Refusal, text: str) -> AgencyError:

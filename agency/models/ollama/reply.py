@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from agency.core import json
-from agency.errors import ModelReplyBroken
-from agency.models.ollama.faults import shortened
+from agency.errors import ModelCallMalformed, ModelReplyBroken, ModelReplyCut, ModelReplyEmpty
+from agency.models.ollama.faults import RAW_CHARACTERS_MAX, shortened
 from agency.ports.model import ChatReply, ToolCall
 
 NANOSECONDS = 1_000_000_000
+
+TEXT_CHARACTERS_MAX = 64 * 1024
+"""Of a reply that was cut off: what goes into the error."""
 
 
 class ReplyBuilder:
@@ -71,7 +74,11 @@ class ReplyBuilder:
             ModelReplyBroken: the answer ended early or is empty.
         """
         if not self.is_done:
-            raise self._broken("it ended without being finished")
+            raise ModelReplyCut(
+                f"The reply of the model {self._model!r} is broken: it ended without being "
+                "finished.",
+                text="".join(self._content)[:TEXT_CHARACTERS_MAX],
+            )
         content = "".join(self._content)
         reply_tokens = _count(self._last, "eval_count")
         ended_by = "length" if self._last.get("done_reason") == "length" else "stop"
@@ -115,37 +122,49 @@ class ReplyBuilder:
     def _arguments(self, name: str, arguments: object) -> Mapping[str, Any]:
         if arguments is None:  # Go's encoder writes an empty map that was never made as null.
             return {}
+        raw = ""
         if isinstance(arguments, str):
+            raw = arguments
             try:
-                arguments = json.decode(arguments)
+                arguments = json.decode(raw)
             except json.NotJson as error:
-                raise self._broken(
-                    f"the arguments of its call of {name!r} are no JSON: {error}"
-                ) from error
+                raise self._malformed(name, f"are no JSON: {error}", raw) from error
         if not isinstance(arguments, dict):
-            raise self._broken(
-                f"the arguments of its call of {name!r} are {_kind(arguments)} instead of an object"
-            )
+            what = f"are {_kind(arguments)} instead of an object"
+            raise self._malformed(name, what, raw or json.encode(arguments).decode())
         return arguments
 
     def _empty(
         self, ended_by: str, reply_tokens: int | None, tokens_max: int | None
-    ) -> ModelReplyBroken:
+    ) -> ModelReplyEmpty:
         spent = f"{reply_tokens} tokens" if reply_tokens else "its tokens"
+        thought = bool(self._thinking)
         if ended_by == "length":
             limit = f"the limit of {tokens_max} tokens" if tokens_max else "its context"
-            what = "thought" if self._thinking else "wrote nothing"
-            return ModelReplyBroken(
+            what = "thought" if thought else "wrote nothing"
+            message = (
                 f"The model {self._model!r} {what} until {limit} was used up ({spent}), and gave "
-                "no answer.",
-                hint="Raise [llm] tokens_max or num_ctx, or ask with think switched off.",
+                "no answer."
             )
-        if reply_tokens:
-            return self._broken(
-                f"it is empty although {spent} were spent: most likely a malformed tool call that "
-                "the server dropped"
-            )
-        return self._broken("it is empty")
+            hint = "Raise [llm] tokens_max or num_ctx, or ask with think switched off."
+        else:
+            message = f"The reply of the model {self._model!r} is broken: it is empty."
+            hint = None
+            if reply_tokens:
+                message = message[:-1] + (
+                    f" although {spent} were spent: most likely a malformed tool call that the "
+                    "server dropped."
+                )
+        return ModelReplyEmpty(
+            message, ended_by=ended_by, reply_tokens=reply_tokens, thought=thought, hint=hint
+        )
+
+    def _malformed(self, name: str, what: str, raw: str) -> ModelCallMalformed:
+        return ModelCallMalformed(
+            f"The reply of the model {self._model!r} is broken: the arguments of its call of "
+            f"{name!r} {what}.",
+            raw=raw[:RAW_CHARACTERS_MAX],
+        )
 
     def _broken(self, what: str) -> ModelReplyBroken:
         return ModelReplyBroken(f"The reply of the model {self._model!r} is broken: {what}.")

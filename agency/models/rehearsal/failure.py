@@ -6,11 +6,14 @@ from agency.errors import (
     AgencyError,
     ContextTooLong,
     ModelBusy,
+    ModelCallMalformed,
     ModelCrashed,
     ModelInterrupted,
     ModelNotFound,
     ModelRefused,
     ModelReplyBroken,
+    ModelReplyCut,
+    ModelReplyEmpty,
     ModelTimedOut,
     ModelUnavailable,
 )
@@ -29,8 +32,18 @@ def failure(code: str, *, resource: str, model: str, place: str) -> AgencyError:
             return ModelNotFound(model)
         case "model_timed_out":
             return ModelTimedOut("total", 0.0, hint=why)
+        case "model_reply_empty":
+            return ModelReplyEmpty(why, ended_by="stop", reply_tokens=1)
     plain: dict[str, type[AgencyError]] = {
         kind.code: kind
-        for kind in (ModelBusy, ModelCrashed, ModelRefused, ContextTooLong, ModelReplyBroken)
+        for kind in (
+            ModelBusy,
+            ModelCrashed,
+            ModelRefused,
+            ContextTooLong,
+            ModelReplyBroken,
+            ModelCallMalformed,
+            ModelReplyCut,
+        )
     }
     return plain[code](why)

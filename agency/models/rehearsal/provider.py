@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from agency.config.schema import Llm
 from agency.core.clock import monotonic_s
-from agency.errors import ModelReplyBroken
+from agency.errors import ModelAnswerUnfit
 from agency.models.aside import aside
 from agency.models.lane import Lanes
 from agency.models.rehearsal.answers import own_answer
@@ -135,7 +135,6 @@ async def _check_scripted(reply: ChatReply, request: ChatRequest, rule: Rule) ->
     assert request.response_schema is not None
     try:
         await check_answer(reply, request.response_schema)
-    except ModelReplyBroken as error:
-        raise ModelReplyBroken(
-            error.message, hint=f"Correct the reply of {rule.place} in the rehearsal script."
-        ) from error
+    except ModelAnswerUnfit as error:
+        error.hint = f"Correct the reply of {rule.place} in the rehearsal script."
+        raise

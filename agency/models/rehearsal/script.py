@@ -32,6 +32,9 @@ FAILURES = (
     "model_refused",
     "context_too_long",
     "model_reply_broken",
+    "model_call_malformed",
+    "model_reply_empty",
+    "model_reply_cut",
 )
 """What a rule may fail with: the codes of the errors that a provider raises."""
 
