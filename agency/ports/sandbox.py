@@ -133,8 +133,15 @@ class Sandbox(Protocol):
         """
         ...
 
-    async def start(self, command: Command) -> Process:
+    async def start(
+        self, command: Command, *, on_stdout: Callable[[bytes], None] | None = None
+    ) -> Process:
         """Start a command in the background.
+
+        Args:
+            on_stdout: For programs that are talked with: takes standard output as it comes, and an
+                empty piece once it has ended. It counts towards no bound then, and the tail has
+                standard error alone. Bounds that are ``math.inf`` do not bound.
 
         Raises:
             SandboxFailed: the sandbox itself could not be made; nothing has run.
