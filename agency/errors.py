@@ -1355,6 +1355,16 @@ class ModelRefused(Failed):
     code = "model_refused"
 
 
+class ModelLacks(ModelRefused):
+    """The model cannot do what the request needs; ``capability`` names it: ``tools``, ``thinking``."""
+
+    code = "model_lacks"
+
+    def __init__(self, message: str, *, capability: str, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.capability = capability
+
+
 class ContextTooLong(LimitExceeded):
     """The prompt does not fit. The two counts of tokens are None when the server named none."""
 
@@ -1434,6 +1444,16 @@ class ModelReplyCut(ModelReplyBroken):
     def __init__(self, message: str, *, text: str = "", hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.text = text
+
+
+class ModelStutters(ModelReplyBroken):
+    """The model repeats itself without end; the stream was closed. ``unit`` is what it repeats."""
+
+    code = "model_stutters"
+
+    def __init__(self, model: str, unit: str) -> None:
+        super().__init__(f"The model {model!r} repeats {unit!r} over and over.")
+        self.unit = unit
 
 
 class ModelAnswerUnfit(ModelReplyBroken):

@@ -158,6 +158,8 @@ STATUSES: Mapping[type[AgencyError], int] = {
     errors.ModelCallMalformed: 502,
     errors.ModelReplyEmpty: 502,
     errors.ModelReplyCut: 502,
+    errors.ModelStutters: 502,
+    errors.ModelLacks: 502,
     errors.ModelAnswerUnfit: 502,
 }
 """HTTP status of each class of error. A class that is missing has its parent's."""

@@ -17,6 +17,7 @@ from agency.errors import (
     ModelBusy,
     ModelCallMalformed,
     ModelInterrupted,
+    ModelLacks,
     ModelNotFound,
     ModelRefused,
     ModelReplyBroken,
@@ -214,33 +215,37 @@ def _runner_died(refusal: Refusal, text: str) -> AgencyError:
 
 def _no_thinking(refusal: Refusal, text: str) -> AgencyError:
     del text
-    return ModelRefused(
+    return ModelLacks(
         f"The model {refusal.model!r} cannot think aloud.",
         hint="Ask without `think`, or choose a model with the capability `thinking`.",
+        capability="thinking",
     )
 
 
 def _no_tools(refusal: Refusal, text: str) -> AgencyError:
     del text
-    return ModelRefused(
+    return ModelLacks(
         f"The model {refusal.model!r} cannot call tools.",
         hint="Choose a model with the capability `tools`; `ollama show MODEL` lists them.",
+        capability="tools",
     )
 
 
 def _no_chat(refusal: Refusal, text: str) -> AgencyError:
     del text
-    return ModelRefused(
+    return ModelLacks(
         f"The model {refusal.model!r} cannot chat, it only makes embeddings.",
         hint="Choose a model with the capability `completion` in [llm] model.",
+        capability="completion",
     )
 
 
 def _no_embedding(refusal: Refusal, text: str) -> AgencyError:
     del text
-    return ModelRefused(
+    return ModelLacks(
         f"The model {refusal.model!r} makes no embeddings.",
         hint="Choose another in [memory] embedding_model, for example nomic-embed-text.",
+        capability="embedding",
     )
 
 
