@@ -1529,6 +1529,20 @@ class WorkspaceTooLarge(LimitExceeded):
     hint = "Let the run delete what it does not need, or raise the limits in [tools]."
 
 
+class RunFileNotFound(NotFound):
+    """The files that a run has kept have none of that path."""
+
+    code = "run_file_not_found"
+
+    def __init__(self, run_id: str, path: str) -> None:
+        super().__init__(
+            f"The run {run_id!r} has kept no file {path!r}.",
+            hint=f"List its files with `agency runs files {run_id}`.",
+        )
+        self.run_id = run_id
+        self.path = path
+
+
 class SecretNotFound(NotFound):
     """There is no secret of that name."""
 

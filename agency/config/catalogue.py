@@ -152,7 +152,7 @@ def _settings_of(section: str, record: type) -> list[Setting]:
                 kind=kind,
                 default=default,
                 help=more["help"],
-                choices=choices,
+                choices=choices or tuple(more.get("choices", ())),
                 minimum=more.get("minimum"),
                 maximum=more.get("maximum"),
                 aliases=tuple(more.get("aliases", ())),

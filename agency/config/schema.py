@@ -18,7 +18,8 @@ def setting(default: Any, help: str, **more: Any) -> Any:  # noqa: ANN401  datac
 
     ``more`` may hold ``minimum``, ``maximum``, ``aliases`` (environment variables beside
     ``AGENCY_SECTION__KEY``), ``is_required`` (an empty text is refused) and ``form``: ``path``
-    (made absolute when it is loaded), ``url`` (http or https) or ``database`` (a database URL).
+    (made absolute when it is loaded), ``url`` (http or https) or ``database`` (a database URL);
+    of a list of texts also ``choices``.
     """
     metadata = {"help": help, **more}
     if isinstance(default, list):
@@ -226,6 +227,61 @@ class Mcp:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """Tools of our own, and the files of runs."""
+
+    files: bool = setting(default=True, help="Offer tools that read and change files.")
+    shell: bool = setting(default=True, help="Offer tools that run shell commands.")
+    python: bool = setting(default=True, help="Offer a tool that runs Python.")
+    fetch: bool = setting(default=True, help="Offer a tool that makes HTTP requests.")
+    packages: bool = setting(
+        default=True, help="Offer a tool that installs packages, if package_index is set."
+    )
+    notes: bool = setting(default=True, help="Offer a tool that takes notes.")
+    workspace_bytes_max: int = setting(
+        256 << 20, "Bytes of all files of one run that are kept.", minimum=1024
+    )
+    workspace_files_max: int = setting(
+        10_000, "Files and folders of one run that are kept.", minimum=1
+    )
+    command_needs: list[str] = setting(
+        ["file_read", "file_write", "network", "processes"],
+        "What the sandbox must enforce before a command is run: file_read, file_write, network, "
+        "processes, memory, system_calls. Less than the first three makes commands wait for "
+        "approval.",
+        choices=("file_read", "file_write", "network", "processes", "memory", "system_calls"),
+    )
+    command_timeout_s: float = setting(120.0, "Longest command in the foreground.", minimum=1)
+    command_output_bytes_max: int = setting(
+        1 << 20, "Output of a command that is kept; the middle of more is dropped.", minimum=1024
+    )
+    command_hosts: list[str] = setting(
+        [], "Hosts (name or name:port) that commands may connect to; none: no network."
+    )
+    commands_max: int = setting(8, "Commands of one run in the background at once.", minimum=1)
+    python_path: str = setting(
+        "",
+        "Python that runs code and makes environments; empty: the daemon's own.",
+        form="path",
+    )
+    fetch_allow: list[str] = setting(
+        [],
+        "Hosts (name, address or network) that may be fetched although they are private.",
+    )
+    fetch_bytes_max: int = setting(4 << 20, "Largest answer that is read.", minimum=1024)
+    fetch_timeout_s: float = setting(30.0, "Longest request, redirects included.", minimum=1)
+    package_index: str = setting(
+        "", "Address of the Python package index to install from; empty: none.", form="url"
+    )
+    package_hosts: list[str] = setting([], "Further hosts that the index hands files out from.")
+    result_characters_max: int = setting(
+        8000,
+        "A longer result is cut to head and tail; the whole is in a file of the run.",
+        minimum=500,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Logging:
     """What is logged, and how."""
 
@@ -301,6 +357,7 @@ class Settings:
     memory: Memory = field(default_factory=Memory)
     mcp: Mcp = field(default_factory=Mcp)
     retention: Retention = field(default_factory=Retention)
+    tools: Tools = field(default_factory=Tools)
     features: Mapping[str, bool] = field(default_factory=dict)
     """Workflows that are switched off or on, by name; see `agency.config.catalogue`."""
     logging: Logging = field(default_factory=Logging)

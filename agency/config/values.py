@@ -71,6 +71,8 @@ def check(setting: Setting, value: object) -> Any:  # noqa: ANN401  as the schem
                 raise _wrong_kind(setting, value)
             for item in value:
                 _check_text(setting, item, is_required=True)
+            if setting.choices:
+                return [_check_choice(setting, item) for item in value]
             return list(value)
         case Kind.CHOICE:
             return _check_choice(setting, value)

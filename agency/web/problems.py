@@ -143,6 +143,7 @@ STATUSES: Mapping[type[AgencyError], int] = {
     errors.ToolInterrupted: 502,
     errors.WorkspaceLost: 500,
     errors.WorkspaceTooLarge: 413,
+    errors.RunFileNotFound: 404,
     errors.SecretNotFound: 404,
     errors.VaultLocked: 503,
     # models
