@@ -202,7 +202,7 @@ class _Reading:
                 self.fault(where, what)
             elif not is_queue_name(name):
                 hint = "Use up to 64 letters, digits, dashes and underscores."
-                self.fault(where, f"{name!r} cannot be the name of a queue.", hint)
+                self.fault(where, f"{name!r} cannot be the name of a section.", hint)
             else:
                 self._add(catalogue.settings_of_named(group, name))
                 self._take_section((group, name), table, shown, lines)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from agency.core.names import DEFAULT_QUEUE
+from agency.core.names import DEFAULT_AGENT, DEFAULT_QUEUE
 
 
 def setting(default: Any, help: str, **more: Any) -> Any:  # noqa: ANN401  dataclass field
@@ -203,6 +203,50 @@ class Llm:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Agent:
+    """An agent, one section for each; what it does not say is as in ``[llm]``."""
+
+    description: str = setting("", "What it is for, one sentence.")
+    model: str = setting("", "Model, or PROVIDER/MODEL; empty: as [llm] and the roles say.")
+    system_prompt: str = setting(
+        "", "System prompt; empty: the file below, else the prompt of [llm]."
+    )
+    system_prompt_file: str = setting(
+        "", "File with the system prompt, read again when it changes.", form="path"
+    )
+    tools: list[str] = setting(
+        ["*"],
+        "Tools that it may use: names, names of toolsets or MCP servers, patterns; empty: none.",
+    )
+    allow: list[str] = setting(
+        [],
+        'Calls that need no approval: "tool", "tool(pattern)" or "tool(argument=pattern)", for '
+        'example "shell(git status*)". What is not listed is as the tool says.',
+    )
+    ask: list[str] = setting([], "Calls that wait for approval, of the same form.")
+    deny: list[str] = setting([], "Calls that are refused, of the same form; this one wins.")
+    turns: int = setting(0, "Model turns of a run; 0: [llm] max_steps.", minimum=0)
+    tokens: int = setting(0, "Tokens of a run, prompts included; 0: any number.", minimum=0)
+    seconds: float = setting(
+        0.0, "Seconds of a run's calls to models and tools; waiting is free; 0: any.", minimum=0
+    )
+    tool_calls: int = setting(0, "Tool calls of a run; 0: any number.", minimum=0)
+    tools_per_turn: int = setting(
+        0, "Tools offered in one turn, the rest is found by search; 0: by the model.", minimum=0
+    )
+    workflows: list[str] = setting([], "Workflows that it may start; empty: none.")
+    delegation_depth: int = setting(
+        2, "How deep sub-agents may be nested; 0: it has none.", minimum=0, maximum=8
+    )
+    sandbox: list[str] = setting(
+        [],
+        "What the sandbox must enforce for any of its commands: file_read, file_write, network, "
+        "processes, memory, system_calls.",
+        choices=("file_read", "file_write", "network", "processes", "memory", "system_calls"),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
     """Long-term memory of agents."""
 
@@ -282,6 +326,24 @@ class Tools:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Vault:
+    """Secrets, stored encrypted."""
+
+    key_file: str = setting(
+        "",
+        "File of the key, made when it is first needed; empty: vault.key in data_dir.",
+        form="path",
+    )
+    credentials_dir: str = setting(
+        "",
+        "Folder with the credential agency-vault-key, which comes before key_file; systemd names "
+        "it in CREDENTIALS_DIRECTORY.",
+        aliases=("CREDENTIALS_DIRECTORY",),
+        form="path",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Logging:
     """What is logged, and how."""
 
@@ -354,8 +416,10 @@ class Settings:
     queues: Mapping[str, Queue] = field(default_factory=lambda: {DEFAULT_QUEUE: Queue()})
     workflows: Workflows = field(default_factory=Workflows)
     llm: Llm = field(default_factory=Llm)
+    agents: Mapping[str, Agent] = field(default_factory=lambda: {DEFAULT_AGENT: Agent()})
     memory: Memory = field(default_factory=Memory)
     mcp: Mcp = field(default_factory=Mcp)
+    vault: Vault = field(default_factory=Vault)
     retention: Retention = field(default_factory=Retention)
     tools: Tools = field(default_factory=Tools)
     features: Mapping[str, bool] = field(default_factory=dict)

@@ -12,6 +12,9 @@ _NOT_IN_FEATURES = re.compile(r"[^a-z0-9]+")
 DEFAULT_QUEUE = "default"
 """Where runs wait for which nobody has named a queue."""
 
+DEFAULT_AGENT = "default"
+"""The agent that answers when nobody has named one."""
+
 
 def is_queue_name(text: str) -> bool:
     """Tell whether a queue may be called that."""

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import tomli
 
-from agency.config.catalogue import Kind, sections, settings
+from agency.config.catalogue import NAMED, Kind, sections, settings
 from agency.config.explain import SHIPPED, describe_faults, explain, write_default, write_reference
 from agency.config.load import load
 from agency.errors import ConfigurationInvalid
@@ -14,8 +14,9 @@ from agency.errors import ConfigurationInvalid
 def test_default_file_holds_every_setting_with_its_default() -> None:
     document = tomli.loads(write_default())
 
-    queues = document.pop("queues")
-    document |= {f"queues.{name}": table for name, table in queues.items()}
+    for group in NAMED:
+        tables = document.pop(group, {})
+        document |= {f"{group}.{name}": table for name, table in tables.items()}
     assert {} == document.pop("features")
     assert sorted(sections()) == sorted(document)
     for name, setting in settings().items():

@@ -194,7 +194,8 @@ a = 1
     found = faults_of(file, text, environ)
 
     assert [
-        "config.toml:1 model: There is no section [model]. 'model' is a setting of [llm].",
+        "config.toml:1 model: There is no section [model]. 'model' is a setting of [llm] and "
+        "[agents.default].",
         "config.toml:3 llm.modle: There is no setting 'modle' in [llm]. Did you mean 'model'?",
         "config.toml:4 llm.num_ctx: It must be a whole number, and is '8k'.",
         "config.toml:5 llm.provider: It must be one of 'ollama', 'auto', 'rehearsal', "
