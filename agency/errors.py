@@ -1356,7 +1356,7 @@ class ModelRefused(Failed):
 
 
 class ModelLacks(ModelRefused):
-    """The model cannot do what the request needs; ``capability`` names it: ``tools``, ``thinking``."""
+    """The model cannot do what the request needs, for example ``tools``: its ``capability``."""
 
     code = "model_lacks"
 
@@ -1559,3 +1559,43 @@ class VaultLocked(Unavailable):
     """The key of the secrets is missing, or not the one that they were encrypted with."""
 
     code = "vault_locked"
+
+
+class SecretsChanged(Conflict):
+    """Secrets or their key were changed by somebody else at the same moment."""
+
+    code = "secrets_changed"
+    hint = "Do it again."
+
+    def __init__(self) -> None:
+        super().__init__("The secrets, or their key, have changed meanwhile; nothing was done.")
+
+
+class TooManySecrets(LimitExceeded):
+    """There are as many secrets as one store may have."""
+
+    code = "too_many_secrets"
+    hint = "Delete some that are not used any more: `agency secret ls`."
+
+    def __init__(self, secrets_max: int) -> None:
+        super().__init__(f"There are {secrets_max} secrets, and more are not taken.")
+        self.secrets_max = secrets_max
+
+
+class SecretBroken(Corrupt):
+    """The stored value was changed by other means, or belongs to another secret."""
+
+    code = "secret_broken"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"The stored value of the secret {name!r} is not what was stored.",
+            hint=f"Set it again with `agency secret set {name}`.",
+        )
+        self.name = name
+
+
+class RekeyRefused(Conflict):
+    """The key cannot be changed from here as things are."""
+
+    code = "rekey_refused"
