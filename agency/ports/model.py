@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
+from agency.domain.fitness import Fitness
+
 
 class Urgency(StrEnum):
     """Who waits for an answer; interactive calls go ahead of background ones in the lane."""
@@ -80,6 +82,50 @@ class ChatRequest:
     turn_key: str = ""
 
 
+class CallStage(StrEnum):
+    """What a call is busy with before its first token."""
+
+    QUEUED = "queued"
+    """It waits for a place in the lane of its model."""
+    LOADING = "loading"
+    """The server loads the model, or works through the prompt: it does not tell which."""
+    READING = "reading"
+    """The model is loaded and works through the prompt."""
+    FALLBACK = "fallback"
+    """Another model is asked, because this one could not be."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallProgress:
+    """A sign of life of a call that has not brought a token yet.
+
+    Attributes:
+        text: For people, for example ``loading model (23 s)``.
+        elapsed_s: Seconds since the stage began.
+    """
+
+    stage: CallStage
+    text: str
+    provider: str
+    model: str
+    elapsed_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PassedOver:
+    """A model that was asked before the one that answered, and could not.
+
+    Attributes:
+        code: Of the error, for example ``model_unavailable``.
+        reason: Its message.
+    """
+
+    provider: str
+    model: str
+    code: str
+    reason: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatReply:
     """What the model answered; always whole, never a part of a broken reply.
@@ -89,6 +135,9 @@ class ChatReply:
         prompt_tokens, reply_tokens: As the server counted; None when it did not say.
         load_s: Seconds that the server needed to load the model; 0 when it was loaded.
         elapsed_s: Seconds from request to end.
+        is_rehearsal: The answer is made up; every place that shows it must say so.
+        passed_over: Models of the role that could not answer, in the order in which they were
+            asked; empty when the first one has.
     """
 
     content: str
@@ -101,6 +150,8 @@ class ChatReply:
     reply_tokens: int | None = None
     load_s: float = 0.0
     elapsed_s: float = 0.0
+    is_rehearsal: bool = False
+    passed_over: Sequence[PassedOver] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,11 +213,21 @@ class Provider(Protocol):
         ...
 
     async def chat(
-        self, request: ChatRequest, *, on_token: Callable[[str], None] | None = None
+        self,
+        request: ChatRequest,
+        *,
+        on_token: Callable[[str], None] | None = None,
+        on_progress: Callable[[CallProgress], None] | None = None,
     ) -> ChatReply:
         """Ask for one reply. Cancelling closes the connection, which stops the server's work.
 
         Time spent waiting for a place in the lane counts towards no limit.
+
+        Args:
+            request: What is asked.
+            on_token: Is called with each piece of the answer, thoughts and tool calls left out.
+            on_progress: Is called about once a second until the first token, beginning when the
+                call has taken a second.
 
         Raises:
             ModelUnavailable: nobody answers, before anything was received.
@@ -176,7 +237,8 @@ class Provider(Protocol):
             ModelNotFound: it has no such model.
             ModelRefused: it refused the request: bad option, no tool support, not signed in …
             ContextTooLong: the prompt does not fit.
-            ModelReplyBroken: it answered, but not with a whole reply.
+            ModelReplyBroken: it answered, but not with a whole reply; `ModelCallMalformed`,
+                `ModelReplyEmpty`, `ModelReplyCut` and `ModelAnswerUnfit` are kinds of it.
         """
         ...
 
@@ -203,6 +265,122 @@ class Provider(Protocol):
         """
         ...
 
+    async def capabilities(self, model: str) -> frozenset[str] | None:
+        """Look what a model can do, in Ollama's words.
+
+        These are ``completion``, ``tools``, ``vision``, ``thinking`` and ``embedding``.
+        None where the provider does not tell, and when it is away; nothing is raised here.
+        """
+        ...
+
     async def health(self) -> Health:
         """Look whether it answers. Never raises; takes 2 seconds at the most."""
+        ...
+
+
+class Role(StrEnum):
+    """What a model is asked for; settings name models for each, in order of fallback."""
+
+    CHAT = "chat"
+    TOOLS = "tools"
+    """A conversation in which tools are offered."""
+    VISION = "vision"
+    EMBED = "embed"
+    COMPACTION = "compaction"
+    """Summaries of old turns."""
+    JUDGE = "judge"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """A model of a provider."""
+
+    provider: str
+    model: str
+
+    def __str__(self) -> str:
+        return f"{self.provider}/{self.model}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traits:
+    """What is known of the model that a role asks first; cheap enough for each turn.
+
+    Attributes:
+        capabilities: As `Provider.capabilities`.
+        fitness: Of its last check with these weights; None when it has not been checked.
+    """
+
+    choice: Choice
+    limits: ContextLimits
+    capabilities: frozenset[str] | None
+    fitness: Fitness | None
+    is_rehearsal: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embedded:
+    """Vectors, and who made them. ``vectors`` has shape ``(texts, d)``, rows of unit length."""
+
+    vectors: Sequence[Sequence[float]]
+    provider: str
+    model: str
+
+
+class Roles(Protocol):
+    """Models by what they are asked for, over all providers of this daemon.
+
+    ``model`` is ``MODEL`` or ``PROVIDER/MODEL`` and goes before the role's list: then that one is
+    asked, and no other. Empty means the role's list. ``pinned`` is the provider that a run keeps
+    (``ctx.provider``): it serves the run unless ``model`` or the role's list name providers
+    themselves; a run that began with the rehearsal stand-in stays with it, and no other ever meets
+    it. None pins nothing.
+    """
+
+    def choices(
+        self, role: Role, *, model: str = "", pinned: str | None = None
+    ) -> Sequence[Choice]:
+        """List whom the role asks, in order of fallback; one or more.
+
+        Raises:
+            ModelUnavailable: the run is pinned to a provider that this daemon does not have.
+        """
+        ...
+
+    async def chat(
+        self,
+        role: Role,
+        request: ChatRequest,
+        *,
+        pinned: str | None = None,
+        on_token: Callable[[str], None] | None = None,
+        on_progress: Callable[[CallProgress], None] | None = None,
+    ) -> ChatReply:
+        """Ask the role's models in their order until one answers; ``request.model`` as ``model``.
+
+        The next one is asked only when one is unavailable, does not exist, refuses or keeps
+        crashing, and only while no piece of its answer has come. What was passed over is in the
+        reply and told to ``on_progress`` when it happens.
+
+        Raises:
+            as `Provider.chat`: the error of the first one when all of them fail.
+        """
+        ...
+
+    async def embed(
+        self, texts: Sequence[str], *, model: str = "", pinned: str | None = None
+    ) -> Embedded:
+        """Turn texts into vectors with the models of the role `Role.EMBED`, one for all texts.
+
+        Raises:
+            as `Provider.embed`: the error of the first one when all of them fail.
+        """
+        ...
+
+    async def traits(self, role: Role, *, model: str = "", pinned: str | None = None) -> Traits:
+        """Look what the first model of the role is like; a server that is away raises nothing.
+
+        Raises:
+            as `choices`.
+        """
         ...

@@ -12,7 +12,7 @@ from agency.core import json
 from agency.errors import InvalidInput, ModelUnavailable
 from agency.models.rehearsal import RehearsalProvider, Script, load_script
 from agency.models.rehearsal.script import FAILURES, Condition, Rule
-from agency.ports.model import ChatReply, ChatRequest, Health, ToolCall
+from agency.ports.model import CallProgress, ChatReply, ChatRequest, Health, ToolCall
 
 
 class ScriptedModel(RehearsalProvider):
@@ -82,13 +82,17 @@ class ScriptedModel(RehearsalProvider):
         self._rules += load_script(Path(script)).rules
 
     async def chat(
-        self, request: ChatRequest, *, on_token: Callable[[str], None] | None = None
+        self,
+        request: ChatRequest,
+        *,
+        on_token: Callable[[str], None] | None = None,
+        on_progress: Callable[[CallProgress], None] | None = None,
     ) -> ChatReply:
         """Answer by the rules; the errors are those of the port."""
         self.requests.append(request)
         if self.is_away:
             raise ModelUnavailable(self.resource, "the test has sent it away")
-        return await super().chat(request, on_token=on_token)
+        return await super().chat(request, on_token=on_token, on_progress=on_progress)
 
     async def health(self) -> Health:
         """Tell whether it is there."""

@@ -30,7 +30,14 @@ from agency.models.ollama.names import canonical_name, is_cloud_name
 from agency.models.ollama.reply import ReplyBuilder, parse_line
 from agency.models.schema import check_answer
 from agency.models.vectors import unit_rows
-from agency.ports.model import ChatReply, ChatRequest, ContextLimits, Health, ModelInfo
+from agency.ports.model import (
+    CallProgress,
+    ChatReply,
+    ChatRequest,
+    ContextLimits,
+    Health,
+    ModelInfo,
+)
 
 if TYPE_CHECKING:
     from agency.models.ollama.wire import Answer, Wire
@@ -73,7 +80,11 @@ class OllamaProvider:
         return False
 
     async def chat(
-        self, request: ChatRequest, *, on_token: Callable[[str], None] | None = None
+        self,
+        request: ChatRequest,
+        *,
+        on_token: Callable[[str], None] | None = None,
+        on_progress: Callable[[CallProgress], None] | None = None,
     ) -> ChatReply:
         """Ask for one reply, as the port promises; streaming inside.
 
@@ -136,6 +147,10 @@ class OllamaProvider:
     async def context(self, model: str) -> ContextLimits:
         """Say what is asked for; see the port."""
         return ContextLimits(configured=self._settings.num_ctx)
+
+    async def capabilities(self, model: str) -> frozenset[str] | None:
+        """Look what a model can do; see the port."""
+        return None
 
     async def health(self) -> Health:
         """Look whether the server answers, without importing its client."""

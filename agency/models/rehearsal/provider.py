@@ -17,7 +17,14 @@ from agency.models.rehearsal.failure import failure
 from agency.models.rehearsal.script import Rule, Script
 from agency.models.schema import check_answer
 from agency.models.vectors import hashed_vector
-from agency.ports.model import ChatReply, ChatRequest, ContextLimits, Health, ModelInfo
+from agency.ports.model import (
+    CallProgress,
+    ChatReply,
+    ChatRequest,
+    ContextLimits,
+    Health,
+    ModelInfo,
+)
 
 NAME = "rehearsal"
 RESOURCE = "model:rehearsal"
@@ -52,7 +59,11 @@ class RehearsalProvider:
         return True
 
     async def chat(
-        self, request: ChatRequest, *, on_token: Callable[[str], None] | None = None
+        self,
+        request: ChatRequest,
+        *,
+        on_token: Callable[[str], None] | None = None,
+        on_progress: Callable[[CallProgress], None] | None = None,
     ) -> ChatReply:
         """Answer by the first rule of the script that applies, else by `own_answer`.
 
@@ -91,6 +102,10 @@ class RehearsalProvider:
     async def context(self, model: str) -> ContextLimits:
         """Say what is asked for; see the port."""
         return ContextLimits(configured=self._context_tokens)
+
+    async def capabilities(self, model: str) -> frozenset[str] | None:
+        """It plays whatever is asked of it; see the port."""
+        return frozenset({"completion", "tools", "vision", "thinking", "embedding"})
 
     async def health(self) -> Health:
         """It always answers."""

@@ -17,7 +17,14 @@ from agency.errors import (
     ModelTimedOut,
     Permanent,
 )
-from agency.ports.model import ChatReply, ChatRequest, ContextLimits, Health, ModelInfo
+from agency.ports.model import (
+    CallProgress,
+    ChatReply,
+    ChatRequest,
+    ContextLimits,
+    Health,
+    ModelInfo,
+)
 
 
 class SomethingNew(Failed):
@@ -58,7 +65,11 @@ class PlayedProvider:
         self.may_speak.set()
 
     async def chat(
-        self, request: ChatRequest, *, on_token: Callable[[str], None] | None = None
+        self,
+        request: ChatRequest,
+        *,
+        on_token: Callable[[str], None] | None = None,
+        on_progress: Callable[[CallProgress], None] | None = None,
     ) -> ChatReply:
         said = [message.content for message in request.messages if message.role == "user"][-1]
         if said.startswith("fail "):
@@ -87,6 +98,9 @@ class PlayedProvider:
 
     async def context(self, model: str) -> ContextLimits:
         return ContextLimits(configured=8192)
+
+    async def capabilities(self, model: str) -> frozenset[str] | None:
+        return None
 
     async def health(self) -> Health:
         self.looks += 1
