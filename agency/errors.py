@@ -1503,6 +1503,33 @@ class SandboxFailed(Failed):
     hint = "Run `agency doctor`: it says what the sandbox needs on this machine."
 
 
+class AddressRefused(Forbidden):
+    """A host has no address that may be connected to: they are private, or the machine's own."""
+
+    code = "address_refused"
+    hint = "If it is meant to be reached, allow it by name or address in the settings."
+
+    def __init__(self, host: str, addresses: Sequence[str]) -> None:
+        shown = f" ({', '.join(addresses)})" if addresses else ""
+        super().__init__(
+            f"{host!r} was not connected to: it has no public address{shown}, and private ones are "
+            "refused unless they are allowed."
+        )
+        self.host = host
+        self.addresses = list(addresses)
+
+
+class HostNotFound(Failed):
+    """A host's name does not resolve."""
+
+    code = "host_not_found"
+    hint = "Look whether the name is right, and whether this machine can resolve names."
+
+    def __init__(self, host: str, reason: str) -> None:
+        super().__init__(f"{host!r} does not resolve: {reason}.")
+        self.host = host
+
+
 class ToolUnavailable(Unavailable):
     """Who offers the tool is away; the call has not happened."""
 

@@ -54,8 +54,10 @@ class CommandEnd:
         signal: Name of that signal (``SIGKILL``), or empty.
         output: Standard output and error in the order in which they came; the middle is left out
             beyond the bound, and ``dropped_bytes`` says how much.
-        reason: Empty, or which bound ended it: ``timeout``, ``memory``, ``output``, ``cpu``.
+        reason: Empty, or which bound ended it: ``timeout``, ``memory``, ``processes``, ``cpu``,
+            ``file_size``; or ``ended`` when it was ended from outside.
         refused: What the sandbox has refused, as far as it knows, in sentences.
+        hosts: Whom it was connected to through the proxy, as ``name:port``, each once.
     """
 
     code: int | None
@@ -66,6 +68,7 @@ class CommandEnd:
     elapsed_s: float
     levels: Mapping[Capability, Level]
     refused: Sequence[str] = ()
+    hosts: Sequence[str] = ()
 
 
 class Process(Protocol):
@@ -98,11 +101,19 @@ class Process(Protocol):
 
 
 class Sandbox(Protocol):
-    """One driver, with what it was found to enforce when the daemon started."""
+    """One driver, with what it was found to enforce on this machine since the daemon started."""
 
     @property
     def name(self) -> str:
         """``bubblewrap``, ``landlock``, ``sandbox-exec`` or ``none``."""
+        ...
+
+    async def ready(self) -> None:
+        """Wait until it has been chosen and probed, once per boot; cheap afterwards.
+
+        `run` and `start` wait by themselves. What is read below or checked before then is probed on
+        the spot, and holds up the caller for a fraction of a second.
+        """
         ...
 
     @property
@@ -117,6 +128,8 @@ class Sandbox(Protocol):
 
     def check(self, needs: frozenset[Capability]) -> None:
         """Refuse what would need more than is in force.
+
+        A bound that is only partial suffices for what ``[sandbox] partial`` names.
 
         Raises:
             SandboxTooWeak: names what is missing, and the fix.

@@ -139,6 +139,8 @@ STATUSES: Mapping[type[AgencyError], int] = {
     # tools and secrets
     errors.SandboxTooWeak: 403,
     errors.SandboxFailed: 502,
+    errors.AddressRefused: 403,
+    errors.HostNotFound: 502,
     errors.ToolUnavailable: 503,
     errors.ToolInterrupted: 502,
     errors.WorkspaceLost: 500,
@@ -146,6 +148,10 @@ STATUSES: Mapping[type[AgencyError], int] = {
     errors.RunFileNotFound: 404,
     errors.SecretNotFound: 404,
     errors.VaultLocked: 503,
+    errors.SecretsChanged: 409,
+    errors.TooManySecrets: 409,
+    errors.SecretBroken: 500,
+    errors.RekeyRefused: 409,
     # models
     errors.ModelUnavailable: 503,
     errors.ModelInterrupted: 502,
