@@ -28,7 +28,7 @@ from agency.storage.sqlite import upkeep
 from agency.storage.sqlite.readers import Readers
 from agency.storage.sqlite.statements import load_statements
 from agency.storage.sqlite.transaction import Transaction
-from agency.storage.sqlite.writer import Member, Recording, Writer
+from agency.storage.sqlite.writer import Member, Recording, Writer, each
 from tests.simulation.loop import SimulatedLoop
 
 SETTINGS = StoreSettings(free_bytes_min=0, synchronous="NORMAL", readers=1)
@@ -222,7 +222,7 @@ def _name(member: Member) -> str:
     error = "" if member.error is None else f" {type(member.error).__name__}"
     if isinstance(member, Recording):
         return "entries" + error
-    work: Any = member.work
+    work: Any = member.item if member.work is each else member.work
     return str(getattr(work, "func", work).__name__) + error
 
 

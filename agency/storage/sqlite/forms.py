@@ -20,11 +20,22 @@ from agency.ports.store import Claim, Writes
 
 @dataclass(frozen=True, slots=True)
 class StartForm:
-    """A run to be started: parameters of ``insert_run`` but for its session, and its input."""
+    """A run to be started.
+
+    Attributes:
+        columns: Parameters of ``insert_runs`` but for the last, the input; in their order.
+        input: JSON in UTF-8.
+        is_plain: It wants nothing that one live run at a time may have.
+    """
 
     new: NewRun
     columns: dict[str, Any]
     input: bytes
+
+    @property
+    def is_plain(self) -> bool:
+        new = self.new
+        return new.name is None and new.session_id is None and new.concurrency_key is None
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,10 +54,8 @@ class SqliteRuns:
         """Store a run as pending; see `RunStore.start`."""
         self._space.check()
         form = forms.start_form(new)
-        found = await self._writer.submit(partial(starts.start, form=form))
-        if isinstance(found, int):
-            return Started(run=_new_run(found, form), is_new=True)
-        return Started(run=rows.run_of(found), is_new=False)
+        found: int | Row = await self._writer.submit_alike(starts.start_all, form)
+        return _started(found, form)
 
     async def start_many(self, new: Sequence[NewRun]) -> Sequence[Started | AgencyError]:
         """Store many runs in one commit; see `RunStore.start_many`."""
@@ -65,8 +63,11 @@ class SqliteRuns:
         if not new:
             return []
         encoded = [forms.start_form(one) for one in new]
-        outcomes = await self._writer.submit(partial(starts.start_many, forms=encoded))
-        return [_started(found, form) for found, form in zip(outcomes, encoded, strict=True)]
+        outcomes = await self._writer.submit(partial(starts.start_all, forms=encoded))
+        return [
+            found if isinstance(found, AgencyError) else _started(found, form)
+            for found, form in zip(outcomes, encoded, strict=True)
+        ]
 
     async def claim(
         self, *, limit: int, owner: str, now: datetime, only: str | None = None
@@ -328,9 +329,7 @@ def _list_statement(which: RunFilter) -> str:
     return "list_runs"
 
 
-def _started(found: int | Row | AgencyError, form: forms.StartForm) -> Started | AgencyError:
-    if isinstance(found, AgencyError):
-        return found
+def _started(found: int | Row, form: forms.StartForm) -> Started:
     if isinstance(found, int):
         return Started(run=_new_run(found, form), is_new=True)
     return Started(run=rows.run_of(found), is_new=False)

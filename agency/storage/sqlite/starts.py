@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from agency.domain.run import RunStatus
 from agency.domain.wait import WaitKind
@@ -17,6 +18,8 @@ RUN_INLINE_BYTES_MAX = 4096
 of its status, and what is long would be rewritten with it."""
 
 
+_NO_LIMIT = 1 << 62
+
 _GOES_ON = frozenset({WaitKind.TIMER, WaitKind.RESOURCE, WaitKind.CHILD})
 """Waits that end without anybody's answer: a message queues behind a run that has only these."""
 
@@ -30,8 +33,8 @@ def start(tx: Transaction, form: StartForm) -> int | Row:
     Raises:
         NameTaken, IdempotencyMismatch, SessionBusy, QueueFull: as the port says.
     """
-    size_max = _find_full(tx, form.new.queue)
-    if size_max is not None:
+    size_max, room = _find_room(tx, form.new.queue)
+    if room <= 0:
         found = _find(tx, form)
         if found is None:
             raise QueueFull(form.new.queue, size_max)
@@ -39,17 +42,55 @@ def start(tx: Transaction, form: StartForm) -> int | Row:
     return _start(tx, form)
 
 
-def start_many(tx: Transaction, forms: Sequence[StartForm]) -> list[int | Row | AgencyError]:
-    """Store runs as pending; each stands for itself.
+def start_all(tx: Transaction, forms: Sequence[StartForm]) -> list[int | Row | AgencyError]:
+    """Store runs as pending, in this order: plain ones that follow one another in one statement.
+
+    Each stands for itself: one that is refused changes nothing.
 
     Returns:
-        For each of them, in this order, what `start` returns or raises.
+        For each of them what `start` returns or raises.
     """
     outcomes: list[int | Row | AgencyError] = []
+    plain: list[StartForm] = []
+    rooms: dict[str, int] = {}
     for form in forms:
+        queue = form.new.queue
+        if form.is_plain:
+            if rooms.get(queue, 0) <= 0:
+                # Of those before some may have been there already: they have taken no room.
+                outcomes += _start_plain(tx, plain)
+                plain = []
+                _, rooms[queue] = _find_room(tx, queue)
+            if rooms[queue] > 0:
+                plain.append(form)
+                rooms[queue] -= 1
+                continue
+        outcomes += _start_plain(tx, plain)
+        plain = []
         try:
             with tx.protected():
                 outcomes.append(start(tx, form))
+        except AgencyError as error:
+            outcomes.append(error)
+        rooms.pop(queue, None)
+    return outcomes + _start_plain(tx, plain)
+
+
+def _start_plain(tx: Transaction, forms: Sequence[StartForm]) -> list[int | Row | AgencyError]:
+    """Store runs that want nothing of others and whose queue takes any number of them."""
+    if not forms:
+        return []
+    values: list[Any] = []
+    for form in forms:
+        values += form.columns.values()
+        values.append(tx.keep(form.input, RUN_INLINE_BYTES_MAX))
+    numbers = tx.insert_runs(values, len(forms))
+    outcomes: list[int | Row | AgencyError] = []
+    for form in forms:
+        # A run that is there twice has been started by the first.
+        number = numbers.pop(form.new.id, None)
+        try:
+            outcomes.append(_refused(tx, form) if number is None else number)
         except AgencyError as error:
             outcomes.append(error)
     return outcomes
@@ -67,7 +108,7 @@ def start_child(tx: Transaction, form: StartForm, parent_id: str) -> None:
     form.columns["parent_id"] = parent_id
     if tx.one("find_run_by_id", (form.new.id,)) is not None:
         return
-    _find_full(tx, form.new.queue)
+    _find_room(tx, form.new.queue)
     _start(tx, form, parent_id=parent_id)
 
 
@@ -141,24 +182,31 @@ def _find_busy(tx: Transaction, session_id: str) -> SessionBusy | None:
     return None if wait is None else SessionBusy(session_id, tail[0], wait)
 
 
-def _find_full(tx: Transaction, queue: str) -> int | None:
-    """Give the limit of the queue's size if that is reached; a queue that is new is made."""
-    room = tx.one("check_room", (queue,))
-    if room is None:
+def _find_room(tx: Transaction, queue: str) -> tuple[int, int]:
+    """Give the limit of the queue's size and how many runs it lets in; a new queue is made."""
+    row = tx.one("check_room", (queue,))
+    if row is None:
         tx.change("add_queue", (queue,))
-        return None
-    size_max, is_full = room
-    return size_max if is_full else None
+    if row is None or row[0] is None:
+        return _NO_LIMIT, _NO_LIMIT
+    size_max, room = row
+    return size_max, room
 
 
-def _insert(tx: Transaction, form: StartForm, columns: dict[str, object]) -> int | Row:
-    row = tx.one("insert_run", columns)
-    if row is not None:
-        number: int = row[0]
-        return number
+def _insert(tx: Transaction, form: StartForm, columns: dict[str, Any]) -> int | Row:
+    number = tx.insert_runs([*columns.values()], 1).get(form.new.id)
+    return _refused(tx, form) if number is None else number
+
+
+def _refused(tx: Transaction, form: StartForm) -> Row:
+    """Find the run that is there already in the place of one that was not inserted.
+
+    Raises:
+        NameTaken, IdempotencyMismatch: it is another one.
+    """
     found = _find(tx, form)
     if found is None:
-        name = str(columns["name"])
+        name = str(form.columns["name"])
         holder = tx.one("find_live_name", (name,))
         assert holder is not None, "an insert was refused for no reason that is known"
         raise NameTaken(name, holder[0])

@@ -15,7 +15,7 @@ FOLDER = Path(__file__).parent / "sql"
 
 _HEADING = re.compile(r"^-- (name|fragment): (\w+)$", re.MULTILINE)
 _PLACE = re.compile(r"\{(\w+)\}")
-_ROW = "(?, ?, ?, ?, ?, ?, ?)"
+_ROW = re.compile(r"\(\s*\?(?:,\s*\?)+\)")
 
 ENTRY_VALUES = 7
 """Parameters of one row of the statement ``record_entries``."""
@@ -28,6 +28,12 @@ RECORD_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 
 END_SIZES = (1, 4, 16, 64)
 """The same of ``finish_runs``."""
+
+START_VALUES = 28
+"""Parameters of one row of the statement ``insert_runs``."""
+
+START_SIZES = (1, 2, 4, 8, 16, 32, 64)
+"""The same of ``insert_runs``."""
 
 
 def parse(text: str) -> tuple[dict[str, str], dict[str, str]]:
@@ -88,6 +94,14 @@ def load_end_statements() -> Mapping[int, str]:
     return _sized("finish_runs", END_SIZES)
 
 
+@cache
+def load_start_statements() -> Mapping[int, str]:
+    """Read ``insert_runs`` in all its sizes, by its number of rows."""
+    return _sized("insert_runs", START_SIZES)
+
+
 def _sized(name: str, sizes: Sequence[int]) -> Mapping[int, str]:
     one = load_statements()[name]
-    return {size: one.replace(_ROW, ", ".join([_ROW] * size)) for size in sizes}
+    row = _ROW.search(one)
+    assert row is not None, name
+    return {size: one.replace(row[0], ", ".join([row[0]] * size)) for size in sizes}

@@ -12,7 +12,10 @@ from agency.core import limits
 from agency.storage.sqlite.statements import (
     END_SIZES,
     END_VALUES,
+    START_SIZES,
+    START_VALUES,
     load_end_statements,
+    load_start_statements,
     load_statements,
 )
 from agency.storage.sqlite.steps import StepCounts
@@ -78,14 +81,38 @@ class Transaction:
         Returns:
             Rows by the runs' numbers, without the number.
         """
-        found: dict[int, Row] = {}
-        for start in range(0, runs, END_SIZES[-1]):
-            count = min(runs - start, END_SIZES[-1])
-            size = next(size for size in END_SIZES if size >= count)
-            part = [*values[start * END_VALUES : (start + count) * END_VALUES]]
-            part += (None,) * ((size - count) * END_VALUES)
-            statement = load_end_statements()[size]
-            found |= {row[0]: row[1:] for row in self._connection.execute(statement, part)}
+        rows = self._sized(load_end_statements(), END_SIZES, END_VALUES, values, runs)
+        return {row[0]: row[1:] for row in rows}
+
+    def insert_runs(self, values: Sequence[Any], runs: int) -> dict[str, int]:
+        """Run ``insert_runs`` for some runs, and give the numbers of those that were not there.
+
+        Args:
+            values: `START_VALUES` parameters for each run, in one flat list.
+            runs: How many runs.
+
+        Returns:
+            Numbers by the runs' ids.
+        """
+        rows = self._sized(load_start_statements(), START_SIZES, START_VALUES, values, runs)
+        return {run_id: number for number, run_id in rows}
+
+    def _sized(
+        self,
+        statements: Mapping[int, str],
+        sizes: Sequence[int],
+        width: int,
+        values: Sequence[Any],
+        count: int,
+    ) -> list[Row]:
+        """Run a statement that takes several rows of parameters, in the sizes that there are."""
+        found: list[Row] = []
+        for start in range(0, count, sizes[-1]):
+            rows = min(count - start, sizes[-1])
+            size = next(size for size in sizes if size >= rows)
+            part = [*values[start * width : (start + rows) * width]]
+            part += (None,) * ((size - rows) * width)
+            found += self._connection.execute(statements[size], part).fetchall()
         return found
 
     def change(self, name: str, parameters: Parameters = ()) -> int:

@@ -25,7 +25,11 @@ overtakes nothing: a transaction of another sort ends its statement, and what fo
 one in the same commit. For the same reason one that finds no room takes along what else its run has
 handed in before the loop has heard of it: what needs less room would be carried out before it.
 
-**Faults.** A member that raises is rolled back to its savepoint and its neighbours are not touched.
+**Sorts.** Members of the same sort that stand beside each other (ends, starts) are handed to their
+work together, so that one statement may do for all of them. They share a savepoint.
+
+**Faults.** What a member raises is rolled back to the savepoint; those who share it are carried out
+again, each with one of its own, so that its neighbours are not touched.
 When an error has ended the whole transaction (a full disk), nothing of the group is answered and
 its members run again one by one. A commit or a sync that fails for another reason is final: what
 the disk holds is unknown, so everything that waits and everything that comes is refused with
@@ -44,7 +48,7 @@ import logging
 import queue
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, TypeVar, cast
@@ -89,16 +93,19 @@ class Operation:
     """A transaction that waits for the writer: any work on any tables.
 
     Attributes:
+        work: Does several of them at once, those of its sort that stand beside each other, and
+            gives for each its result or what is raised instead; such a one has changed nothing.
+            What it raises itself undoes all of them.
+        item: What it is to work on for this one.
         run: Number of the claimed run that it is of; 0: it is of none.
         fulls: As in `Recording`.
     """
 
-    __slots__ = ("error", "fulls", "future", "result", "run", "work")
+    __slots__ = ("error", "fulls", "future", "item", "result", "run", "work")
 
-    def __init__(
-        self, work: Callable[[Transaction], Any], future: Future, run: int, fulls: int
-    ) -> None:
+    def __init__(self, work: WorkOnAll, item: object, future: Future, run: int, fulls: int) -> None:
         self.work = work
+        self.item = item
         self.future = future
         self.run = run
         self.fulls = fulls
@@ -138,30 +145,8 @@ class Recording:
         self.error: Exception | None = None
 
 
-class Alike:
-    """A transaction that is carried out together with those of its sort that stand beside it.
-
-    Attributes:
-        work: Takes several items, and gives for each its result or what is raised instead; such
-            an item has changed nothing. What it raises itself undoes all of them.
-        run: As in `Operation`.
-        fulls: As in `Recording`.
-    """
-
-    __slots__ = ("error", "fulls", "future", "item", "result", "run", "work")
-
-    def __init__(self, work: WorkOnAll, item: object, future: Future, run: int, fulls: int) -> None:
-        self.work = work
-        self.item = item
-        self.future = future
-        self.run = run
-        self.fulls = fulls
-        self.result: Any = None
-        self.error: Exception | None = None
-
-
-Member = Operation | Recording | Alike
-Segment = Operation | list[Recording] | tuple[Alike, ...]
+Member = Operation | Recording
+Segment = list[Recording] | tuple[Operation, ...]
 
 
 class _Undone(Exception):
@@ -227,32 +212,32 @@ class Writer:
             StoreFull: there is no room; nothing was kept.
             StoreBroken: what the disk holds is unknown.
         """
-        future = self._loop.create_future()
-        self._put(Operation(work, future, run, self._fulls_heard))
-        result: T = await future
+        result: T = await self.submit_alike(each, work, run=run)
         return result
 
-    async def submit_alike(
+    def submit_alike(
         self,
         work: Callable[[Transaction, Sequence[Item]], Sequence[T | Exception]],
         item: Item,
         *,
         run: int = 0,
-    ) -> T:
-        """Carry out a transaction together with others of its sort.
+    ) -> asyncio.Future[T]:
+        """Hand in a transaction to be carried out together with others of its sort.
 
         Args:
-            work: As in `Alike`; by it the others are known.
+            work: As in `Operation`; by it the others are known.
             item: What it is to work on for this one.
             run: As in `submit`.
 
+        Returns:
+            Done when it is durable; it raises as `submit` does, and what ``work`` gives or raises.
+
         Raises:
-            ShuttingDown, StoreFull, StoreBroken: as `submit`; and what ``work`` gives or raises.
+            ShuttingDown, StoreBroken: as `submit`.
         """
         future = self._loop.create_future()
-        self._put(Alike(work, item, future, run, self._fulls_heard))
-        result: T = await future
-        return result
+        self._put(Operation(work, item, future, run, self._fulls_heard))
+        return future
 
     def record(self, claim: Claim, values: Sequence[Any], rows: int, steps: int) -> Future:
         """Hand in a transaction of the fast lane; the future ends when it is durable.
@@ -432,32 +417,14 @@ class Writer:
         self.steps.commit()
 
     def _carry_out_segment(self, segment: Segment) -> None:
-        if type(segment) is Operation:
-            self._protected(segment)
-        elif type(segment) is list:
+        if type(segment) is list:
             self._record(segment)
         else:
             assert type(segment) is tuple
-            self._protected_alike(segment)
+            self._protected(segment)
 
-    def _protected(self, operation: Operation) -> None:
-        """Carry out one of several members; what it raises is undone and touches no other."""
-        connection = self._connection
-        mark = self.steps.mark()
-        connection.execute(_SAVEPOINT)
-        try:
-            operation.result = operation.work(self._transaction)
-        except Exception as error:
-            has_ended = not connection.in_transaction
-            if has_ended or faults.is_full(error) or faults.is_fatal(error):
-                raise
-            connection.execute(_BACK)
-            self.steps.undo(mark)
-            operation.error = error
-        connection.execute(_RELEASE)
-
-    def _protected_alike(self, members: Sequence[Alike]) -> None:
-        """Carry out members of one sort by one call; if it raises, one after the other."""
+    def _protected(self, members: Sequence[Operation]) -> None:
+        """Carry out members of one sort; what one of them raises is undone and touches no other."""
         connection = self._connection
         mark = self.steps.mark()
         connection.execute(_SAVEPOINT)
@@ -474,10 +441,10 @@ class Writer:
             else:
                 for member in members:
                     member.error = None
-                    self._protected_alike((member,))
+                    self._protected((member,))
         connection.execute(_RELEASE)
 
-    def _work_on(self, members: Sequence[Alike]) -> None:
+    def _work_on(self, members: Sequence[Operation]) -> None:
         outcomes = members[0].work(self._transaction, [member.item for member in members])
         for member, outcome in zip(members, outcomes, strict=True):
             if isinstance(outcome, Exception):
@@ -496,8 +463,6 @@ class Writer:
         try:
             self._begin()
             if type(member) is Operation:
-                member.result = member.work(self._transaction)
-            elif type(member) is Alike:
                 self._work_on((member,))
             else:
                 assert type(member) is Recording
@@ -613,21 +578,24 @@ class Writer:
                 log.warning("the database was not tidied", extra={"reason": str(error)})
 
 
+def each(tx: Transaction, works: Sequence[Callable[[Transaction], Any]]) -> Sequence[Any]:
+    """Carry out one after another what has nothing in common; the work of `Writer.submit`."""
+    return [work(tx) for work in works]
+
+
 def _segments(batch: Sequence[Member]) -> list[Segment]:
     """Put together what is alike and follows one another in a group; the order stays."""
     segments: list[Segment] = []
-    for kind, members in itertools.groupby(batch, _sort):
-        if kind is Recording:
+    for sort, members in itertools.groupby(batch, _sort):
+        if sort is Recording:
             segments.append(cast(list[Recording], list(members)))
-        elif kind is Operation:
-            segments += cast(Iterator[Operation], members)
         else:
-            segments.append(cast(tuple[Alike, ...], tuple(members)))
+            segments.append(cast(tuple[Operation, ...], tuple(members)))
     return segments
 
 
 def _sort(member: Member) -> object:
-    return member.work if type(member) is Alike else type(member)
+    return member.work if type(member) is Operation else Recording
 
 
 def _count_rows(recordings: Sequence[Recording]) -> int:

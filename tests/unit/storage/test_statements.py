@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 import agency.storage.sqlite
+from agency.domain.run import NewRun, RunKind
+from agency.storage.sqlite.forms import start_form
 from agency.storage.sqlite.statements import (
     ENTRY_VALUES,
     RECORD_SIZES,
+    START_SIZES,
+    START_VALUES,
     load_record_statements,
+    load_start_statements,
     load_statements,
     parse,
 )
@@ -37,6 +43,26 @@ def test_fragments_are_put_in() -> None:
 def test_record_statement_has_all_sizes() -> None:
     for size in RECORD_SIZES:
         assert size * ENTRY_VALUES == load_record_statements()[size].count("?")
+
+
+def test_start_statement_has_all_sizes_and_takes_what_forms_give() -> None:
+    form = start_form(
+        NewRun(
+            id="r",
+            workflow="w",
+            version="1",
+            kind=RunKind.FUNCTION,
+            input=None,
+            created_at=datetime.now(UTC),
+            seed=1,
+        )
+    )
+    columns = [*form.columns, "input"]
+
+    for size in START_SIZES:
+        sql = load_start_statements()[size]
+        assert size * START_VALUES == sql.count("?")
+        assert ", ".join(columns) in " ".join(sql.split())
 
 
 def test_every_statement_is_used_and_every_use_is_a_statement() -> None:

@@ -1,12 +1,11 @@
 -- Queues: their limits, pauses and sizes.
 
 -- name: check_room
--- The limit of the queue's size, and whether it is reached.
+-- The limit of the queue's size, and how many more pending runs it lets in; NULL: no limit.
 SELECT size_max,
-       size_max IS NOT NULL
-   AND size_max <= (
+       size_max - CASE WHEN size_max IS NOT NULL THEN (
        SELECT coalesce(sum(run_counts.runs), 0) FROM run_counts
-        WHERE run_counts.queue = queues.name AND run_counts.status = 'pending')
+        WHERE run_counts.queue = queues.name AND run_counts.status = 'pending') END
   FROM queues
  WHERE name = ?;
 

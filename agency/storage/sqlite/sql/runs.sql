@@ -1,21 +1,23 @@
 -- Runs: how they start and how they are read.
 
--- name: insert_run
--- No row when the id, the idempotency key or the name of a live run is taken.
+-- name: insert_runs
+-- Starts runs, as many as there are rows of parameters; rows of NULL start none. Nor does one whose
+-- id, idempotency key or name, if that of a live run, is taken.
 INSERT INTO runs (
-       status, epoch, blocked, priority, available_at, not_before, attempt, max_attempts,
-       crashes, ran_alone, has_at_end, generation, steps, created_at, deadline_at, session_id,
-       id, name, workflow, version, kind, phase, queue, parent_id, forked_from, idempotency_key,
-       request_hash, correlation_id, principal, provider, seed, tags, concurrency_key, rerun_of,
-       forked_at, schedule, input)
-VALUES ('pending', 0, :blocked, :priority, :available_at, :not_before, 1, :max_attempts,
-       0, 0, 0, 0, 0, :created_at, :deadline_at, :session_id,
-       :id, :name, :workflow, :version, :kind, 'forward', :queue, :parent_id, :forked_from,
-       :idempotency_key,
-       :request_hash, :correlation_id, :principal, :provider, :seed, :tags, :concurrency_key,
-       :rerun_of, :forked_at, :schedule, :input)
+       id, name, workflow, version, kind, priority, available_at, not_before, max_attempts,
+       created_at, deadline_at, session_id, blocked, queue, parent_id, forked_from,
+       idempotency_key, request_hash, correlation_id, principal, provider, seed, tags,
+       concurrency_key, rerun_of, forked_at, schedule, input,
+       status, epoch, attempt, crashes, ran_alone, has_at_end, generation, steps, phase)
+SELECT column1, column2, column3, column4, column5, column6, column7, column8, column9, column10,
+       column11, column12, column13, column14, column15, column16, column17, column18, column19,
+       column20, column21, column22, column23, column24, column25, column26, column27, column28,
+       'pending', 0, 1, 0, 0, 0, 0, 0, 'forward'
+  FROM (VALUES (
+       ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?))
+ WHERE column1 IS NOT NULL
     ON CONFLICT DO NOTHING
-RETURNING number;
+RETURNING number, id;
 
 -- name: find_run_by_key
 -- Each principal has its own keys.
