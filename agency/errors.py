@@ -1543,6 +1543,85 @@ class ToolInterrupted(Failed):
     code = "tool_interrupted"
 
 
+class ToolNotFound(NotFound):
+    """Whoever was asked offers no tool of that name."""
+
+    code = "tool_not_found"
+
+    def __init__(self, source: str, name: str) -> None:
+        super().__init__(
+            f"{source!r} has no tool {name!r}.",
+            hint=f"List what it offers with `agency mcp tools {source}`.",
+        )
+        self.source = source
+        self.name = name
+
+
+class ConnectionNotFound(NotFound):
+    """There is no connection of that name or id."""
+
+    code = "connection_not_found"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"There is no connection {name!r}.", hint="List the connections with `agency mcp ls`."
+        )
+        self.name = name
+
+
+class ConnectionNameTaken(Conflict):
+    """A connection of that name is there already."""
+
+    code = "connection_name_taken"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"There is a connection {name!r} already.",
+            hint=f"Choose another name, or remove it first: `agency mcp rm {name}`.",
+        )
+        self.name = name
+
+
+class ConnectionConfigured(Conflict):
+    """A connection comes from the configuration, and is changed there."""
+
+    code = "connection_configured"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"The connection {name!r} comes from the configuration.",
+            hint=f"Change [mcp.servers.{name}] or MCP_CONNECTIONS, and run `agency reload` or "
+            "start the daemon anew.",
+        )
+        self.name = name
+
+
+class ConnectionsFull(LimitExceeded):
+    """There are as many connections as there may be."""
+
+    code = "connections_full"
+
+    def __init__(self, most: int) -> None:
+        super().__init__(
+            f"{most} connections are stored, which is the limit.",
+            hint="Remove some that are not used: `agency mcp rm NAME`.",
+        )
+        self.most = most
+
+
+class ConnectionFailed(Failed):
+    """A connection was tried and does not work. ``log`` is the end of what its server has said."""
+
+    code = "connection_failed"
+    hint = 'Mend what it says, or add it all the same with --no-test (`"test": false`).'
+
+    def __init__(self, name: str, reason: str, *, log: str = "") -> None:
+        super().__init__(f"The connection {name!r} does not work: {reason}")
+        self.name = name
+        self.reason = reason
+        self.log = log
+
+
 class WorkspaceLost(Corrupt):
     """A kept state of a run's files is not in the store of files any more."""
 

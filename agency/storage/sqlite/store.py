@@ -13,6 +13,7 @@ from agency.core.clock import Clock, monotonic_s
 from agency.errors import ShuttingDown, StoreBroken, StoreFull
 from agency.storage.sqlite import place, upkeep
 from agency.storage.sqlite.approvals import SqliteApprovals
+from agency.storage.sqlite.connections import SqliteConnections
 from agency.storage.sqlite.definitions import SqliteDefinitions
 from agency.storage.sqlite.journal import SqliteJournal
 from agency.storage.sqlite.lineage import SqliteLineage
@@ -73,6 +74,7 @@ class SqliteStore:
         self.sagas = SqliteSagas(writer)
         self.broken = broken
         self._writer = writer
+        self.connections = SqliteConnections(writer, readers, space)
         self._readers = readers
         self._space = space
 
