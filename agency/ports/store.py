@@ -27,6 +27,7 @@ from agency.ports.approval import ApprovalStore
 from agency.ports.definition import DefinitionStore
 from agency.ports.lineage import LineageStore
 from agency.ports.queues import QueueStore
+from agency.ports.secret import SecretStore
 from agency.ports.topic import TopicStore
 from agency.ports.transfers import TransferStore
 from agency.ports.updates import UpdateStore
@@ -668,6 +669,8 @@ class Store(Protocol):
     def sessions(self) -> SessionStore: ...
     @property
     def tokens(self) -> TokenStore: ...
+    @property
+    def secrets(self) -> SecretStore: ...
     @property
     def lineage(self) -> LineageStore: ...
     @property

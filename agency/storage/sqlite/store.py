@@ -25,6 +25,7 @@ from agency.storage.sqlite.readers import Readers, open_readers
 from agency.storage.sqlite.runs import SqliteRuns
 from agency.storage.sqlite.sagas import SqliteSagas
 from agency.storage.sqlite.schedules import SqliteSchedules
+from agency.storage.sqlite.secrets import SqliteSecrets
 from agency.storage.sqlite.sessions import SqliteSessions
 from agency.storage.sqlite.snapshots import SqliteSnapshots
 from agency.storage.sqlite.space import Space
@@ -62,6 +63,7 @@ class SqliteStore:
         self.snapshots = SqliteSnapshots(writer, readers)
         self.sessions = SqliteSessions(readers)
         self.tokens = SqliteTokens(writer, readers)
+        self.secrets = SqliteSecrets(writer, readers, space)
         self.lineage = SqliteLineage(writer, readers, space)
         self.transfers = SqliteTransfers(writer, readers, space)
         self.approvals = SqliteApprovals(writer, readers)
@@ -72,9 +74,9 @@ class SqliteStore:
         self.upkeep = SqliteUpkeep(writer, readers, path, log)
         self.definitions = SqliteDefinitions(writer, readers, space)
         self.sagas = SqliteSagas(writer)
+        self.connections = SqliteConnections(writer, readers, space)
         self.broken = broken
         self._writer = writer
-        self.connections = SqliteConnections(writer, readers, space)
         self._readers = readers
         self._space = space
 
