@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from agency.engine.engine import Engine
     from agency.engine.registry import Registry
     from agency.ports.model import Provider
+    from agency.ports.vault import Secrets
     from agency.storage.sqlite.store import SqliteStore
 
 STORE_CHECK_S = 2.0
@@ -59,6 +60,13 @@ async def open_store(settings: Settings, clock: Clock) -> AsyncIterator[SqliteSt
 
 def _is_same(one: Path, other: Path) -> bool:
     return one.resolve() == other.resolve()
+
+
+async def open_vault(settings: Settings, clock: Clock, *, store: SqliteStore) -> Secrets:
+    """Open the secrets; without their key they are there, and locked."""
+    from agency.vault.opening import open_vault as open_stored
+
+    return await open_stored(settings, clock, store=store.secrets)
 
 
 def open_provider(settings: Settings) -> AbstractAsyncContextManager[Provider]:
@@ -128,6 +136,7 @@ def make_application(
     engine: Engine,
     registry: Registry,
     provider: Provider,
+    vault: Secrets,
     started_at: datetime,
     is_stopping: Callable[[], bool],
 ) -> web.Application:
@@ -160,6 +169,7 @@ def make_application(
             topics=engine.topics,
             tokens=store.tokens,
             sessions=store.sessions,
+            vault=vault,
             provider=provider,
             settings=settings,
             clock=clock,

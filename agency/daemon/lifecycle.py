@@ -105,6 +105,8 @@ async def _open(boot: Boot, stack: AsyncExitStack, signals: Signals) -> _Opened 
     make_data_directory(data_dir)
     make_folder(database_path(settings.store.url).parent)
     store = await stack.enter_async_context(phase("store", compose.open_store(settings, clock)))
+    vault = await compose.open_vault(settings, clock, store=store)
+    boot.logs.redact_with(vault.redact)
     http.join()
     await _refuse_open_door(boot.loaded, store.tokens)
     sockets = await bind(settings.server.host, settings.server.port)
@@ -129,6 +131,7 @@ async def _open(boot: Boot, stack: AsyncExitStack, signals: Signals) -> _Opened 
         engine=engine,
         registry=registry,
         provider=provider,
+        vault=vault,
         started_at=clock.now(),
         is_stopping=signals.stop.is_set,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -73,6 +73,10 @@ class Logs:
             os.close(fresh)
         return True
 
+    def redact_with(self, redact: Callable[[str], str]) -> None:
+        """Let every line go through ``redact`` before it is written, from any thread."""
+        self._handler.redact = redact
+
     def install(self) -> None:
         """Take over the root logger, and Python's warnings."""
         root = logging.getLogger()
@@ -107,9 +111,10 @@ class _SinkHandler(logging.Handler):
     def __init__(self, sink: Sink) -> None:
         super().__init__()
         self._sink = sink
+        self.redact: Callable[[str], str] = str
 
     def emit(self, record: logging.LogRecord) -> None:
-        line = self.format(record) + "\n"
+        line = self.redact(self.format(record)) + "\n"
         self._sink.put(line.encode("utf-8", "backslashreplace"))
 
 

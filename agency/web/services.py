@@ -22,6 +22,7 @@ from agency.engine.transfers import Transfers
 from agency.engine.updates import Updates
 from agency.ports.model import Provider
 from agency.ports.store import SessionStore, TokenStore
+from agency.ports.vault import Secrets
 from agency.workflows.saga.sagas import Sagas
 
 
@@ -52,6 +53,7 @@ class Services:
     topics: Topics
     tokens: TokenStore
     sessions: SessionStore
+    vault: Secrets
     provider: Provider
     settings: Settings
     clock: Clock

@@ -31,6 +31,7 @@ from agency.engine.registry import LoadFailure, load_registry
 from agency.engine.runs import Runs
 from agency.ports.store import RunFilter, SessionStore, TokenStore
 from agency.storage.sqlite.store import open_store
+from agency.vault.opening import open_vault
 from agency.web.services import Services
 from agency.workflows.agent.agent import Agent
 from agency.workflows.saga.sagas import Sagas
@@ -129,7 +130,7 @@ async def serving(
     """Serve from a database in ``folder`` until the end of the block."""
     settings = replace(
         Settings(),
-        server=server,
+        server=replace(server, data_dir=str(folder)),
         store=StoreSettings(free_bytes_min=free_bytes_min),
         engine=EngineSettings(memory_delay_s=0.05, resource_poll_s=0.1),
     )
@@ -159,6 +160,7 @@ async def serving(
             )
         )
         tokens = CountedTokens(store.tokens)
+        vault = await open_vault(settings, clock, store=store.secrets)
         state: list[Daemon] = []
 
         async def check_store() -> bool:
@@ -187,6 +189,7 @@ async def serving(
                 topics=engine.topics,
                 tokens=tokens,
                 sessions=store.sessions,
+                vault=vault,
                 provider=provider,
                 settings=settings,
                 clock=clock,
