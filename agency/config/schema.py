@@ -153,10 +153,12 @@ class Workflows:
 class Llm:
     """The language model."""
 
-    provider: Literal["ollama", "auto", "rehearsal"] = setting(
+    provider: str = setting(
         "ollama",
-        "ollama never falls back; auto takes Ollama if it answers at start, else the rehearsal "
-        "stand-in (and says so); rehearsal always answers by itself.",
+        "ollama, auto, rehearsal, or NAME of a section [providers.NAME]. ollama never gives way to "
+        "the stand-in; auto takes Ollama if it answers at start, else the rehearsal stand-in (and "
+        "says so); rehearsal always answers by itself, for all providers.",
+        is_required=True,
     )
     model: str = setting(
         "llama3.2:latest", "Default model.", aliases=("AGENT_MODEL",), is_required=True
@@ -200,6 +202,61 @@ class Llm:
         40, "Messages of a session that go into a prompt.", minimum=1
     )
     max_steps: int = setting(10, "Model turns of one run, if the request names none.", minimum=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelProvider:
+    """A further model server, one section for each: models there are called NAME/MODEL."""
+
+    kind: Literal["ollama", "openai", "anthropic"] = setting(
+        "openai",
+        "What it speaks: openai is also spoken by llama.cpp, vLLM, LM Studio and most others.",
+    )
+    base_url: str = setting(
+        "",
+        "Address, with the path before /chat/completions for openai, for example "
+        "http://localhost:8000/v1; empty for the usual one of ollama and anthropic.",
+        form="url",
+    )
+    api_key: str = setting(
+        "",
+        "Where the key is: secret://NAME in the vault, or env://VARIABLE; never the key itself.",
+        form="secret",
+    )
+    headers: list[str] = setting(
+        [],
+        "Further headers, NAME: VALUE each; a value that is secret is secret://NAME or "
+        "env://VARIABLE.",
+        form="header",
+    )
+    num_ctx: int = setting(
+        0,
+        "Context length in tokens; 0: as the server says, for ollama as in [llm].",
+        minimum=0,
+    )
+    tokens_max: int = setting(
+        0, "Longest answer in tokens; 0: as in [llm]. Anthropic always needs one.", minimum=0
+    )
+    concurrency: int = setting(1, "Calls to one model at once.", minimum=1)
+    structured: Literal["json_schema", "json_object", "none"] = setting(
+        "json_schema",
+        "How a server of kind openai is asked for answers that obey a schema.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRoles:
+    """Models by what they are asked for: the first that can answer does, recorded with the call."""
+
+    chat: list[str] = setting(
+        [],
+        "For conversations, MODEL or PROVIDER/MODEL, in order of fallback; empty: [llm] model.",
+    )
+    tools: list[str] = setting([], "When tools are offered; empty: as chat.")
+    vision: list[str] = setting([], "When pictures are shown; empty: as chat.")
+    embed: list[str] = setting([], "For embeddings; empty: [memory] embedding_model.")
+    compaction: list[str] = setting([], "For summaries of old turns; empty: as chat.")
+    judge: list[str] = setting([], "For judging answers; empty: as chat.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -406,6 +463,52 @@ class Retention:
     )
 
 
+_CAPABILITIES = ("file_read", "file_write", "network", "processes", "memory", "system_calls")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sandbox:
+    """Where commands of tools run, and how much they may use."""
+
+    driver: Literal["auto", "bubblewrap", "landlock", "sandbox-exec", "none"] = setting(
+        "auto",
+        "auto takes the best that this machine proves to enforce, and never none; none protects "
+        "from nothing.",
+    )
+    bubblewrap: str = setting(
+        "", "The program bwrap; empty: it is looked for in PATH.", form="path"
+    )
+    require: list[str] = setting(
+        [],
+        "What must be enforced: else the daemon does not start. file_read, file_write, network, "
+        "processes, memory, system_calls.",
+        choices=_CAPABILITIES,
+    )
+    partial: list[str] = setting(
+        ["file_write", "processes", "memory"],
+        "Where a partial bound suffices for tools that need one.",
+        choices=_CAPABILITIES,
+    )
+    readable: list[str] = setting(
+        [],
+        "Files and folders that all commands may read, beside the system's own.",
+        form="path",
+    )
+    private_hosts: list[str] = setting(
+        [],
+        "Hosts (name, address or network, with :port) that commands with network may reach "
+        "although their addresses are private.",
+    )
+    commands_max: int = setting(16, "Commands in the foreground at once; more wait.", minimum=1)
+    memory_bytes_max: int = setting(1 << 30, "Memory of one command.", minimum=16 << 20)
+    processes_max: int = setting(128, "Processes and threads of one command.", minimum=8)
+    cpu_s_max: float = setting(600.0, "Processor time of one process of a command.", minimum=1)
+    file_bytes_max: int = setting(1 << 30, "Largest file that a command writes.", minimum=1 << 16)
+    tmp_bytes_max: int = setting(
+        256 << 20, "Size of the private /tmp of one command (bubblewrap).", minimum=1 << 20
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """All settings, checked and frozen."""
@@ -416,11 +519,14 @@ class Settings:
     queues: Mapping[str, Queue] = field(default_factory=lambda: {DEFAULT_QUEUE: Queue()})
     workflows: Workflows = field(default_factory=Workflows)
     llm: Llm = field(default_factory=Llm)
+    providers: Mapping[str, ModelProvider] = field(default_factory=dict)
+    roles: ModelRoles = field(default_factory=ModelRoles)
     agents: Mapping[str, Agent] = field(default_factory=lambda: {DEFAULT_AGENT: Agent()})
     memory: Memory = field(default_factory=Memory)
     mcp: Mcp = field(default_factory=Mcp)
     vault: Vault = field(default_factory=Vault)
     retention: Retention = field(default_factory=Retention)
+    sandbox: Sandbox = field(default_factory=Sandbox)
     tools: Tools = field(default_factory=Tools)
     features: Mapping[str, bool] = field(default_factory=dict)
     """Workflows that are switched off or on, by name; see `agency.config.catalogue`."""

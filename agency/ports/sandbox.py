@@ -117,6 +117,16 @@ class Sandbox(Protocol):
         ...
 
     @property
+    def is_ready(self) -> bool:
+        """It has been chosen and probed; reading what is below holds nobody up."""
+        ...
+
+    @property
+    def bounds(self) -> Bounds:
+        """The bounds that ``[sandbox]`` sets; the others are the defaults of `Bounds`."""
+        ...
+
+    @property
     def levels(self) -> Mapping[Capability, Level]:
         """What is in force, as the probe with the profile in use has shown."""
         ...
