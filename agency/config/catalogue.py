@@ -13,12 +13,13 @@ from enum import StrEnum
 from functools import cache
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from agency.config.schema import Agent, Queue, Settings
+from agency.config.schema import Agent, ModelProvider, Queue, Settings
 from agency.core.names import DEFAULT_AGENT, DEFAULT_QUEUE, feature_of
 
 NAMED: Mapping[str, tuple[type, tuple[str, ...]]] = {
     "queues": (Queue, (DEFAULT_QUEUE,)),
     "agents": (Agent, (DEFAULT_AGENT,)),
+    "providers": (ModelProvider, ()),
 }
 """Groups of sections that people name, with the dataclass of each and those that always are."""
 

@@ -12,7 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from agency.config import catalogue, places
+from agency.config import catalogue, model_names, places
 from agency.config.catalogue import Setting
 from agency.config.lines import Path as Path_
 from agency.config.lines import find_lines, line_of
@@ -159,6 +159,15 @@ class _Reading:
             number = len(self._faults)
             word = "one fault" if number == 1 else f"{number} faults"
             raise ConfigurationInvalid(f"The configuration has {word}.", faults=self._faults)
+
+    def named(self, group: str) -> list[str]:
+        """List the sections ``[group.NAME]`` that are there."""
+        sections = {one.section for one in self.settings.values()}
+        return sorted(
+            name
+            for part, _, name in (one.partition(".") for one in sections)
+            if part == group and name
+        )
 
     def fault(self, where: str, what: str, hint: str = "") -> None:
         self._faults.append(Fault(where, what, hint))
@@ -376,6 +385,8 @@ def _build(reading: _Reading, file: Path | None, *, base: Path, here: Path, home
         start = here if source in {Source.ENVIRONMENT, Source.FLAG} else base
         values[setting.name] = places.make_absolute(values[setting.name], start, home=home)
     _place_database(reading, home=home)
+    for name, what, hint in model_names.faults(values, reading.named("providers")):
+        reading.fault(_where(name, origins[name]), what, hint)
     reading.raise_faults()
     by_section: dict[str, dict[str, Any]] = {}
     for setting in reading.settings.values():
@@ -408,4 +419,6 @@ def _place_database(reading: _Reading, *, home: str) -> None:
 
 
 def _where(name: str, origin: Origin) -> str:
+    if origin.source is Source.DEFAULT:
+        return name
     return f"{origin.place} {name}" if origin.source is Source.FILE else origin.place

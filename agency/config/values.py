@@ -11,6 +11,14 @@ from agency.config.catalogue import Kind, Setting
 from agency.core.suggestions import nearest
 
 _WHOLE = re.compile(r"[+-]?[0-9]+", re.ASCII)
+_REFERENCES = {
+    "secret": re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII),
+    "env": re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII),
+}
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)
+"""Source: RFC 9110, section 5.6.2, token."""
+
+_SECRET_HEADER = re.compile(r"authorization|key|token|secret|cookie|password", re.IGNORECASE)
 _TRUTHS = {
     **dict.fromkeys(("true", "1", "yes", "on"), True),
     **dict.fromkeys(("false", "0", "no", "off"), False),
@@ -119,6 +127,14 @@ def _check_text(setting: Setting, value: str, *, is_required: bool) -> None:
         raise Unsuitable("It must not hold a NUL character.")
     if setting.form == "url" and value:
         _check_url(value)
+    if setting.form == "secret" and value and not _is_reference(value):
+        # Not repeated here, because it may be the secret.
+        raise Unsuitable(
+            "It must name where the secret is, and never be the secret itself.",
+            hint="Write secret://NAME or env://VARIABLE.",
+        )
+    if setting.form == "header":
+        _check_header(value)
 
 
 def _check_url(value: str) -> None:
@@ -134,6 +150,26 @@ def _check_url(value: str) -> None:
         raise Unsuitable(f"It must be an http or https address, and is {value!r}.")
 
 
+def _is_reference(value: str) -> bool:
+    scheme, separator, name = value.partition("://")
+    form = _REFERENCES.get(scheme)
+    return bool(separator and form is not None and form.fullmatch(name))
+
+
+def _check_header(value: str) -> None:
+    name, colon, content = value.partition(":")
+    content = content.strip()
+    if not colon or not _HEADER.fullmatch(name) or not content.isprintable():
+        # Not repeated here, because a secret may stand in it.
+        raise Unsuitable("Each must be a header, NAME: VALUE, on one line.")
+    # A scheme may stand before it: ``Bearer secret://lab``.
+    if _SECRET_HEADER.search(name) and not _is_reference(content.rpartition(" ")[2]):
+        raise Unsuitable(
+            f"The value of {name} must name where the secret is, and never be the secret itself.",
+            hint=f"Write {name}: secret://NAME or {name}: env://VARIABLE.",
+        )
+
+
 def _read_list(text: str) -> object:
     if not text.lstrip().startswith("["):
         return [item for item in (part.strip() for part in text.split(",")) if item]
@@ -146,4 +182,6 @@ def _read_list(text: str) -> object:
 
 
 def _wrong_kind(setting: Setting, value: object) -> Unsuitable:
+    if setting.form in {"secret", "header"}:
+        return Unsuitable(f"It must be {setting.kind}.")
     return Unsuitable(f"It must be {setting.kind}, and is {value!r}.")

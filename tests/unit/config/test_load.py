@@ -198,8 +198,6 @@ a = 1
         "[agents.default].",
         "config.toml:3 llm.modle: There is no setting 'modle' in [llm]. Did you mean 'model'?",
         "config.toml:4 llm.num_ctx: It must be a whole number, and is '8k'.",
-        "config.toml:5 llm.provider: It must be one of 'ollama', 'auto', 'rehearsal', "
-        "and is 'olama'. Did you mean 'ollama'?",
         "config.toml:7 server.port: It must be 65535 or less, and is 80800.",
         "config.toml:8 server.allowed_hosts: It must be a list of texts, and is [1].",
         "config.toml:11 server.base_url: There is no setting 'base_url' in [server]. "
@@ -212,6 +210,8 @@ a = 1
         "Did you mean AGENCY_STORE__READERS?",
         "config.toml:14 store.url: It must be a database URL that begins with 'sqlite:', "
         "and is 'postgres://x'. For example 'sqlite:agency.db'.",
+        "config.toml:5 llm.provider: It must be one of 'ollama', 'auto', 'rehearsal', "
+        "and is 'olama'. Did you mean 'ollama'?",
     ] == found
 
 
