@@ -34,12 +34,15 @@ from agency.documents import (
     PruneDocument,
     QueueDocument,
     ReceiptDocument,
+    RekeyedDocument,
     RuleDocument,
     RunDocument,
     RunRowDocument,
     SagaDocument,
     SagaRunDocument,
     ScheduleDocument,
+    SecretDeletedDocument,
+    SecretDocument,
     SnapshotDocument,
     StartedDocument,
     StatsDocument,
@@ -51,6 +54,7 @@ from agency.documents import (
     UpdateDocument,
     UpdateWishes,
     VacuumDocument,
+    VaultDocument,
     VerbDocument,
 )
 from agency.errors import AgencyError, AnswerLost, DaemonUnreachable, Fault, InvalidInput
@@ -1238,6 +1242,42 @@ class Client:
             TokenNotFound: no token that works has the name.
         """
         self.request("DELETE", f"/api/v1/tokens/{_segment(name)}")
+
+    def secrets(
+        self, *, limit: int | None = None, cursor: str | None = None
+    ) -> Page[SecretDocument]:
+        """List secrets by name; their values are never shown."""
+        return self._page("/api/v1/secrets", "secrets", limit=limit, cursor=cursor)
+
+    def put_secret(self, name: str, value: str) -> SecretDocument:
+        """Store a secret, or another value of it.
+
+        Raises:
+            InvalidInput, VaultLocked, TooManySecrets, StoreFull.
+        """
+        path = f"/api/v1/secrets/{_segment(name)}"
+        return cast(SecretDocument, self.request("PUT", path, body={"value": value}).body)
+
+    def delete_secret(self, name: str) -> SecretDeletedDocument:
+        """Forget a secret.
+
+        Raises:
+            SecretNotFound: there is none of that name.
+        """
+        answer = self.request("DELETE", f"/api/v1/secrets/{_segment(name)}")
+        return cast(SecretDeletedDocument, answer.body)
+
+    def vault(self) -> VaultDocument:
+        """Tell whether secrets can be used."""
+        return cast(VaultDocument, self.request("GET", "/api/v1/vault").body)
+
+    def rekey(self) -> RekeyedDocument:
+        """Encrypt all secrets with a new key.
+
+        Raises:
+            VaultLocked, RekeyRefused, PlaceNotWritable, StoreFull.
+        """
+        return cast(RekeyedDocument, self.request("POST", "/api/v1/vault/rekey").body)
 
     def _page(self, path: str, member: str, **query: object) -> Page[Any]:
         body = self.request("GET", path, query=query).body

@@ -450,6 +450,47 @@ class NewTokenDocument(TokenDocument):
     token: str
 
 
+class SecretDocument(TypedDict):
+    """A secret, without its value."""
+
+    name: str
+    reference: str
+    created_at: str
+    updated_at: str
+    updated_by: str
+    used_by: list[str]
+    readable: bool
+    redacted: bool
+
+
+class SecretDeletedDocument(TypedDict):
+    """A secret that was forgotten, and who still refers to it."""
+
+    name: str
+    deleted: bool
+    used_by: list[str]
+
+
+class VaultDocument(TypedDict):
+    """Whether secrets can be used, and why not."""
+
+    locked: bool
+    reason: str
+    hint: str
+    key_id: str | None
+    key_source: str
+
+
+class RekeyedDocument(TypedDict):
+    """What a change of the key has done."""
+
+    key_id: str
+    key_source: str
+    old_key_id: str
+    old_key_kept_in: str | None
+    secrets: int
+
+
 class ApprovalDocument(TypedDict):
     """A question to a person, and what became of it."""
 

@@ -619,6 +619,63 @@ class TokenAnswer(Answer):
     created_at: str
 
 
+class SecretAnswer(Answer):
+    """A secret, without its value."""
+
+    name: str
+    reference: str
+    """How settings and connections refer to it."""
+    created_at: str
+    updated_at: str
+    updated_by: str
+    used_by: list[str]
+    """Who refers to it."""
+    readable: bool
+    """False while the vault is locked, and when what is stored was changed by other means."""
+    redacted: bool
+    """Logs, journals and prompts are searched for its value."""
+
+
+class SecretPageAnswer(Answer):
+    """Secrets by name."""
+
+    secrets: list[SecretAnswer]
+    next_cursor: str | None
+
+
+class SecretDeletedAnswer(Answer):
+    """A secret that was forgotten."""
+
+    name: str
+    deleted: Literal[True]
+    used_by: list[str]
+    """Who still refers to it."""
+
+
+class VaultAnswer(Answer):
+    """How the vault is."""
+
+    locked: bool
+    reason: str
+    """Why it is locked; empty when it is not."""
+    hint: str
+    key_id: str | None
+    """Of the key in use; null before the first secret."""
+    key_source: str
+    """Where the key is, or will be."""
+
+
+class RekeyedAnswer(Answer):
+    """What a change of the key has done."""
+
+    key_id: str
+    key_source: str
+    old_key_id: str
+    old_key_kept_in: str | None
+    """File in which the old key still is: older copies of the database need it."""
+    secrets: int
+
+
 class NewTokenAnswer(TokenAnswer):
     """A token that was just made."""
 

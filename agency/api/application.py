@@ -21,6 +21,7 @@ from agency.api import (
     runs,
     sagas,
     schedules,
+    secrets,
     snapshots,
     tasks,
     tokens,
@@ -90,5 +91,6 @@ def all_routes() -> Sequence[Route]:
         *topics.routes(),
         *tasks.routes(),
         *tokens.routes(),
+        *secrets.routes(),
         *documents.routes(),
     )

@@ -33,6 +33,7 @@ from agency.version import VERSION
         "updates": "agency.cli.updates:updates",
         "config": "agency.cli.config:config",
         "token": "agency.cli.token:token",
+        "secret": "agency.cli.secret:secret",
     },
     examples=(
         'agency ask "What is a durable workflow?"',
