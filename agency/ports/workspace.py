@@ -164,7 +164,11 @@ class VersionStore(Protocol):
     """Which versions of workspaces the runs refer to: these may not be deleted."""
 
     async def add(self, run_id: str, version: str) -> None:
-        """Note that a run refers to a version, and that it is the newest that it has used."""
+        """Note that a run refers to a version, and that it is the newest that it has used.
+
+        Raises:
+            RunNotFound: there is none.
+        """
         ...
 
     async def newest(self, run_id: str) -> str | None:
@@ -175,6 +179,6 @@ class VersionStore(Protocol):
         """Read the versions that are referred to by runs, page by page, by rising number."""
         ...
 
-    async def is_known(self, run_id: str) -> bool:
-        """Tell whether there is such a run."""
+    async def is_live(self, run_id: str) -> bool:
+        """Tell whether there is such a run, and it has not ended."""
         ...

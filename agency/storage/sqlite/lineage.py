@@ -228,6 +228,7 @@ def _fork(
         for key in plan.waits:
             tx.change("copy_wait", {**copied, "key": key, "number": tx.next_resolution()})
         tx.change("begin_with_journal", {"number": started, "generation": generation})
+        tx.change("copy_versions", copied)
     new = form.new
     if session_id is not None and new.session_id is not None and new.session_id != session_id:
         created_at = to_micros(new.created_at)

@@ -113,6 +113,7 @@ def _delete_run(tx: Transaction, run: Row, work: Work) -> None:
         "delete_retries_of",
         "delete_receipts_of",
         "delete_size_of",
+        "delete_versions_of",
         "leave_messages",
     ):
         rows += tx.change(statement, (number,))

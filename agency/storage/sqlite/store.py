@@ -34,6 +34,7 @@ from agency.storage.sqlite.topics import SqliteTopics
 from agency.storage.sqlite.transaction import Transaction
 from agency.storage.sqlite.transfers import SqliteTransfers
 from agency.storage.sqlite.updates import SqliteUpdates
+from agency.storage.sqlite.versions import SqliteVersions
 from agency.storage.sqlite.writer import Writer, open_writer
 
 FULL_KNOWN_S = 2.0
@@ -74,6 +75,7 @@ class SqliteStore:
         self.upkeep = SqliteUpkeep(writer, readers, path, log)
         self.definitions = SqliteDefinitions(writer, readers, space)
         self.sagas = SqliteSagas(writer)
+        self.versions = SqliteVersions(writer, readers)
         self.connections = SqliteConnections(writer, readers, space)
         self.broken = broken
         self._writer = writer

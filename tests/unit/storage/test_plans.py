@@ -160,6 +160,7 @@ async def test_what_is_rare_is_found_without_looking_through_the_rest(
         "limit": 50,
     }
     with closing(sqlite3.connect(path)) as database:
+        database.execute("SELECT 1 FROM runs LIMIT 1").fetchall()  # the schema is read once
         database.set_progress_handler(look, 1)
         found = database.execute(load_statements()[_list_statement(which)], parameters).fetchall()
 

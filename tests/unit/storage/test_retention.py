@@ -21,7 +21,7 @@ from agency.storage.sqlite.store import SqliteStore
 from tests.contract.making import start_suspended, wait_for_event
 from tests.unit.storage.conftest import Opener
 
-HANDLED = {"waits", "events", "snapshots", "messages"}
+HANDLED = {"waits", "events", "snapshots", "messages", "workspace_versions"}
 """Tables whose rows are deleted, or let go, before the run that they name."""
 
 CHILD = """
