@@ -29,8 +29,12 @@ class ServerAddress:
     is_tls: bool
 
 
-def parse_address(text: str) -> ServerAddress:
+def parse_address(text: str, *, setting: str = _SETTING) -> ServerAddress:
     """Read an address such as ``http://localhost:11434``, ``localhost`` or ``[::1]:11434``.
+
+    Args:
+        text: The address.
+        setting: Where it is from, for messages.
 
     Raises:
         ConfigurationInvalid: it is not the address of an HTTP server.
@@ -41,13 +45,13 @@ def parse_address(text: str) -> ServerAddress:
         parts = urlsplit(spelled if has_scheme else f"http://{spelled}")
         host, port = parts.hostname, parts.port
     except ValueError as error:
-        raise _invalid(text, str(error)) from error
+        raise _invalid(setting, text, str(error)) from error
     if parts.scheme not in {"http", "https"}:
-        raise _invalid(text, f"the scheme {parts.scheme!r} is neither http nor https")
+        raise _invalid(setting, text, f"the scheme {parts.scheme!r} is neither http nor https")
     if not host:
-        raise _invalid(text, "it names no host")
+        raise _invalid(setting, text, "it names no host")
     if parts.query or parts.fragment or parts.username is not None:
-        raise _invalid(text, "user names, query and fragment are not taken")
+        raise _invalid(setting, text, "user names, query and fragment are not taken")
     if port is None:
         usual = 443 if parts.scheme == "https" else 80
         port = usual if has_scheme else OLLAMA_PORT
@@ -70,10 +74,11 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _invalid(text: str, reason: str) -> ConfigurationInvalid:
+def _invalid(setting: str, text: str, reason: str) -> ConfigurationInvalid:
     what = f"{text!r} is not the address of a model server: {reason}."
+    section, _, key = setting.rpartition(".")
     return ConfigurationInvalid(
-        f"[llm] base_url: {what}",
-        faults=[Fault(_SETTING, what, "Write for example http://localhost:11434.")],
+        f"[{section}] {key}: {what}",
+        faults=[Fault(setting, what, "Write for example http://localhost:11434.")],
         hint="Write for example http://localhost:11434.",
     )

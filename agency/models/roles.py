@@ -98,8 +98,9 @@ class Models:
     ) -> Sequence[Choice]:
         """List whom the role asks, in order of fallback, as the port promises."""
         references = [model] if model else self._listed(role)
-        provider = self._serving(pinned)
-        if self._providers[provider].is_rehearsal:
+        provider = pinned or self._default
+        serving = self._providers.get(provider)
+        if serving is not None and serving.is_rehearsal:
             # It stands in for all of them; what is made up must not be mixed with what is not.
             only = parse_reference(references[0], providers=self._known(), default=provider)
             return [Choice(provider=provider, model=only.model)]
@@ -107,6 +108,12 @@ class Models:
             parse_reference(text, providers=self._providers, default=provider)
             for text in references
         ]
+        if any(choice.provider not in self._providers for choice in found):
+            raise ModelUnavailable(
+                f"model:{provider}",
+                f"the run is pinned to the provider {provider!r}, and this daemon has "
+                f"{', '.join(sorted(self._providers))}",
+            )
         return list(dict.fromkeys(found))
 
     async def chat(
@@ -222,16 +229,6 @@ class Models:
             return [self._embedding_model]
         # The plain list of the conversation serves where a role has none of its own.
         return self._roles.get(Role.CHAT) or [self._model]
-
-    def _serving(self, pinned: str | None) -> str:
-        name = pinned or self._default
-        if name not in self._providers:
-            raise ModelUnavailable(
-                f"model:{name}",
-                f"the run is pinned to the provider {name!r}, and this daemon has "
-                f"{', '.join(sorted(self._providers))}",
-            )
-        return name
 
     def _known(self) -> frozenset[str]:
         """Names that may stand before a slash, also while the rehearsal stands in for them."""

@@ -6,7 +6,6 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import assert_never
 
 from agency.config.schema import Llm
 from agency.models import probe
@@ -24,7 +23,7 @@ PROBE_TIMEOUT_S = 1.0
 
 @asynccontextmanager
 async def open_provider(settings: Llm, *, folder: Path | None = None) -> AsyncIterator[Provider]:
-    """Open the provider that ``settings`` ask for, and close it at the end.
+    """Open the one of the built-in providers that ``settings`` ask for, and close it at the end.
 
     ``ollama`` never falls back: with its server away, runs that need it wait. ``auto`` looks once
     and takes Ollama when it answers, else the rehearsal. What was taken is logged, and everybody
@@ -48,7 +47,7 @@ async def open_provider(settings: Llm, *, folder: Path | None = None) -> AsyncIt
             _open_rehearsal(settings, folder)
             takes_ollama = await _ollama_answers(settings)
         case _:
-            assert_never(settings.provider)
+            raise AssertionError(settings.provider)
     if takes_ollama:
         async with open_ollama(settings) as provider:
             log.info("models are served by ollama", extra={"url": settings.base_url})

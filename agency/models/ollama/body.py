@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agency.config.schema import Llm
-from agency.core import json
+from agency.models.prompt import schema_prompt
 from agency.ports.model import ChatMessage, ChatRequest, ToolSpec
 
 _WHOLE_NUMBER = re.compile(r"[+-]?\d+")
@@ -74,6 +75,8 @@ def _options(request: ChatRequest, settings: Llm) -> dict[str, Any]:
 
 def _message(message: ChatMessage) -> dict[str, Any]:
     written: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.images:
+        written["images"] = [base64.b64encode(image).decode() for image in message.images]
     if message.tool_calls:
         written["tool_calls"] = [
             _without_empty_id(
@@ -118,9 +121,7 @@ def _with_schema(
 ) -> list[dict[str, Any]]:
     # Ollama turns the schema into a sampling grammar and does not show it to the model, which
     # then fills the shape with nonsense (ollama/ollama#8993). So the prompt says it as well.
-    text = (
-        "Answer with one JSON value that obeys this JSON Schema:\n" + json.encode(schema).decode()
-    )
+    text = schema_prompt(schema)
     if messages and messages[0]["role"] == "system":
         first = {**messages[0], "content": f"{messages[0]['content']}\n\n{text}"}
         return [first, *messages[1:]]

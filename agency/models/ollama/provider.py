@@ -17,6 +17,7 @@ from agency.models import probe
 from agency.models.address import parse_address
 from agency.models.aside import aside
 from agency.models.lane import Lanes
+from agency.models.limits import CallLimits, Phase
 from agency.models.ollama.body import chat_body, embed_body
 from agency.models.ollama.faults import (
     REFUSAL_BYTES_MAX,
@@ -25,7 +26,6 @@ from agency.models.ollama.faults import (
     error_text,
     is_thinking_unsupported,
 )
-from agency.models.ollama.limits import CallLimits, Phase
 from agency.models.ollama.names import canonical_name, is_cloud_name
 from agency.models.ollama.reply import ReplyBuilder, parse_line
 from agency.models.schema import check_answer
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from agency.models.ollama.wire import Answer, Wire
 
 NAME = "ollama"
-RESOURCE = "model:ollama"
 
 HEALTH_TIMEOUT_S = 2.0
 LIST_TIMEOUT_S = 10.0
@@ -52,13 +51,19 @@ LIST_TIMEOUT_S = 10.0
 class OllamaProvider:
     """Ollama, as `agency.ports.model.Provider`. Opened by `open_ollama`."""
 
-    def __init__(self, settings: Llm) -> None:
+    def __init__(self, settings: Llm, *, name: str = NAME) -> None:
         """Take the settings; nothing is imported and nothing is sent.
+
+        Args:
+            settings: The section ``[llm]``, or what a section ``[providers.NAME]`` makes of it.
+            name: How it is called.
 
         Raises:
             ConfigurationInvalid: ``base_url`` is not an address.
         """
         self._settings = settings
+        self._name = name
+        self._resource = f"model:{name}"
         self._address = parse_address(settings.base_url)
         self._lanes = Lanes(places=settings.concurrency)
         self._opening = asyncio.Lock()
@@ -66,13 +71,13 @@ class OllamaProvider:
 
     @property
     def name(self) -> str:
-        """``ollama``."""
-        return NAME
+        """``ollama``, or the name of its section."""
+        return self._name
 
     @property
     def resource(self) -> str:
-        """``model:ollama``."""
-        return RESOURCE
+        """``model:ollama``, or with the name of its section."""
+        return self._resource
 
     @property
     def is_rehearsal(self) -> bool:
@@ -138,7 +143,7 @@ class OllamaProvider:
             ):
                 found = await self._object(answer, "")
         except TimeoutError:
-            raise ModelUnavailable(RESOURCE, f"no list within {LIST_TIMEOUT_S:g} s") from None
+            raise ModelUnavailable(self._resource, f"no list within {LIST_TIMEOUT_S:g} s") from None
         listed = found.get("models")
         if listed is not None and not isinstance(listed, list):
             raise ModelReplyBroken("The model server's list of models is not a list.")
@@ -173,7 +178,7 @@ class OllamaProvider:
         # The import takes 0.4 s, and certificates some more: too long for the loop.
         def make() -> Wire:
             module = importlib.import_module("agency.models.ollama.wire")
-            wire: Wire = module.Wire(self._address, RESOURCE)
+            wire: Wire = module.Wire(self._address, self._resource)
             return wire
 
         return await aside(make)
@@ -203,7 +208,7 @@ class OllamaProvider:
                     if builder.is_done:
                         break
         return builder.finish(
-            provider=NAME,
+            provider=self._name,
             elapsed_s=monotonic_s() - began_s,
             tokens_max=body["options"].get("num_predict"),
         )
@@ -262,20 +267,24 @@ class OllamaProvider:
             status=status,
             body=body,
             model=model,
-            resource=RESOURCE,
+            resource=self._resource,
             url=self._address.url,
             retry_after_s=retry_after_s,
         )
 
 
 @asynccontextmanager
-async def open_ollama(settings: Llm) -> AsyncIterator[OllamaProvider]:
+async def open_ollama(settings: Llm, *, name: str = NAME) -> AsyncIterator[OllamaProvider]:
     """Open the provider; the server may be away, runs that need it wait.
+
+    Args:
+        settings: As in `OllamaProvider`.
+        name: As in `OllamaProvider`.
 
     Raises:
         ConfigurationInvalid: ``base_url`` is not an address.
     """
-    provider = OllamaProvider(settings)
+    provider = OllamaProvider(settings, name=name)
     try:
         yield provider
     finally:

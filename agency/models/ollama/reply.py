@@ -6,14 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from agency.core import json
-from agency.errors import ModelCallMalformed, ModelReplyBroken, ModelReplyCut, ModelReplyEmpty
+from agency.errors import ModelCallMalformed, ModelReplyBroken
+from agency.models.endings import cut_off, empty
 from agency.models.ollama.faults import RAW_CHARACTERS_MAX, shortened
 from agency.ports.model import ChatReply, ToolCall
 
 NANOSECONDS = 1_000_000_000
-
-TEXT_CHARACTERS_MAX = 64 * 1024
-"""Of a reply that was cut off: what goes into the error."""
 
 
 class ReplyBuilder:
@@ -74,16 +72,18 @@ class ReplyBuilder:
             ModelReplyBroken: the answer ended early or is empty.
         """
         if not self.is_done:
-            raise ModelReplyCut(
-                f"The reply of the model {self._model!r} is broken: it ended without being "
-                "finished.",
-                text="".join(self._content)[:TEXT_CHARACTERS_MAX],
-            )
+            raise cut_off(self._model, "".join(self._content))
         content = "".join(self._content)
         reply_tokens = _count(self._last, "eval_count")
         ended_by = "length" if self._last.get("done_reason") == "length" else "stop"
         if not content.strip() and not self._tool_calls:
-            raise self._empty(ended_by, reply_tokens, tokens_max)
+            raise empty(
+                self._model,
+                ended_by=ended_by,
+                reply_tokens=reply_tokens,
+                thought=bool(self._thinking),
+                tokens_max=tokens_max,
+            )
         return ChatReply(
             content=content,
             thinking="".join(self._thinking),
@@ -133,31 +133,6 @@ class ReplyBuilder:
             what = f"are {_kind(arguments)} instead of an object"
             raise self._malformed(name, what, raw or json.encode(arguments).decode())
         return arguments
-
-    def _empty(
-        self, ended_by: str, reply_tokens: int | None, tokens_max: int | None
-    ) -> ModelReplyEmpty:
-        spent = f"{reply_tokens} tokens" if reply_tokens else "its tokens"
-        thought = bool(self._thinking)
-        if ended_by == "length":
-            limit = f"the limit of {tokens_max} tokens" if tokens_max else "its context"
-            what = "thought" if thought else "wrote nothing"
-            message = (
-                f"The model {self._model!r} {what} until {limit} was used up ({spent}), and gave "
-                "no answer."
-            )
-            hint = "Raise [llm] tokens_max or num_ctx, or ask with think switched off."
-        else:
-            message = f"The reply of the model {self._model!r} is broken: it is empty."
-            hint = None
-            if reply_tokens:
-                message = message[:-1] + (
-                    f" although {spent} were spent: most likely a malformed tool call that the "
-                    "server dropped."
-                )
-        return ModelReplyEmpty(
-            message, ended_by=ended_by, reply_tokens=reply_tokens, thought=thought, hint=hint
-        )
 
     def _malformed(self, name: str, what: str, raw: str) -> ModelCallMalformed:
         return ModelCallMalformed(

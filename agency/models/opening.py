@@ -1,0 +1,113 @@
+"""All model servers of a daemon, opened together and asked by role."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, assert_never
+
+from agency.config.model_names import BUILT_IN
+from agency.config.schema import Llm, ModelProvider, Settings
+from agency.models.ollama.provider import open_ollama
+from agency.models.roles import Models
+from agency.models.selection import open_provider
+from agency.ports.fitness import FitnessStore
+from agency.ports.model import Provider, Role
+from agency.ports.vault import Vault
+
+if TYPE_CHECKING:
+    from agency.models.server import Server
+
+log = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def open_models(
+    settings: Settings,
+    *,
+    vault: Vault | None = None,
+    fitness: FitnessStore | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> AsyncIterator[Models]:
+    """Open every provider that the settings describe; nothing is sent but by ``auto``.
+
+    Args:
+        settings: ``[llm]``, ``[providers]``, ``[roles]`` and ``[memory] embedding_model`` of it.
+        vault: Where keys are.
+        fitness: Outcomes of checks.
+        environ: Environment variables with keys; None for the process's own.
+
+    Raises:
+        ConfigurationInvalid: an address or the rehearsal's script is wrong.
+    """
+    llm = settings.llm
+    async with AsyncExitStack() as stack:
+        providers: dict[str, Provider] = {}
+        for name, section in settings.providers.items():
+            opening = _open(name, section, llm, vault, environ)
+            providers[name] = await stack.enter_async_context(opening)
+        if llm.provider in BUILT_IN:
+            first = await stack.enter_async_context(open_provider(llm))
+        else:
+            first = providers[llm.provider]
+            log.info("models are served by a provider", extra={"provider": first.name})
+            # Costs nothing until a role or a request names it.
+            local = await stack.enter_async_context(open_ollama(llm))
+            providers[local.name] = local
+        providers[first.name] = first
+        yield Models(
+            providers,
+            default=first.name,
+            model=llm.model,
+            embedding_model=settings.memory.embedding_model,
+            roles={role: getattr(settings.roles, role.value) for role in Role},
+            fitness=fitness,
+        )
+
+
+def _open(
+    name: str,
+    section: ModelProvider,
+    llm: Llm,
+    vault: Vault | None,
+    environ: Mapping[str, str] | None,
+) -> AbstractAsyncContextManager[Provider]:
+    """Open one; the code of those that nobody uses is not imported."""
+    if section.kind == "ollama":
+        return open_ollama(_as_ollama(section, llm), name=name)
+    from agency.models.server import Server
+
+    if section.kind == "openai":
+        from agency.models.openai.provider import open_openai
+
+        server = Server(name, section, llm, vault, environ)
+        _warn_of_plain_key(server)
+        return open_openai(server)
+    if section.kind == "anthropic":
+        from agency.models.anthropic.provider import USUAL_URL, open_anthropic
+
+        server = Server(name, section, llm, vault, environ, usual_url=USUAL_URL)
+        _warn_of_plain_key(server)
+        return open_anthropic(server)
+    assert_never(section.kind)
+
+
+def _as_ollama(section: ModelProvider, llm: Llm) -> Llm:
+    return replace(
+        llm,
+        base_url=section.base_url or llm.base_url,
+        num_ctx=section.num_ctx or llm.num_ctx,
+        tokens_max=section.tokens_max or llm.tokens_max,
+        concurrency=section.concurrency,
+    )
+
+
+def _warn_of_plain_key(server: Server) -> None:
+    address = server.address
+    if server.settings.api_key and not address.is_tls and not address.is_loopback:
+        log.warning(
+            "the key of a model server goes over the network in the clear",
+            extra={"provider": server.name, "url": address.url},
+        )
