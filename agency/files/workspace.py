@@ -72,6 +72,11 @@ class RunWorkspace:
         self._noted: str | None = None
 
     @property
+    def path(self) -> Path:
+        """Where the folder is; see `Workspace.path`."""
+        return self._path
+
+    @property
     def left_out(self) -> Sequence[str]:
         """What the last `keep` could not keep; see `Workspace.left_out`."""
         return self._left_out

@@ -54,6 +54,11 @@ class Workspace(Protocol):
     the store of files, and costs only what has changed since others.
     """
 
+    @property
+    def path(self) -> Path:
+        """Where the folder is. What is there is only known after `open` or `folder`."""
+        ...
+
     async def open(self, version: str | None) -> Path:
         """Make the folder ready in the state ``version``, and hand back its path.
 
