@@ -1365,6 +1365,23 @@ class ModelLacks(ModelRefused):
         self.capability = capability
 
 
+class AgentStopped(Failed):
+    """An agent's model brings no usable reply, whatever is tried; what was tried is in the message.
+
+    ``model`` is the model that was asked.
+    """
+
+    code = "agent_stopped"
+    hint = (
+        "Choose a model that is better with tools (`agency model check`), or give it fewer tools; "
+        "then retry the run."
+    )
+
+    def __init__(self, model: str, report: str) -> None:
+        super().__init__(report)
+        self.model = model
+
+
 class ContextTooLong(LimitExceeded):
     """The prompt does not fit. The two counts of tokens are None when the server named none."""
 

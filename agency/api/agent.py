@@ -83,13 +83,19 @@ def _processed_json(detail: RunDetail) -> dict[str, Any]:
     output: Mapping[str, Any] = run.output if isinstance(run.output, dict) else {}
     return {
         "response": output.get("response", ""),
-        "steps_executed": detail.steps_executed,
+        "steps_executed": _turns(output, detail),
         "completed": bool(output.get("completed", False)) and run.status == "completed",
         "run_id": run.id,
         "session_id": run.session_id,
         "model": output.get("model", ""),
         "rehearsal": bool(output.get("rehearsal", False)),
     }
+
+
+def _turns(output: Mapping[str, Any], detail: RunDetail) -> int:
+    """Count the model's turns; runs from before they were counted have recorded nothing else."""
+    usage = output.get("usage")
+    return int(usage["turns"]) if isinstance(usage, dict) else detail.steps_executed
 
 
 def routes() -> Sequence[Route]:

@@ -173,6 +173,7 @@ STATUSES: Mapping[type[AgencyError], int] = {
     errors.ModelReplyCut: 502,
     errors.ModelStutters: 502,
     errors.ModelLacks: 502,
+    errors.AgentStopped: 502,
     errors.ModelAnswerUnfit: 502,
 }
 """HTTP status of each class of error. A class that is missing has its parent's."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from agency.config.schema import Llm
-
 log = logging.getLogger(__name__)
 
 PROMPT_BYTES_MAX = 64 * 1024
@@ -16,9 +14,10 @@ PROMPT_BYTES_MAX = 64 * 1024
 class SystemPrompt:
     """Hands out the system prompt that is in force now."""
 
-    def __init__(self, settings: Llm) -> None:
-        self._fixed = settings.system_prompt.strip()
-        self._path = Path(settings.system_prompt_file) if settings.system_prompt_file else None
+    def __init__(self, text: str, file: str) -> None:
+        """Take the text, and the path of a file that is read when the text is empty."""
+        self._fixed = text.strip()
+        self._path = Path(file) if file else None
         self._stamp: tuple[int, int] | None = None
         self._text = ""
 

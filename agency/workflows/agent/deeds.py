@@ -1,0 +1,415 @@
+"""What becomes of the calls that a model asks for: the gate, the question, the deed, the record."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from agency.core import json
+from agency.domain.message import NewMessage
+from agency.domain.tool import Capability, Level, Permission, Question, ToolEffect
+from agency.engine import foreign
+from agency.engine.questions import decision_of
+from agency.engine.retry import MODEL_RETRY
+from agency.engine.steps import StepCall
+from agency.errors import AgencyError, StepFailed, ToolUnavailable
+from agency.ports.model import ChatMessage, ChatRequest, Role, ToolCall
+from agency.ports.tool import ToolContext, ToolRequest
+from agency.workflows.agent import asking, history
+from agency.workflows.agent.calling import (
+    CONTENT_CHARACTERS_MAX,
+    NO_WORKSPACE,
+    NOT_DONE,
+    PATIENT,
+    Deed,
+    cut,
+    read_asks,
+    redacted,
+    write_output,
+)
+from agency.workflows.agent.calls.checking import Checker
+from agency.workflows.agent.gate import Offer
+from agency.workflows.agent.own_tools import TOOLSET, Done, OwnTool
+from agency.workflows.agent.state import as_record, content_for_model
+
+if TYPE_CHECKING:
+    from agency.workflows.agent.loop import Loop
+
+ROUNDS_MAX = 10
+"""Times that one call may come back with questions."""
+OWN_RESULT_CHARACTERS_MAX = 16_000
+"""Longer results of the run's own tools are cut, and the whole is kept in the workspace."""
+_MENDABLE = frozenset({"tool_unavailable", "tool_interrupted", "sandbox_failed", "decided_failed"})
+"""Codes of failed steps that the model is told of; all others end the run."""
+
+Record = dict[str, Any]
+
+
+class Deeds:
+    """Makes calls for one run."""
+
+    def __init__(self, loop: Loop) -> None:
+        """Work for a run; everything is recorded through its context."""
+        self._loop = loop
+        self._checker = Checker()
+
+    async def do(self, turn: int, position: int, call: ToolCall) -> None:
+        """Bring one call to its recorded result, and take it in."""
+        label = f"call-{turn}.{position}"
+        loop = self._loop
+        answers: dict[str, Any] = {}
+        state: Any = None
+        deed: tuple[Offer, Mapping[str, Any]] | None = None
+        for number in range(ROUNDS_MAX + 1):
+            name = label if number == 0 else f"{label}.{number}"
+            if loop.is_recorded(name):
+                record = await self._replayed(name, call)
+            else:
+                if deed is None:
+                    permitted = await self._permitted(label, call)
+                    if isinstance(permitted, dict):
+                        record = await self._settled(name, call, permitted)
+                    else:
+                        deed = permitted
+                if deed is not None:
+                    record = await self._done(name, call, deed, answers, state)
+            if "asks" not in record:
+                loop.state.take_result(call, record)
+                return
+            loop.state.take_asking(record)
+            if number == ROUNDS_MAX:
+                break
+            asks = read_asks(record["asks"])
+            state = asks.state
+            for place, question in enumerate(asks.questions):
+                answers[question.key] = await self._answer(f"{name}-{place}", call, question)
+        said = f"{call.name} has asked {ROUNDS_MAX} times and still not done its work."
+        record = await self._settled(f"{label}.end", call, {"content": said, "is_error": True})
+        loop.state.take_result(call, record)
+
+    async def _replayed(self, name: str, call: ToolCall) -> Record:
+        try:
+            found = await self._loop.ctx.perform(StepCall(name=name, function=_nothing))
+        except StepFailed as error:
+            return self._failed(call, error)
+        return as_record(found, call)
+
+    # --- may it be done ---------------------------------------------------------------------
+
+    async def _permitted(
+        self, label: str, call: ToolCall
+    ) -> Record | tuple[Offer, Mapping[str, Any]]:
+        """Ask the gate, and a person where it says so; a record when it is not done."""
+        loop = self._loop
+        offer = await self._find(label, call.name)
+        if offer is None:
+            near = ", ".join(spec.name for spec in loop.search(call.name.replace("_", " "))[:3])
+            hint = f" There are: {near}." if near else ""
+            return _refusal(f"There is no tool {call.name!r} that you may use.{hint}")
+        found = self._checker.check(call, offer.tool.spec)
+        if found.faults:
+            return _refusal(f"The arguments do not fit: {'; '.join(found.faults)}")
+        arguments: Mapping[str, Any] = found.arguments
+        permission = loop.gate.permission(offer, arguments)
+        if permission is Permission.DENY:
+            return _refusal(f"The call of {call.name} is not allowed. Find another way.")
+        weak = self._weakness(offer)
+        if weak:
+            return _refusal(weak)
+        asked = f"approve-{label.removeprefix('call-')}"
+        if permission is Permission.ASK or loop.was_asked(asked):
+            return await self._approved(asked, offer, call, arguments)
+        return offer, arguments
+
+    async def _find(self, label: str, name: str) -> Offer | None:
+        """Find a tool; one whose source is away is waited for."""
+        loop = self._loop
+        offer = await loop.find_tool(name)
+        if offer is not None or not loop.toolbox.is_away(name):
+            return offer
+
+        async def look() -> bool:
+            found = await loop.find_tool(name)
+            if found is None and loop.toolbox.is_away(name):
+                raise ToolUnavailable(f"The source of the tool {name!r} is away.")
+            return found is not None
+
+        try:
+            await loop.ctx.perform(StepCall(name=f"{label}-find", function=look, retry=PATIENT))
+        except StepFailed:
+            return None
+        return await loop.find_tool(name)
+
+    def _weakness(self, offer: Offer) -> str:
+        """Say what the agent's policy demands of the sandbox and is not in force."""
+        wanted = self._loop.settings.sandbox
+        if not wanted or not offer.tool.needs:
+            return ""
+        levels = self._loop.levels()
+        missing = [
+            one for one in wanted if levels.get(Capability(one), Level.ABSENT) is not Level.ENFORCED
+        ]
+        if not missing:
+            return ""
+        return (
+            f"{offer.name} was not called: the agent {self._loop.agent!r} demands that the sandbox "
+            f"enforces {', '.join(missing)}, and it does not here."
+        )
+
+    async def _approved(
+        self, asked: str, offer: Offer, call: ToolCall, arguments: Mapping[str, Any]
+    ) -> Record | tuple[Offer, Mapping[str, Any]]:
+        loop = self._loop
+        request: ToolRequest | None = None
+        if not loop.was_asked(asked):
+            described = await foreign.attempt(self._described(offer, arguments))
+            if isinstance(described, foreign.Raised):
+                if not isinstance(described.error, AgencyError):
+                    raise described.error
+                return _refusal(described.error.message)
+            request = described.value
+        wait = await loop.ctx.wait(
+            "agent",
+            asked,
+            lambda key: asking.tool_wait(
+                loop.run,
+                key,
+                asking.ToolQuestion(
+                    tool=call.name,
+                    arguments=redacted(dict(arguments), loop.means.redact),
+                    request=_cleaned(request, loop.means.redact),
+                    schema=offer.tool.spec.parameters,
+                ),
+            ),
+        )
+        decision = decision_of(wait, None)
+        if not decision:
+            by = f" by {decision.decided_by}" if decision.decided_by else ""
+            why = f": {decision.comment}" if decision.comment else "."
+            return {**_refusal(f"The call was denied{by}{why}"), "denied": True}
+        if decision.value is None:
+            return offer, arguments
+        edited = self._checker.check(replace(call, arguments=decision.value), offer.tool.spec)
+        if edited.faults:
+            return _refusal(f"The edited arguments do not fit: {'; '.join(edited.faults)}")
+        if loop.gate.permission(offer, edited.arguments) is Permission.DENY:
+            return _refusal(f"The call of {call.name} as it was edited is not allowed.")
+        return offer, edited.arguments
+
+    async def _described(self, offer: Offer, arguments: Mapping[str, Any]) -> ToolRequest:
+        loop = self._loop
+        workspace = loop.workspace
+        if workspace is not None:
+            await workspace.open(loop.state.version)
+        context = ToolContext(
+            run_id=loop.run.id,
+            agent=loop.agent,
+            session_id=loop.ctx.session_id,
+            principal=loop.run.principal,
+            call_key="",
+            workspace=workspace or NO_WORKSPACE,
+            progress=_unheard,
+        )
+        return offer.tool.request(arguments, context)
+
+    # --- the deed ---------------------------------------------------------------------------
+
+    async def _done(
+        self,
+        name: str,
+        call: ToolCall,
+        deed: tuple[Offer, Mapping[str, Any]],
+        answers: Mapping[str, Any],
+        state: Any,  # noqa: ANN401  JSON value
+    ) -> Record:
+        offer, arguments = deed
+        loop = self._loop
+        loop.tell(f"{call.name} …")
+        if offer.toolset == TOOLSET:
+            own: OwnTool = offer.tool  # type: ignore[assignment]  # that toolset has no others
+            done = await own.perform(loop, name, arguments)
+            return await self._recorded_own(name, call, arguments, done)
+        work = Deed(
+            tool=offer.tool,
+            name=call.name,
+            arguments=arguments,
+            run_id=loop.run.id,
+            agent=loop.agent,
+            session_id=loop.ctx.session_id,
+            principal=loop.run.principal,
+            workspace=loop.workspace,
+            version=loop.state.version,
+            progress=loop.ctx.token,
+            redact=loop.means.redact,
+            answers=dict(answers),
+            state=state,
+        )
+        step = StepCall(
+            name=name,
+            function=work.do,
+            retry=PATIENT,
+            effect="once" if offer.tool.effect is ToolEffect.ONCE else "repeatable",
+            not_done_on=NOT_DONE,
+            messages=functools.partial(self._messages, call),
+        )
+        try:
+            return as_record(await loop.ctx.perform(step), call)
+        except StepFailed as error:
+            return self._failed(call, error)
+
+    async def _recorded_own(
+        self, name: str, call: ToolCall, arguments: Mapping[str, Any], done: Done
+    ) -> Record:
+        loop = self._loop
+        record: Record = {"tool": call.name, "arguments": dict(arguments)}
+        record |= write_output(done.output) | dict(done.more)
+        workspace = loop.workspace
+
+        async def keep() -> Record:
+            content = str(record["content"])
+            is_long = len(content) > OWN_RESULT_CHARACTERS_MAX
+            if workspace is not None and (done.puts or is_long):
+                await workspace.open(loop.state.version)
+                for path, file in done.puts.items():
+                    await workspace.put(path, file)
+                if is_long:
+                    handle = await workspace.keep_text(f"{name}.txt", content)
+                    record["content"] = (
+                        f"{cut(content, OWN_RESULT_CHARACTERS_MAX)}\n[The whole is in {handle}.]"
+                    )
+                record["version"] = await workspace.keep()
+            return clean_record(record, loop.means.redact)
+
+        step = StepCall(name=name, function=keep, messages=functools.partial(self._messages, call))
+        return as_record(await loop.ctx.perform(step), call)
+
+    async def _settled(self, name: str, call: ToolCall, found: Record) -> Record:
+        """Record a result that needed no call."""
+        made = {
+            "tool": call.name,
+            "arguments": dict(call.arguments),
+            **found,
+            "content": cut(found["content"], CONTENT_CHARACTERS_MAX),
+        }
+
+        async def settle() -> Record:
+            return clean_record(made, self._loop.means.redact)
+
+        step = StepCall(
+            name=name, function=settle, messages=functools.partial(self._messages, call)
+        )
+        return as_record(await self._loop.ctx.perform(step), call)
+
+    def _failed(self, call: ToolCall, error: StepFailed) -> Record:
+        """Turn the failure of a step into a result, if the model can go on from it.
+
+        Raises:
+            StepFailed: it cannot.
+        """
+        if error.error_code not in _MENDABLE:
+            raise error
+        return {
+            "tool": call.name,
+            "arguments": dict(call.arguments),
+            "content": error.message,
+            "is_error": True,
+        }
+
+    def _messages(self, call: ToolCall, value: Any) -> Sequence[NewMessage]:  # noqa: ANN401  JSON
+        session_id = self._loop.ctx.session_id
+        record = as_record(value, call)
+        if session_id is None or "asks" in record:
+            return ()
+        text = content_for_model(record)
+        is_error = bool(record.get("is_error"))
+        return [history.result_message(session_id, call, text, is_error=is_error)]
+
+    # --- what a tool asks -------------------------------------------------------------------
+
+    async def _answer(self, label: str, call: ToolCall, question: Question) -> Any:  # noqa: ANN401
+        """Answer a question of a tool: a person's, or the model's own."""
+        loop = self._loop
+        if question.kind == "model":
+            record = await loop.ctx.perform(
+                StepCall(
+                    name=f"{label}-sample",
+                    function=functools.partial(self._sample, question),
+                    retry=MODEL_RETRY,
+                )
+            )
+            loop.state.spent.add_sample(record)
+            return record
+        wait = await loop.ctx.wait(
+            "agent",
+            f"{label}-input",
+            lambda key: asking.value_wait(
+                loop.run,
+                key,
+                name=call.name,
+                prompt=question.prompt,
+                schema=question.schema,
+                show={"tool": call.name, "question": question.key},
+            ),
+        )
+        return wait.payload
+
+    async def _sample(self, question: Question) -> dict[str, Any]:
+        loop = self._loop
+        options = question.options
+        system = options.get("system")
+        messages = [ChatMessage(role="system", content=str(system))] if system else []
+        for one in question.messages:
+            content = one.get("content")
+            text = content if isinstance(content, str) else json.encode(content).decode()
+            messages.append(ChatMessage(role=str(one.get("role", "user")), content=text))
+        if not question.messages:
+            messages.append(ChatMessage(role="user", content=question.prompt))
+        tokens_max = options.get("tokens_max") or loop.means.settings.tokens_max or None
+        reply = await loop.means.roles.chat(
+            Role.CHAT,
+            ChatRequest(
+                model=loop.model,
+                messages=messages,
+                tokens_max=tokens_max,
+                temperature=options.get("temperature"),
+                turn_key=loop.turn_key,
+            ),
+            pinned=loop.ctx.provider,
+        )
+        return {
+            "content": loop.means.redact(reply.content),
+            "model": reply.model,
+            "provider": reply.provider,
+            "ended_by": reply.ended_by,
+            "prompt_tokens": reply.prompt_tokens,
+            "reply_tokens": reply.reply_tokens,
+            "elapsed_s": reply.elapsed_s,
+        }
+
+
+def clean_record(record: Record, redact: Callable[[str], str]) -> Record:
+    """Take secrets out of a record."""
+    cleaned: Record = redacted(record, redact)
+    return cleaned
+
+
+def _refusal(what: str) -> Record:
+    return {"content": what, "is_error": True}
+
+
+def _cleaned(request: ToolRequest | None, redact: Callable[[str], str]) -> ToolRequest:
+    assert request is not None, "what was asked before is not asked again"
+    return replace(
+        request, question=redact(request.question), show=redacted(dict(request.show), redact)
+    )
+
+
+def _unheard(text: str) -> None:
+    """Nobody watches what a description says."""
+    del text
+
+
+async def _nothing() -> Any:  # noqa: ANN401  JSON value
+    raise AssertionError("what is recorded is not done again")

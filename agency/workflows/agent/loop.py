@@ -1,0 +1,480 @@
+"""The loop of one run: a model's turn, the calls that it asks for, and again.
+
+Everything that was decided is in the journal, and the loop's state is what it adds up to: each
+reply with how it was understood and what had been said to the model before it (``reply#N``), each
+result of a call (``call-N.i``), each budget that was used up (``limit-N.i``). What is recorded is
+only ever taken in; what is not is decided at the frontier. So an upgrade, or another policy, never
+decides the past again.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from agency.domain.fitness import TOOLS_OF_A_FAIR_MODEL
+from agency.domain.message import NewMessage
+from agency.domain.run import Run
+from agency.domain.tool import Capability, Level
+from agency.domain.wait import NewWait, WaitKind
+from agency.engine.context import Context
+from agency.engine.retry import MODEL_RETRY
+from agency.engine.steps import StepCall
+from agency.engine.suspension import LimitReached
+from agency.errors import AgencyError, AgentStopped
+from agency.ports.model import ChatMessage, ChatReply, ChatRequest, Role, ToolSpec
+from agency.ports.workspace import Workspace
+from agency.workflows.agent import asking, files, history
+from agency.workflows.agent.allowance import budgets_of, used_up
+from agency.workflows.agent.calling import redacted
+from agency.workflows.agent.calls.judgement import Judgement, Verdict
+from agency.workflows.agent.calls.ladder import Ladder
+from agency.workflows.agent.calls.rungs import Rung
+from agency.workflows.agent.deeds import Deeds
+from agency.workflows.agent.delegation import Delegate
+from agency.workflows.agent.gate import Gate, Offer
+from agency.workflows.agent.means import Means
+from agency.workflows.agent.own_tools import (
+    Approve,
+    AskPerson,
+    FindTool,
+    OwnTool,
+    StartWorkflow,
+    Todo,
+    Wait,
+)
+from agency.workflows.agent.plan import progress_of, render_todos
+from agency.workflows.agent.records import AgentInput, AgentOutput
+from agency.workflows.agent.state import State
+from agency.workflows.agent.toolbox import Toolbox
+
+ASK_FOR_ANSWER = (
+    "You have worked on the task and given no answer. Say now, in words, what you have done and "
+    "what came of it."
+)
+
+
+class Loop:
+    """One run of one agent.
+
+    Attributes:
+        run: The run, as it was claimed.
+        agent: Name of the agent.
+        state: What is recorded so far adds up to this.
+        model: Model that was asked for; empty for the role's own.
+    """
+
+    def __init__(self, means: Means, ctx: Context, task: AgentInput) -> None:
+        """Begin, or begin again over what is recorded.
+
+        Raises:
+            InvalidInput: there is no such agent, or its policy cannot be read.
+        """
+        self.means = means
+        self.ctx = ctx
+        self.task = task
+        self.run: Run = ctx.execution.run
+        self.agent, self.settings = means.agent(task.agent)
+        self.gate = Gate(self.settings, task.tools)
+        self.toolbox = Toolbox(means.toolsets, self.gate, self._own_tools())
+        self.state = State()
+        self.model = task.model or self.settings.model
+        self.turn_key = ctx.session_id or self.run.id
+        self.workspace: Workspace | None = (
+            means.workspaces(self.run.id) if means.workspaces is not None else None
+        )
+        self.budgets = budgets_of(task, self.settings, means.settings)
+        self.base: Mapping[str, float] = {}
+        self._deeds = Deeds(self)
+        self._ladder: Ladder | None = None
+        self._opening: list[ChatMessage] | None = None
+        self._has_looked = False
+        self._told = ""
+
+    def _own_tools(self) -> list[OwnTool]:
+        own: list[OwnTool] = [Todo(), FindTool(), Wait(), AskPerson(), Approve()]
+        if self.settings.workflows:
+            own.append(StartWorkflow(self.settings.workflows))
+        if self.task.depth < self.settings.delegation_depth:
+            own.append(Delegate())
+        return own
+
+    # --- the loop ---------------------------------------------------------------------------
+
+    async def work(self) -> AgentOutput:
+        """Work until there is an answer.
+
+        Raises:
+            LimitReached: a budget is used up.
+            AgentStopped: the model brings no usable reply, whatever is tried.
+            StepFailed: something failed that the model cannot mend.
+        """
+        await self._put_files()
+        while True:
+            judgement = await self._turn()
+            match judgement.verdict:
+                case Verdict.CALLS:
+                    await self._make_calls(judgement)
+                case Verdict.FINAL if judgement.is_whole and not self._goes_on:
+                    output = await self._finish()
+                    if output is not None:
+                        return output
+                case Verdict.STOP:
+                    self._stop(judgement)
+                case _:
+                    pass  # the next turn goes on from here
+
+    @property
+    def _goes_on(self) -> bool:
+        """Another reply is recorded after this one: it was not the last."""
+        return self.is_recorded("reply", self.state.turns + 1)
+
+    async def _turn(self) -> Judgement:
+        """Get the next reply, recorded or new."""
+        number = self.state.turns + 1
+        notes: list[dict[str, str]] = []
+        if not self.is_recorded("reply", number):
+            await self._check_budgets(f"limit-{number}.0", is_call=False)
+            notes = await self._notes(number)
+            self._show_progress(f"turn {number}")
+        reply = await self.ctx.perform(
+            StepCall(
+                name="reply",
+                function=functools.partial(self._ask, tuple(notes)),
+                retry=MODEL_RETRY,
+                messages=functools.partial(self._said, number),
+            )
+        )
+        judgement = self.state.take_reply(reply)
+        self._climb().take(judgement)
+        self._last_reply = reply
+        return judgement
+
+    async def _make_calls(self, judgement: Judgement) -> None:
+        turn = self.state.turns
+        for position, call in enumerate(judgement.calls):
+            label = f"call-{turn}.{position}"
+            if not self.is_recorded(label):
+                await self._check_budgets(f"limit-{turn}.{position + 1}", is_call=True)
+            await self._deeds.do(turn, position, call)
+            self._show_progress("")
+        for refused in judgement.refused:
+            self.state.take_refused(refused.call, refused.note)
+
+    def _stop(self, judgement: Judgement) -> None:
+        """End with what was tried; a run that was retried since then tries again.
+
+        Raises:
+            AgentStopped: it was not.
+        """
+        if self._last_reply.get("generation", 0) >= self.run.generation:
+            raise AgentStopped(self.state.model, judgement.text)
+
+    # --- one reply --------------------------------------------------------------------------
+
+    async def _ask(self, notes: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+        """Ask the model once, and understand what comes; the function of a step."""
+        base = await self._request(notes)
+        ladder = self._climb()
+        try:
+            reply = await self.means.roles.chat(
+                Role.TOOLS if base.tools else Role.CHAT,
+                ladder.request(base),
+                pinned=self.ctx.provider,
+                on_token=self.ctx.token,
+            )
+        except AgencyError as error:
+            judgement = ladder.judge_error(error, base)
+            if judgement is None:
+                raise
+            record = _unusable(error, self.model or self.means.settings.model)
+        else:
+            judgement = ladder.judge(reply, base)
+            record = _recorded(reply)
+        record["judgement"] = judgement.record()
+        if notes:
+            record["notes"] = [dict(note) for note in notes]
+        if judgement.verdict is Verdict.STOP:
+            record["generation"] = self.run.generation
+        cleaned: dict[str, Any] = redacted(record, self.means.redact)
+        return cleaned
+
+    async def _request(self, notes: Sequence[Mapping[str, str]]) -> ChatRequest:
+        messages = [*await self._open(), *self.state.messages]
+        messages += [ChatMessage(role="user", content=note["text"]) for note in notes]
+        todos = render_todos(self.state.todos)
+        if todos:
+            messages.append(ChatMessage(role="user", content=todos))
+        return ChatRequest(
+            model=self.model,
+            messages=messages,
+            tools=await self._offered(notes),
+            tokens_max=self.means.settings.tokens_max or None,
+            turn_key=self.turn_key,
+        )
+
+    async def _open(self) -> list[ChatMessage]:
+        """What stands before the run's own turns: system prompt, history, task."""
+        if self._opening is None:
+            redact = self.means.redact
+            opening = []
+            prompt = await self._system_prompt()
+            if prompt:
+                opening.append(ChatMessage(role="system", content=redact(prompt)))
+            if self.ctx.session_id is not None:
+                found = await self.means.sessions.messages(
+                    self.ctx.session_id, limit=self.means.settings.history_messages_max
+                )
+                opening += history.prompt_of(found, run_id=self.run.id)
+            opening.append(ChatMessage(role="user", content=redact(self.task.message)))
+            self._opening = opening
+        return self._opening
+
+    async def _system_prompt(self) -> str:
+        parts = [self.means.prompts[self.agent].load(), self.task.system_prompt.strip()]
+        if self.means.core_memory is not None:
+            parts.append(await self.means.core_memory(self.agent))
+        return "\n\n".join(part for part in parts if part)
+
+    async def _offered(self, notes: Sequence[Mapping[str, str]]) -> Sequence[ToolSpec]:
+        if any(note["kind"] == "answer" for note in notes):
+            return ()
+        await self._look()
+        return self.toolbox.choose(
+            tools_max=self.settings.tools_per_turn or TOOLS_OF_A_FAIR_MODEL,
+            found=tuple(self.state.found),
+            topic=self.task.message[:2000],
+            without=frozenset(),
+        )
+
+    def _said(self, number: int, reply: Mapping[str, Any]) -> list[NewMessage]:
+        """Make the messages that a reply adds to the session."""
+        session_id = self.ctx.session_id
+        if session_id is None:
+            return []
+        judgement = Judgement.parse(reply["judgement"])
+        made = []
+        if number == 1:
+            made.append(history.user_message(session_id, self.means.redact(self.task.message)))
+        made += [
+            history.user_message(session_id, note["text"])
+            for note in reply.get("notes", ())
+            if note["kind"] == "hint"
+        ]
+        if judgement.verdict in {Verdict.CALLS, Verdict.FINAL}:
+            calls = judgement.calls
+            made.append(
+                history.assistant_message(
+                    session_id, judgement.text, model=reply["model"], calls=calls
+                )
+            )
+        return made
+
+    def _climb(self) -> Ladder:
+        if self._ladder is None:
+            self._ladder = Ladder(start=Rung.NATIVE)
+        return self._ladder
+
+    # --- limits, notes, the end -------------------------------------------------------------
+
+    async def _check_budgets(self, name: str, *, is_call: bool) -> None:
+        """Go on while there is room in all budgets.
+
+        A run that is let go on after it had used one up gets the same once more, counted from
+        there.
+
+        Raises:
+            LimitReached: one is used up.
+        """
+        used = used_up(self.budgets, self.state.spent, self.base, is_call=is_call)
+        if used is None:
+            return
+
+        async def note() -> dict[str, Any]:
+            return {
+                "limit": used,
+                "generation": self.run.generation,
+                "spent": self.state.spent.snapshot(),
+            }
+
+        recorded = await self.ctx.perform(StepCall(name=name, function=note))
+        if recorded["generation"] < self.run.generation:
+            self.base = recorded["spent"]
+            return
+        raise LimitReached(asdict(self._output(completed=False, limit=recorded["limit"])))
+
+    async def _notes(self, number: int) -> list[dict[str, str]]:
+        """Decide what the model is told before its next reply."""
+        del number
+        if self._wants_answer:
+            return [{"kind": "answer", "text": ASK_FOR_ANSWER}]
+        return []
+
+    @property
+    def _wants_answer(self) -> bool:
+        return False
+
+    async def _finish(self) -> AgentOutput | None:
+        """Make the output of an answer that is whole; None when another turn is needed."""
+        returned: tuple[dict[str, Any], list[str]] = ({}, [])
+        if self.task.return_files and self.workspace is not None:
+            found = await self.ctx.perform(StepCall(name="return_files", function=self._return))
+            returned = found["files"], found["left_out"]
+        return self._output(completed=True, returned=returned)
+
+    def _output(
+        self,
+        *,
+        completed: bool,
+        limit: str | None = None,
+        returned: tuple[dict[str, Any], list[str]] = ({}, []),
+    ) -> AgentOutput:
+        state = self.state
+        return AgentOutput(
+            response=state.answer or (state.last_text if not completed else ""),
+            model=state.model,
+            rehearsal=state.is_rehearsal,
+            completed=completed,
+            limit=limit,
+            usage=state.spent.usage(),
+            todos=list(state.todos),
+            files=list(state.files),
+            returned=returned[0],
+            left_out=returned[1],
+        )
+
+    # --- files ------------------------------------------------------------------------------
+
+    async def _put_files(self) -> None:
+        """Put the input's files into the workspace, once."""
+        if not self.task.files:
+            return
+        contents = files.contents_of(self.task.files)
+
+        async def put() -> str:
+            assert self.workspace is not None
+            await self.workspace.open(None)
+            for path, content in contents.items():
+                await self.workspace.put(path, content)
+            return await self.workspace.keep()
+
+        if self.workspace is None:
+            raise AgentStopped("", "Files were given, and this daemon keeps no workspaces.")
+        self.state.version = await self.ctx.perform(StepCall(name="put_files", function=put))
+
+    async def _return(self) -> dict[str, Any]:
+        import asyncio
+
+        assert self.workspace is not None
+        root = await self.workspace.open(self.state.version)
+        found, left_out = await asyncio.to_thread(
+            files.read_files, root, list(self.task.return_files)
+        )
+        redact = self.means.redact
+        return {"files": redacted(found, redact), "left_out": redacted(left_out, redact)}
+
+    # --- what tools of the run ask of it ----------------------------------------------------
+
+    def is_recorded(self, name: str, number: int = 1) -> bool:
+        """Tell whether a step of that name has its outcome in the journal."""
+        return self.ctx.execution.journal.find(f"{name}#{number}") is not None
+
+    def was_asked(self, name: str) -> bool:
+        """Tell whether a wait of that name was opened."""
+        return f"{name}#1" in self.ctx.execution.journal.waits
+
+    async def find_tool(self, name: str) -> Offer | None:
+        """Find a tool that may be used; the sources are asked anew if it is not known."""
+        if not self._has_looked or not self.toolbox.is_known(name):
+            await self._look()
+        return self.toolbox.find(name)
+
+    async def _look(self) -> None:
+        is_asked_for = self.task.tools is not None or bool(self.settings.workflows)
+        await self.toolbox.look(has_own=is_asked_for)
+        self._has_looked = True
+
+    def search(self, query: str) -> Sequence[ToolSpec]:
+        """Find tools that may be used."""
+        return self.toolbox.search(query)
+
+    def levels(self) -> Mapping[Capability, Level]:
+        """Tell what the sandbox enforces."""
+        return self.means.levels() if self.means.levels is not None else {}
+
+    def now(self) -> datetime:
+        """Tell the time; for waits that are opened at the frontier."""
+        return self.ctx.execution.now()
+
+    async def sleep_until(self, name: str, moment: datetime) -> None:
+        """Wait until a moment, under a name of the caller's choice."""
+        await self.ctx.wait(
+            "agent",
+            name,
+            lambda key: NewWait(key=key, kind=WaitKind.TIMER, name="wait", due_at=moment),
+        )
+
+    async def ask(self, name: str, question: str, schema: Mapping[str, Any]) -> str:
+        """Ask a person, and give the answer as text."""
+        prompt = self.means.redact(question)
+        wait = await self.ctx.wait(
+            "agent",
+            name,
+            lambda key: asking.value_wait(
+                self.run, key, name="ask_person", prompt=prompt, schema=schema
+            ),
+        )
+        return asking.answered_text(wait)
+
+    # --- what watchers see ------------------------------------------------------------------
+
+    def tell(self, note: str) -> None:
+        """Show watchers what the run is about to do; it rides with the next commit."""
+        self._show_progress(note)
+
+    def _show_progress(self, note: str) -> None:
+        state = self.state
+        done, total, now = progress_of(state.todos)
+        shown: dict[str, Any] = {"done": done, "total": total or None, "note": note or now}
+        if state.context:
+            used, limit = state.context.get("used"), state.context.get("limit")
+            shown["context"] = {"used": used, "limit": limit}
+        self.ctx.execution.recorder.set_progress(redacted(shown, self.means.redact))
+
+
+def _recorded(reply: ChatReply) -> dict[str, Any]:
+    record = {
+        "content": reply.content,
+        "thinking": reply.thinking,
+        "ended_by": reply.ended_by,
+        "model": reply.model,
+        "provider": reply.provider,
+        "rehearsal": reply.is_rehearsal,
+        "prompt_tokens": reply.prompt_tokens,
+        "reply_tokens": reply.reply_tokens,
+        "load_s": reply.load_s,
+        "elapsed_s": reply.elapsed_s,
+    }
+    if reply.passed_over:
+        record["passed_over"] = [asdict(one) for one in reply.passed_over]
+    return record
+
+
+def _unusable(error: AgencyError, model: str) -> dict[str, Any]:
+    """Record a call that brought no whole reply, through a mistake of the model."""
+    return {
+        "content": "",
+        "thinking": "",
+        "ended_by": "error",
+        "model": model,
+        "provider": "",
+        "rehearsal": False,
+        "prompt_tokens": None,
+        "reply_tokens": getattr(error, "reply_tokens", None),
+        "load_s": 0.0,
+        "elapsed_s": 0.0,
+        "error": {"code": error.code, "message": error.message[:1000]},
+    }
