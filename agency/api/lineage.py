@@ -181,9 +181,10 @@ async def _begin(
 
 
 def _check_provider(request: web.Request, name: str | None) -> None:
-    known = request.app[SERVICES].provider.name
-    if name is not None and name != known:
-        fault = Fault("/provider", f"This daemon has {known!r}.")
+    known = request.app[SERVICES].providers
+    if name is not None and name not in known:
+        names = ", ".join(repr(one) for one in sorted(known))
+        fault = Fault("/provider", f"This daemon has {names}.")
         raise InvalidInput(f"There is no provider {name!r} here.", faults=[fault])
 
 

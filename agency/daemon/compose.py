@@ -6,7 +6,7 @@ that nothing is loaded for `--version`, `--check` or a start that is refused.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from pathlib import Path
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
     from agency.engine.engine import Engine
     from agency.engine.registry import Registry
+    from agency.models.roles import Models
     from agency.ports.model import Provider
-    from agency.ports.vault import Secrets
+    from agency.ports.vault import Secrets, Vault
     from agency.storage.sqlite.store import SqliteStore
 
 STORE_CHECK_S = 2.0
@@ -69,22 +70,24 @@ async def open_vault(settings: Settings, clock: Clock, *, store: SqliteStore) ->
     return await open_stored(settings, clock, store=store.secrets)
 
 
-def open_provider(settings: Settings) -> AbstractAsyncContextManager[Provider]:
-    """Choose who serves model calls, as ``[llm] provider`` says."""
-    from agency.models.selection import open_provider as open_selected
+def open_models(
+    settings: Settings, *, store: SqliteStore, vault: Vault
+) -> AbstractAsyncContextManager[Models]:
+    """Open all model servers; ``[llm] provider`` says which one serves what names none."""
+    from agency.models.opening import open_models as open_described
 
-    return open_selected(settings.llm)
+    return open_described(settings, vault=vault, fitness=store.fitness)
 
 
-def load_workflows(settings: Settings, *, store: SqliteStore, provider: Provider) -> Registry:
+def load_workflows(settings: Settings, *, store: SqliteStore, models: Models) -> Registry:
     """Load the built-in workflows and the authors' files."""
     from agency.engine.registry import load_registry
     from agency.workflows.agent.agent import Agent
     from agency.workflows.saga.stored import read_declared
 
     agent = Agent(
-        providers={provider.name: provider},
-        default=provider.name,
+        providers=models.providers,
+        default=models.default.name,
         settings=settings.llm,
         sessions=store.sessions,
     )
@@ -106,14 +109,17 @@ def open_engine(
     *,
     store: SqliteStore,
     registry: Registry,
-    provider: Provider,
+    models: Models,
     boot_id: str,
 ) -> AbstractAsyncContextManager[Engine]:
     """Make the engine; it recovers what an earlier daemon left and begins to work when entered."""
     from agency.engine.engine import Engine
 
-    async def is_reachable() -> bool:
-        return (await provider.health()).reachable
+    def look_at(provider: Provider) -> Callable[[], Awaitable[bool]]:
+        async def is_reachable() -> bool:
+            return (await provider.health()).reachable
+
+        return is_reachable
 
     return Engine(
         store=store,
@@ -124,7 +130,7 @@ def open_engine(
         retention=settings.retention,
         boot_id=boot_id,
         # Runs that wait for the model server are woken when it answers again.
-        health={provider.resource: is_reachable},
+        health={one.resource: look_at(one) for one in models.providers.values()},
     )
 
 
@@ -135,7 +141,7 @@ def make_application(
     store: SqliteStore,
     engine: Engine,
     registry: Registry,
-    provider: Provider,
+    models: Models,
     vault: Secrets,
     started_at: datetime,
     is_stopping: Callable[[], bool],
@@ -170,7 +176,8 @@ def make_application(
             tokens=store.tokens,
             sessions=store.sessions,
             vault=vault,
-            provider=provider,
+            provider=models.default,
+            providers=models.providers,
             settings=settings,
             clock=clock,
             version=VERSION,

@@ -1,6 +1,6 @@
 """The life of the daemon: opened from the bottom to the top, closed in reverse.
 
-Data directory and its lock, store, sockets, provider, workflows, engine, doors, "ready". Each is a
+Data directory and its lock, store, sockets, models, workflows, engine, doors, "ready". Each is a
 context on one exit stack, so that whatever was opened is closed, also when a later one fails.
 """
 
@@ -113,15 +113,16 @@ async def _open(boot: Boot, stack: AsyncExitStack, signals: Signals) -> _Opened 
     for bound in sockets:
         stack.enter_context(closing(bound))
     _raise_open_files(settings.server.connections_max)
-    provider = await stack.enter_async_context(phase("provider", compose.open_provider(settings)))
-    registry = compose.load_workflows(settings, store=store, provider=provider)
+    opening_models = compose.open_models(settings, store=store, vault=vault)
+    models = await stack.enter_async_context(phase("models", opening_models))
+    registry = compose.load_workflows(settings, store=store, models=models)
     await compose.load_stored(registry, clock, store=store)
     _switch(registry, boot.loaded)
     _log_failures(registry)
     if signals.stop.is_set():
         return None
     opening = compose.open_engine(
-        settings, clock, store=store, registry=registry, provider=provider, boot_id=new_id()
+        settings, clock, store=store, registry=registry, models=models, boot_id=new_id()
     )
     engine = await stack.enter_async_context(phase("engine", opening))
     application = compose.make_application(
@@ -130,7 +131,7 @@ async def _open(boot: Boot, stack: AsyncExitStack, signals: Signals) -> _Opened 
         store=store,
         engine=engine,
         registry=registry,
-        provider=provider,
+        models=models,
         vault=vault,
         started_at=clock.now(),
         is_stopping=signals.stop.is_set,
@@ -147,9 +148,9 @@ async def _open(boot: Boot, stack: AsyncExitStack, signals: Signals) -> _Opened 
             configuration=str(boot.loaded.path or ""),
             data_dir=str(data_dir),
             database=str(database_path(settings.store.url)),
-            provider=provider.name,
+            provider=models.default.name,
             model=settings.llm.model,
-            is_rehearsal=provider.is_rehearsal,
+            is_rehearsal=models.default.is_rehearsal,
             workflows=[definition.name for definition in registry],
             failures=[(failure.path, failure.reason) for failure in registry.failures],
             elapsed_s=monotonic_s() - boot.started_s,

@@ -11,6 +11,9 @@ TOOLS_OF_A_STRONG_MODEL = 24
 """Tools offered in one turn. Source: reports on small models that lose their way among more than
 three to eight tools (notes on agents, section 5)."""
 
+FITNESS_ROWS_MAX = 1000
+"""Models whose outcome is kept; the oldest are forgotten first."""
+
 FAIR_SCORE = 0.5
 STRONG_SCORE = 0.9
 
@@ -63,3 +66,8 @@ class Fitness:
         obeys one; a model that can do neither is asked natively, as nothing better is known.
         """
         return (self.tool_call or 0.0) >= FAIR_SCORE or (self.schema or 0.0) < FAIR_SCORE
+
+
+def fitness_name(model: str) -> str:
+    """Write a model's name so that its spellings have one outcome: ``:latest`` is implied."""
+    return model.strip().removesuffix(":latest")

@@ -156,11 +156,12 @@ class ChatReply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelInfo:
-    """A model that the provider has."""
+    """A model that the provider has; ``digest`` names its weights, where the provider tells."""
 
     name: str
     size_bytes: int = 0
     is_remote: bool = False
+    digest: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -25,6 +25,7 @@ from agency.domain.wait import NewWait, Wait, WaitOutcome
 from agency.errors import AgencyError
 from agency.ports.approval import ApprovalStore
 from agency.ports.definition import DefinitionStore
+from agency.ports.fitness import FitnessStore
 from agency.ports.lineage import LineageStore
 from agency.ports.queues import QueueStore
 from agency.ports.secret import SecretStore
@@ -691,6 +692,8 @@ class Store(Protocol):
     def definitions(self) -> DefinitionStore: ...
     @property
     def sagas(self) -> SagaStore: ...
+    @property
+    def fitness(self) -> FitnessStore: ...
 
     async def check(self, *, timeout_s: float) -> bool:
         """Tell whether a read and an empty write both get through in time."""

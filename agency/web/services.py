@@ -37,6 +37,8 @@ class Services:
         count_by_status: How many runs have each status; absent means 0.
         is_stopping: True from the moment that the daemon is asked to stop.
         has_room: False while the disk is too full for new work.
+        provider: Who serves model calls that name nobody.
+        providers: All who serve model calls, by name.
         load_failures: Modules of workflows that are missing from the registry, and why.
     """
 
@@ -55,6 +57,7 @@ class Services:
     sessions: SessionStore
     vault: Secrets
     provider: Provider
+    providers: Mapping[str, Provider]
     settings: Settings
     clock: Clock
     version: str

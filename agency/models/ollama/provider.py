@@ -308,6 +308,7 @@ def _model_info(entry: dict[str, Any]) -> ModelInfo:
         size_bytes=size if isinstance(size, int) else 0,
         is_remote=bool(entry.get("remote_host") or entry.get("remote_model"))
         or is_cloud_name(name),
+        digest=str(entry.get("digest") or ""),
         details=details if isinstance(details, dict) else {},
     )
 

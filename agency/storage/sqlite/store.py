@@ -15,6 +15,7 @@ from agency.storage.sqlite import place, upkeep
 from agency.storage.sqlite.approvals import SqliteApprovals
 from agency.storage.sqlite.connections import SqliteConnections
 from agency.storage.sqlite.definitions import SqliteDefinitions
+from agency.storage.sqlite.fitness import SqliteFitness
 from agency.storage.sqlite.journal import SqliteJournal
 from agency.storage.sqlite.lineage import SqliteLineage
 from agency.storage.sqlite.log import Log
@@ -77,6 +78,7 @@ class SqliteStore:
         self.sagas = SqliteSagas(writer)
         self.versions = SqliteVersions(writer, readers)
         self.connections = SqliteConnections(writer, readers, space)
+        self.fitness = SqliteFitness(writer, readers, space)
         self.broken = broken
         self._writer = writer
         self._readers = readers

@@ -191,6 +191,7 @@ async def serving(
                 sessions=store.sessions,
                 vault=vault,
                 provider=provider,
+                providers={provider.name: provider},
                 settings=settings,
                 clock=clock,
                 version="0.0.test",
