@@ -88,6 +88,7 @@ def load_workflows(settings: Settings, *, store: SqliteStore, models: Models) ->
     agent = Agent(
         providers=models.providers,
         default=models.default.name,
+        roles=models,
         settings=settings.llm,
         sessions=store.sessions,
     )
