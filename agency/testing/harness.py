@@ -30,7 +30,7 @@ from agency.errors import (
 from agency.ports.store import RunDetail
 from agency.testing.answers import DECIDED_BY, make_decision, to_json
 from agency.testing.clock import MovedClock
-from agency.testing.life import Life, open_life
+from agency.testing.life import AgentMaker, Life, open_life
 from agency.testing.loop import LoopThread
 from agency.testing.model import ScriptedModel
 from agency.testing.proof import KILLS_MAX, Proof, Prover, Subject
@@ -133,8 +133,17 @@ class Harness:
         model: What answers when the agent or a workflow asks a model.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
-        """Take the folder of the database; by default a temporary one."""
+    def __init__(
+        self, folder: Path | None = None, *, make_agent: AgentMaker | None = None
+    ) -> None:
+        """Take the folder of the database; by default a temporary one.
+
+        Args:
+            folder: The folder.
+            make_agent: Makes the agent of each life, with tools and settings of the test's choice;
+                by default one without tools.
+        """
+        self._make_agent = make_agent
         self.clock = MovedClock()
         self.model = ScriptedModel()
         self._temporary = None if folder else tempfile.TemporaryDirectory(prefix="agency-test-")
@@ -494,6 +503,7 @@ class Harness:
             subject,
             clock=MovedClock(self.clock.now()),
             model=self.model,
+            make_agent=self._make_agent,
         )
         return self._run(prover.prove(), timeout_s=PROOF_GUARD_S)
 
@@ -511,6 +521,7 @@ class Harness:
                     self._definitions.values(),
                     clock=self.clock,
                     model=self.model,
+                    make_agent=self._make_agent,
                 )
             )
         return self._life

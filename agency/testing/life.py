@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -35,6 +35,9 @@ LLM = Llm(provider="rehearsal", system_prompt="You are a rehearsal.")
 LIVE_RUNS_MAX = 1000
 """Live runs that are looked at; a test has fewer."""
 _NOTICE_S = 0.05
+
+AgentMaker = Callable[[SqliteStore, ScriptedModel, Path], Agent]
+"""Makes the agent of a life: over its store, its model, and the folder of its database."""
 
 log = logging.getLogger(__name__)
 
@@ -179,6 +182,7 @@ async def open_life(
     model: ScriptedModel,
     at: Cut | None = None,
     look: Look | None = None,
+    make_agent: AgentMaker | None = None,
     **settings: Any,  # noqa: ANN401  of [engine]
 ) -> AsyncIterator[Life]:
     """Open the store of a folder, and an engine that works off its runs.
@@ -190,6 +194,7 @@ async def open_life(
         definitions: The workflows that it knows, beside the agent.
         at: Where the engine is killed by itself.
         look: As of `Gate`.
+        make_agent: Makes the agent; by default one without tools.
         settings: Of the section ``[engine]``, beside those of a test.
     """
 
@@ -198,7 +203,8 @@ async def open_life(
 
     async with open_store_in(folder, clock) as store:
         gate = Gate(store, at, look)
-        registry = _make_registry(definitions, store, model)
+        agent = (make_agent or _make_agent)(store, model, folder)
+        registry = _make_registry(definitions, agent)
         engine = Engine(
             store=cast(Store, gate),
             registry=registry,
@@ -215,13 +221,15 @@ async def open_life(
             await _close(engine, gate)
 
 
-def _make_registry(
-    definitions: Iterable[Definition], store: SqliteStore, model: ScriptedModel
-) -> Registry:
-    registry = Registry()
-    agent = Agent(
+def _make_agent(store: SqliteStore, model: ScriptedModel, folder: Path) -> Agent:
+    del folder
+    return Agent(
         providers={model.name: model}, default=model.name, settings=LLM, sessions=store.sessions
     )
+
+
+def _make_registry(definitions: Iterable[Definition], agent: Agent) -> Registry:
+    registry = Registry()
     registry.add(agent.definition())
     for definition in definitions:
         registry.add(definition)

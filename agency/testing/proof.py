@@ -36,7 +36,7 @@ from agency.testing.clock import MovedClock
 from agency.testing.code import unsteady_calls
 from agency.testing.effects import listening
 from agency.testing.gate import Cut, Look, Write
-from agency.testing.life import LIVE_RUNS_MAX, Life, open_life
+from agency.testing.life import LIVE_RUNS_MAX, AgentMaker, Life, open_life
 from agency.testing.memory import Memory
 from agency.testing.model import ScriptedModel
 from agency.testing.store import copy_store
@@ -142,13 +142,20 @@ class Prover:
     """Tries one workflow."""
 
     def __init__(
-        self, folder: Path, subject: Subject, *, clock: MovedClock, model: ScriptedModel
+        self,
+        folder: Path,
+        subject: Subject,
+        *,
+        clock: MovedClock,
+        model: ScriptedModel,
+        make_agent: AgentMaker | None = None,
     ) -> None:
         self._folder = folder
         self._subject = subject
         self._clock = clock
         self._began_at = clock.now()
         self._model = model
+        self._make_agent = make_agent
         self._witness = Witness()
         self._watched = [self._witness.watch(one) for one in subject.definitions]
         self._memory = Memory(
@@ -332,7 +339,13 @@ class Prover:
         self, folder: Path, *, at: Cut | None = None, look: Look | None = None
     ) -> AbstractAsyncContextManager[Life]:
         return open_life(
-            folder, self._watched, clock=self._clock, model=self._model, at=at, look=look
+            folder,
+            self._watched,
+            clock=self._clock,
+            model=self._model,
+            at=at,
+            look=look,
+            make_agent=self._make_agent,
         )
 
     def _hear(self, effect: str) -> None:
