@@ -136,6 +136,8 @@ class ChatReply:
         load_s: Seconds that the server needed to load the model; 0 when it was loaded.
         elapsed_s: Seconds from request to end.
         is_rehearsal: The answer is made up; every place that shows it must say so.
+        is_prompt_doubtful: The prompt may not have fitted, and the server reports far fewer tokens
+            than it must have: most likely it has left out a part in silence.
         passed_over: Models of the role that could not answer, in the order in which they were
             asked; empty when the first one has.
     """
@@ -151,6 +153,7 @@ class ChatReply:
     load_s: float = 0.0
     elapsed_s: float = 0.0
     is_rehearsal: bool = False
+    is_prompt_doubtful: bool = False
     passed_over: Sequence[PassedOver] = ()
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import AsyncIterator, Callable, Sequence
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from agency.config.schema import Llm
 from agency.core import json
 from agency.core.clock import monotonic_s
-from agency.errors import AgencyError, ModelRefused, ModelReplyBroken, ModelUnavailable
+from agency.errors import AgencyError, ModelLacks, ModelRefused, ModelReplyBroken, ModelUnavailable
 from agency.models import probe
 from agency.models.address import parse_address
 from agency.models.aside import aside
@@ -26,12 +27,16 @@ from agency.models.ollama.faults import (
     error_text,
     is_thinking_unsupported,
 )
+from agency.models.ollama.looks import REMOTE_KEPT_S, Looks
 from agency.models.ollama.names import canonical_name, is_cloud_name
 from agency.models.ollama.reply import ReplyBuilder, parse_line
+from agency.models.progress import Signs
+from agency.models.prompt_check import is_prompt_doubtful
 from agency.models.schema import check_answer
 from agency.models.vectors import unit_rows
 from agency.ports.model import (
     CallProgress,
+    CallStage,
     ChatReply,
     ChatRequest,
     ContextLimits,
@@ -41,6 +46,8 @@ from agency.ports.model import (
 
 if TYPE_CHECKING:
     from agency.models.ollama.wire import Answer, Wire
+
+log = logging.getLogger(__name__)
 
 NAME = "ollama"
 
@@ -68,6 +75,7 @@ class OllamaProvider:
         self._lanes = Lanes(places=settings.concurrency)
         self._opening = asyncio.Lock()
         self._wire: Wire | None = None
+        self._looks = Looks(show=self._show, loaded=self._loaded)
 
     @property
     def name(self) -> str:
@@ -99,20 +107,36 @@ class OllamaProvider:
         self._refuse_cloud_name(request.model)
         wire = await self._connect()
         limits = CallLimits(self._settings, has_tools=bool(request.tools))
-        async with (
-            self._lanes.place(
-                canonical_name(request.model), urgency=request.urgency, turn_key=request.turn_key
-            ),
-            limits.watch(),
-        ):
-            limits.enter(Phase.LOAD)
-            await self._refuse_remote(wire, request.model)
-            try:
-                reply = await self._ask(wire, request, limits, on_token)
-            except _ThinkingUnsupported as refused:
-                if not request.think:
-                    raise refused.error from None
-                reply = await self._ask(wire, replace(request, think=None), limits, on_token)
+        signs = Signs(on_progress, provider=self._name, model=request.model)
+        with signs.shown():
+            signs.enter(CallStage.QUEUED)
+            async with (
+                self._lanes.place(
+                    canonical_name(request.model),
+                    urgency=request.urgency,
+                    turn_key=request.turn_key,
+                ),
+                limits.watch(),
+            ):
+                limits.enter(Phase.LOAD)
+                await self._refuse_remote(request.model)
+                await self._refuse_blind(request)
+                call = _Call(wire, request, limits, signs, on_token)
+                is_loaded = on_progress is not None and await self._looks.is_loaded(request.model)
+                signs.enter(CallStage.READING if is_loaded else CallStage.LOADING)
+                try:
+                    reply = await self._ask(call)
+                except _ThinkingUnsupported as refused:
+                    if not request.think:
+                        raise refused.error from None
+                    call = replace(call, request=replace(request, think=None))
+                    reply = await self._ask(call)
+        self._looks.note_call(request.model, reply.prompt_tokens)
+        if reply.is_prompt_doubtful:
+            log.warning(
+                "the server may have cut the prompt",
+                extra={"model": request.model, "prompt_tokens": reply.prompt_tokens},
+            )
         if request.response_schema is not None:
             await check_answer(reply, request.response_schema)
         return reply
@@ -126,7 +150,7 @@ class OllamaProvider:
         limits = CallLimits(self._settings, has_tools=False)
         async with self._lanes.place(canonical_name(model)), limits.watch():
             limits.enter(Phase.LOAD)
-            await self._refuse_remote(wire, model)
+            await self._refuse_remote(model)
             body = embed_body(model, texts, self._settings)
             async with wire.exchange("POST", "/api/embed", body) as answer:
                 limits.enter(Phase.TOTAL)
@@ -150,12 +174,13 @@ class OllamaProvider:
         return [_model_info(entry) for entry in listed or [] if isinstance(entry, dict)]
 
     async def context(self, model: str) -> ContextLimits:
-        """Say what is asked for; see the port."""
-        return ContextLimits(configured=self._settings.num_ctx)
+        """Say what is asked for, what the model was made for and what is set aside."""
+        return await self._looks.limits(model, configured=self._settings.num_ctx)
 
     async def capabilities(self, model: str) -> frozenset[str] | None:
         """Look what a model can do; see the port."""
-        return None
+        shown = await self._looks.known(model)
+        return shown.capabilities if shown is not None else None
 
     async def health(self) -> Health:
         """Look whether the server answers, without importing its client."""
@@ -183,18 +208,13 @@ class OllamaProvider:
 
         return await aside(make)
 
-    async def _ask(
-        self,
-        wire: Wire,
-        request: ChatRequest,
-        limits: CallLimits,
-        on_token: Callable[[str], None] | None,
-    ) -> ChatReply:
+    async def _ask(self, call: _Call) -> ChatReply:
         began_s = monotonic_s()
+        request, limits = call.request, call.limits
         builder = ReplyBuilder(request.model)
         body = chat_body(request, self._settings)
         limits.enter(Phase.LOAD)
-        async with wire.exchange("POST", "/api/chat", body) as answer:
+        async with call.wire.exchange("POST", "/api/chat", body) as answer:
             if answer.status != 200 or answer.is_page:
                 raise await self._chat_refusal(answer, request.model)
             limits.enter(Phase.FIRST_TOKEN)
@@ -202,16 +222,19 @@ class OllamaProvider:
                 async for text in lines:
                     content, has_news = builder.add(self._line(text, request.model))
                     if has_news:
+                        call.signs.quiet()
                         limits.enter(Phase.BETWEEN_TOKENS)
-                    if content and on_token is not None:
-                        on_token(content)
+                    if content and call.on_token is not None:
+                        call.on_token(content)
                     if builder.is_done:
                         break
-        return builder.finish(
+        reply = builder.finish(
             provider=self._name,
             elapsed_s=monotonic_s() - began_s,
             tokens_max=body["options"].get("num_predict"),
         )
+        is_doubtful = is_prompt_doubtful(request, reply.prompt_tokens, self._settings.num_ctx)
+        return replace(reply, is_prompt_doubtful=True) if is_doubtful else reply
 
     def _line(self, text: bytes, model: str) -> dict[str, Any]:
         line = parse_line(text, model)
@@ -219,23 +242,42 @@ class OllamaProvider:
             raise error_of(self._refusal(200, text, model))
         return line
 
-    async def _refuse_remote(self, wire: Wire, model: str) -> None:
+    async def _refuse_remote(self, model: str) -> None:
         """Look up the model, so that nothing is sent to one that only pretends to be local.
 
-        A stub under any name passes on to the cloud. It is looked up before each call, because it
-        may be pulled under a name that was local a minute ago; that costs some milliseconds.
+        A stub under any name passes on to the cloud.
         """
         if self._settings.allow_remote:
             return
+        if (await self._looks.shown(model, kept_s=REMOTE_KEPT_S)).is_remote:
+            raise _remote_refused(model)
+
+    async def _refuse_blind(self, request: ChatRequest) -> None:
+        """Refuse pictures for a model that cannot see: the server would drop them in silence."""
+        if not any(message.images for message in request.messages):
+            return
+        shown = await self._looks.known(request.model)
+        if shown is not None and shown.capabilities and "vision" not in shown.capabilities:
+            raise ModelLacks(
+                f"The model {request.model!r} cannot see pictures.",
+                capability="vision",
+                hint="Name a model with the capability `vision` in [roles] vision.",
+            )
+
+    async def _show(self, model: str) -> Mapping[str, Any]:
+        wire = await self._connect()
         async with wire.exchange("POST", "/api/show", {"model": model}) as answer:
             if answer.status in {404, 405}:
                 body = await answer.body(bytes_max=REFUSAL_BYTES_MAX)
                 if error_text(body) is None:
-                    return  # It does not know the path, so it is too simple to pass things on.
+                    return {}  # It does not know the path, so it is too simple to pass things on.
                 raise error_of(self._refusal(answer.status, body, model))
-            found = await self._object(answer, model)
-        if found.get("remote_host") or found.get("remote_model"):
-            raise _remote_refused(model)
+            return await self._object(answer, model)
+
+    async def _loaded(self) -> Mapping[str, Any]:
+        wire = await self._connect()
+        async with wire.exchange("GET", "/api/ps") as answer:
+            return await self._object(answer, "")
 
     def _refuse_cloud_name(self, model: str) -> None:
         if not self._settings.allow_remote and is_cloud_name(model):
@@ -271,6 +313,17 @@ class OllamaProvider:
             url=self._address.url,
             retry_after_s=retry_after_s,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """What one try needs."""
+
+    wire: Wire
+    request: ChatRequest
+    limits: CallLimits
+    signs: Signs
+    on_token: Callable[[str], None] | None
 
 
 @asynccontextmanager

@@ -12,6 +12,7 @@ from agency.core.clock import monotonic_s
 from agency.errors import ModelAnswerUnfit
 from agency.models.aside import aside
 from agency.models.lane import Lanes
+from agency.models.progress import Signs
 from agency.models.rehearsal.answers import own_answer
 from agency.models.rehearsal.failure import failure
 from agency.models.rehearsal.script import Rule, Script
@@ -19,6 +20,7 @@ from agency.models.schema import check_answer
 from agency.models.vectors import hashed_vector
 from agency.ports.model import (
     CallProgress,
+    CallStage,
     ChatReply,
     ChatRequest,
     ContextLimits,
@@ -70,24 +72,33 @@ class RehearsalProvider:
         Raises:
             the errors of the port, where a script asks for them or breaks the response schema.
         """
-        async with self._lanes.place(
-            request.model, urgency=request.urgency, turn_key=request.turn_key
-        ):
-            began_s = monotonic_s()
-            rule = self._scripted(request)
-            is_own = rule is None
-            if rule is None:
-                rule = await self._own(request)
-            if rule.delay_s:
-                await asyncio.sleep(rule.delay_s)
-            if rule.fail is not None:
-                raise failure(rule.fail, resource=RESOURCE, model=request.model, place=rule.place)
-            reply = _reply(request, rule, elapsed_s=monotonic_s() - began_s)
-            if request.response_schema is not None and not is_own:
-                await _check_scripted(reply, request, rule)
-            if on_token is not None:
-                for token in _TOKEN.findall(reply.content):
-                    on_token(token)
+        signs = Signs(on_progress, provider=NAME, model=request.model)
+        with signs.shown():
+            signs.enter(CallStage.QUEUED)
+            async with self._lanes.place(
+                request.model, urgency=request.urgency, turn_key=request.turn_key
+            ):
+                signs.enter(CallStage.LOADING)
+                reply = await self._answer(request)
+                signs.quiet()
+                if on_token is not None:
+                    for token in _TOKEN.findall(reply.content):
+                        on_token(token)
+        return reply
+
+    async def _answer(self, request: ChatRequest) -> ChatReply:
+        began_s = monotonic_s()
+        rule = self._scripted(request)
+        is_own = rule is None
+        if rule is None:
+            rule = await self._own(request)
+        if rule.delay_s:
+            await asyncio.sleep(rule.delay_s)
+        if rule.fail is not None:
+            raise failure(rule.fail, resource=RESOURCE, model=request.model, place=rule.place)
+        reply = _reply(request, rule, elapsed_s=monotonic_s() - began_s)
+        if request.response_schema is not None and not is_own:
+            await _check_scripted(reply, request, rule)
         return reply
 
     async def embed(self, model: str, texts: Sequence[str]) -> Sequence[Sequence[float]]:
