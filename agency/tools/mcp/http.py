@@ -1,0 +1,149 @@
+"""MCP over HTTP: addresses that were judged, and what became of each request."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx2
+from mcp.client.streamable_http import streamable_http_client
+
+from agency.core.addresses import HostRule, resolve_checked
+from agency.core.json import NotJson, decode
+from agency.errors import AddressRefused, HostNotFound
+from agency.tools.mcp.sent import Sent, key_in
+
+SSE_EVENT_BYTES_MAX = 8 << 20
+"""Largest event of a stream that a server answers with, as with messages on stdio."""
+
+BODY_BYTES_MAX = 8 << 20
+"""Largest answer that is not a stream, for the same reason."""
+
+_NOT_DONE = frozenset({401, 403, 404, 405, 407, 413, 415, 421, 429, 503})
+"""Statuses with which a server says that it has not begun with the request."""
+
+_STREAM = "text/event-stream"
+
+
+class Refusals:
+    """What servers have said in statuses, which the SDK tells in words of its own.
+
+    Attributes:
+        status: The last status from 400, 0 before.
+        reason: Why the last request could not be sent; empty before.
+    """
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.reason = ""
+
+
+@asynccontextmanager
+async def http_streams(
+    url: str,
+    *,
+    headers: Mapping[str, str],
+    guard: Sequence[HostRule] | None,
+    connect_timeout_s: float,
+    sent: Sent,
+    refusals: Refusals,
+) -> AsyncIterator[tuple[Any, Any]]:
+    """Give the pair of streams that a client of the SDK reads and writes.
+
+    Args:
+        guard: Private places that may be connected to; None lets any address be connected to.
+    """
+    transport = _Watched(guard, sent, refusals)
+    # Reading has no limit here: each call has its own, and streams may be silent.
+    timeout = httpx2.Timeout(connect_timeout_s, read=None)
+    async with (
+        httpx2.AsyncClient(
+            transport=transport, headers=dict(headers), timeout=timeout, trust_env=False
+        ) as client,
+        streamable_http_client(
+            url, http_client=client, max_sse_event_size=SSE_EVENT_BYTES_MAX
+        ) as streams,
+    ):
+        yield streams
+
+
+class _Watched(httpx2.AsyncBaseTransport):
+    """Connects to addresses that were judged, and notes what has left and what was refused."""
+
+    def __init__(self, guard: Sequence[HostRule] | None, sent: Sent, refusals: Refusals) -> None:
+        self._inner = httpx2.AsyncHTTPTransport(trust_env=False)
+        self._guard = guard
+        self._sent = sent
+        self._refusals = refusals
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        key = _key_of(request)
+        try:
+            await self._aim(request)
+            if key:
+                self._sent.add(key)
+            response = await self._inner.handle_async_request(request)
+        except (AddressRefused, HostNotFound) as error:
+            self._refusals.reason = error.message
+            raise httpx2.ConnectError(error.message, request=request) from error
+        except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout) as error:
+            self._sent.forget(key)
+            told = str(error) or type(error).__name__
+            self._refusals.reason = f"no connection to the server: {told}"
+            raise
+        if response.status_code >= 400:
+            self._refusals.status = response.status_code
+        if response.status_code in _NOT_DONE:
+            self._sent.forget(key)
+        if not response.headers.get("content-type", "").startswith(_STREAM):
+            assert isinstance(response.stream, httpx2.AsyncByteStream)
+            response.stream = _Bounded(response.stream, self._refusals)
+        return response
+
+    async def _aim(self, request: httpx2.Request) -> None:
+        """Put an address that was judged in the place of the name."""
+        if self._guard is None:
+            return
+        host = request.url.host
+        port = request.url.port or (443 if request.url.scheme == "https" else 80)
+        judged = await resolve_checked(host, port, private=self._guard)
+        # The header Host was made of the name, and the certificate is checked against it.
+        request.extensions = {**request.extensions, "sni_hostname": host}
+        request.url = request.url.copy_with(host=judged[0].address)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+class _Bounded(httpx2.AsyncByteStream):
+    """A body that is not read beyond the limit."""
+
+    def __init__(self, stream: httpx2.AsyncByteStream, refusals: Refusals) -> None:
+        self._stream = stream
+        self._refusals = refusals
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        size = 0
+        async for part in self._stream:
+            size += len(part)
+            if size > BODY_BYTES_MAX:
+                self._refusals.reason = f"its answer has more than {BODY_BYTES_MAX} bytes"
+                raise httpx2.ReadError(self._refusals.reason)
+            yield part
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+def _key_of(request: httpx2.Request) -> str:
+    """Find the idempotency key of a call in its body; empty for what is no call."""
+    if request.method != "POST":
+        return ""
+    try:
+        content = decode(request.content)
+    except NotJson:
+        return ""
+    if not isinstance(content, dict) or content.get("method") != "tools/call":
+        return ""
+    return key_in(content.get("params"))

@@ -1,0 +1,133 @@
+"""From what a server answers to what a model reads, within bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import mcp_types as types
+
+from agency.core.json import NotJson, encode
+from agency.domain.connection import ServerTool, ToolHints
+from agency.domain.tool import ToolOutput
+
+CONTENT_CHARACTERS_MAX = 1 << 20
+"""Longest text of a result; it is recorded, and cut further for the model by who has called."""
+
+STRUCTURED_BYTES_MAX = 1 << 20
+"""Largest structured result, as JSON, for the same reason."""
+
+DESCRIPTION_CHARACTERS_MAX = 4096
+"""A longer description of a tool is cut: it is in each prompt."""
+
+SCHEMA_BYTES_MAX = 64 << 10
+"""A tool with a larger schema is left out, for the same reason."""
+
+TOOLS_MAX = 512
+"""Tools of one server; those after them are left out."""
+
+Redact = Callable[[str], str]
+
+
+def output_of(
+    result: types.CallToolResult, *, redact: Redact, redact_json: Callable[[Any], Any]
+) -> ToolOutput:
+    """Make the output of a call. It is what a stranger says, and marked so.
+
+    Args:
+        redact, redact_json: Take out secrets: a server may repeat what it was given.
+    """
+    structured, note = _structured_of(result, redact_json)
+    text = "\n".join(_texts(result.content))
+    if not text and structured is not None:
+        text = encode(structured).decode()
+    return ToolOutput(
+        content=cut(redact(text + note)),
+        is_error=result.is_error,
+        structured=structured,
+        is_untrusted=True,
+    )
+
+
+def failed(sentence: str, *, redact: Redact) -> ToolOutput:
+    """Make the output of a call that the server has refused, or answered wrongly."""
+    return ToolOutput(content=cut(redact(sentence)), is_error=True, is_untrusted=True)
+
+
+def cut(text: str, most: int = CONTENT_CHARACTERS_MAX) -> str:
+    """Cut a text to head and tail."""
+    if len(text) <= most:
+        return text
+    note = f"\n[… {len(text) - most} characters left out …]\n"
+    half = max(0, (most - len(note)) // 2)
+    return f"{text[:half]}{note}{text[len(text) - half :]}"
+
+
+def _structured_of(
+    result: types.CallToolResult, redact_json: Callable[[Any], Any]
+) -> tuple[Any, str]:
+    if result.structured_content is None:
+        return None, ""
+    try:
+        size = len(encode(result.structured_content))
+    except NotJson as error:
+        return None, f"\n[The structured result cannot be kept: {error}]"
+    if size > STRUCTURED_BYTES_MAX:
+        return None, f"\n[A structured result of {size} bytes was left out.]"
+    return redact_json(result.structured_content), ""
+
+
+def _texts(content: list[Any]) -> Iterator[str]:
+    """Write each block as text; of what is none, what it is."""
+    for block in content:
+        match block.type:
+            case "text":
+                yield block.text
+            case "image" | "audio":
+                yield f"[{block.type} {block.mime_type}, {_size_of(block.data)} bytes]"
+            case "resource_link":
+                yield f"[resource {block.name}: {block.uri}]"
+            case "resource":
+                yield _resource_text(block.resource)
+
+
+def _resource_text(resource: Any) -> str:  # noqa: ANN401  one of the SDK's two kinds
+    text = getattr(resource, "text", None)
+    if text is not None:
+        return f"[resource {resource.uri}]\n{text}"
+    kind = resource.mime_type or "bytes"
+    return f"[resource {resource.uri}, {kind}, {_size_of(resource.blob)} bytes]"
+
+
+def _size_of(base64: str) -> int:
+    """Count the bytes that base64 stands for. Source: RFC 4648, section 4."""
+    return len(base64) * 3 // 4 - base64[-2:].count("=")
+
+
+def tool_of(tool: types.Tool, full_name: str) -> ServerTool | None:
+    """Take over a tool as its server describes it; None when it is too large for a prompt."""
+    try:
+        size = len(encode(tool.input_schema))
+    except NotJson:
+        return None
+    if size > SCHEMA_BYTES_MAX:
+        return None
+    hints = tool.annotations
+    return ServerTool(
+        name=tool.name,
+        full_name=full_name,
+        description=cut(tool.description or tool.title or "", DESCRIPTION_CHARACTERS_MAX),
+        parameters=_parameters_of(tool.input_schema),
+        hints=ToolHints()
+        if hints is None
+        else ToolHints(
+            read_only=hints.read_only_hint,
+            idempotent=hints.idempotent_hint,
+            destructive=hints.destructive_hint,
+        ),
+    )
+
+
+def _parameters_of(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Give a schema that says at least that it is of an object, as models expect."""
+    return {"type": "object", "properties": {}, **schema}
