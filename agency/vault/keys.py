@@ -81,20 +81,23 @@ class KeyPlace:
         Raises:
             KeyUnusable: others may read it, or it holds something else.
         """
+        # A pipe in its place would else be waited at for ever.
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
         try:
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
+            descriptor = os.open(self.path, flags)
         except FileNotFoundError:
             return None
         except OSError as error:
             raise KeyUnusable(f"{self.path} cannot be read: {error.strerror}") from error
-        with os.fdopen(descriptor, "rb") as file:
+        try:
             # Of the file that was opened: one that is put in its place meanwhile is not looked at.
             if not self.is_credential:
-                _check_guarded(os.fstat(file.fileno()), self.path)
-            try:
-                data = file.read(_FILE_BYTES_MAX + 1)
-            except OSError as error:  # a folder, for example
-                raise KeyUnusable(f"{self.path} cannot be read: {error.strerror}") from error
+                _check_guarded(os.fstat(descriptor), self.path)
+            data = os.read(descriptor, _FILE_BYTES_MAX + 1)
+        except OSError as error:  # a folder, for example
+            raise KeyUnusable(f"{self.path} cannot be read: {error.strerror}") from error
+        finally:
+            os.close(descriptor)
         return make_key(_parse(data, self.path), source=str(self.path))
 
 

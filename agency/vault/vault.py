@@ -146,6 +146,9 @@ class StoredVault:
             await asyncio.to_thread(self._places.settle, key)
         except OSError as error:
             log.warning("key file keeps its new name", extra={"reason": str(error)})
+            return
+        if key.source == str(self._places.next_file):
+            self._key = replace(key, source=str(self._places.file))
 
     async def _all(self) -> list[SealedSecret]:
         found: list[SealedSecret] = []
