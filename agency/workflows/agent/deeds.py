@@ -29,10 +29,9 @@ from agency.workflows.agent.calling import (
     redacted,
     write_output,
 )
-from agency.workflows.agent.calls.checking import Checker
 from agency.workflows.agent.gate import Offer
 from agency.workflows.agent.own_tools import TOOLSET, Done, OwnTool
-from agency.workflows.agent.state import as_record, content_for_model
+from agency.workflows.agent.state import as_record, content_for_model, result_message
 
 if TYPE_CHECKING:
     from agency.workflows.agent.loop import Loop
@@ -53,7 +52,7 @@ class Deeds:
     def __init__(self, loop: Loop) -> None:
         """Work for a run; everything is recorded through its context."""
         self._loop = loop
-        self._checker = Checker()
+        self._checker = loop.means.checker
 
     async def do(self, turn: int, position: int, call: ToolCall) -> None:
         """Bring one call to its recorded result, and take it in."""
@@ -76,7 +75,7 @@ class Deeds:
                 if deed is not None:
                     record = await self._done(name, call, deed, answers, state)
             if "asks" not in record:
-                loop.state.take_result(call, record)
+                self._take(call, record)
                 return
             loop.state.take_asking(record)
             if number == ROUNDS_MAX:
@@ -87,7 +86,12 @@ class Deeds:
                 answers[question.key] = await self._answer(f"{name}-{place}", call, question)
         said = f"{call.name} has asked {ROUNDS_MAX} times and still not done its work."
         record = await self._settled(f"{label}.end", call, {"content": said, "is_error": True})
+        self._take(call, record)
+
+    def _take(self, call: ToolCall, record: Record) -> None:
+        loop = self._loop
         loop.state.take_result(call, record)
+        loop.conversation.transcript.add(result_message(call, content_for_model(record)))
 
     async def _replayed(self, name: str, call: ToolCall) -> Record:
         try:

@@ -15,7 +15,6 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from agency.domain.fitness import TOOLS_OF_A_FAIR_MODEL
 from agency.domain.message import NewMessage
 from agency.domain.run import Run
 from agency.domain.tool import Capability, Level
@@ -24,15 +23,14 @@ from agency.engine.context import Context
 from agency.engine.retry import MODEL_RETRY
 from agency.engine.steps import StepCall
 from agency.engine.suspension import LimitReached
-from agency.errors import AgencyError, AgentStopped
-from agency.ports.model import ChatMessage, ChatReply, ChatRequest, Role, ToolSpec
+from agency.errors import AgentStopped
+from agency.ports.model import ToolSpec
 from agency.ports.workspace import Workspace
 from agency.workflows.agent import asking, files, history
 from agency.workflows.agent.allowance import budgets_of, used_up
 from agency.workflows.agent.calling import redacted
 from agency.workflows.agent.calls.judgement import Judgement, Verdict
-from agency.workflows.agent.calls.ladder import Ladder
-from agency.workflows.agent.calls.rungs import Rung
+from agency.workflows.agent.conversation import Conversation
 from agency.workflows.agent.deeds import Deeds
 from agency.workflows.agent.delegation import Delegate
 from agency.workflows.agent.gate import Gate, Offer
@@ -46,9 +44,9 @@ from agency.workflows.agent.own_tools import (
     Todo,
     Wait,
 )
-from agency.workflows.agent.plan import progress_of, render_todos
+from agency.workflows.agent.plan import progress_of
 from agency.workflows.agent.records import AgentInput, AgentOutput
-from agency.workflows.agent.state import State
+from agency.workflows.agent.state import State, judgement_of, result_message
 from agency.workflows.agent.toolbox import Toolbox
 
 ASK_FOR_ANSWER = (
@@ -89,10 +87,9 @@ class Loop:
         self.budgets = budgets_of(task, self.settings, means.settings)
         self.base: Mapping[str, float] = {}
         self._deeds = Deeds(self)
-        self._ladder: Ladder | None = None
-        self._opening: list[ChatMessage] | None = None
+        self.conversation = Conversation(self)
+        self._last_reply: Mapping[str, Any] = {}
         self._has_looked = False
-        self._told = ""
 
     def _own_tools(self) -> list[OwnTool]:
         own: list[OwnTool] = [Todo(), FindTool(), Wait(), AskPerson(), Approve()]
@@ -112,6 +109,7 @@ class Loop:
             AgentStopped: the model brings no usable reply, whatever is tried.
             StepFailed: something failed that the model cannot mend.
         """
+        await self.conversation.open()
         await self._put_files()
         while True:
             judgement = await self._turn()
@@ -140,16 +138,17 @@ class Loop:
             await self._check_budgets(f"limit-{number}.0", is_call=False)
             notes = await self._notes(number)
             self._show_progress(f"turn {number}")
+        await self.conversation.make_room(number, notes)
         reply = await self.ctx.perform(
             StepCall(
                 name="reply",
-                function=functools.partial(self._ask, tuple(notes)),
+                function=functools.partial(self.conversation.ask, tuple(notes)),
                 retry=MODEL_RETRY,
                 messages=functools.partial(self._said, number),
             )
         )
         judgement = self.state.take_reply(reply)
-        self._climb().take(judgement)
+        self.conversation.take_reply(reply, judgement)
         self._last_reply = reply
         return judgement
 
@@ -162,7 +161,7 @@ class Loop:
             await self._deeds.do(turn, position, call)
             self._show_progress("")
         for refused in judgement.refused:
-            self.state.take_refused(refused.call, refused.note)
+            self.conversation.transcript.add(result_message(refused.call, refused.note))
 
     def _stop(self, judgement: Judgement) -> None:
         """End with what was tried; a run that was retried since then tries again.
@@ -175,76 +174,13 @@ class Loop:
 
     # --- one reply --------------------------------------------------------------------------
 
-    async def _ask(self, notes: Sequence[Mapping[str, str]]) -> dict[str, Any]:
-        """Ask the model once, and understand what comes; the function of a step."""
-        base = await self._request(notes)
-        ladder = self._climb()
-        try:
-            reply = await self.means.roles.chat(
-                Role.TOOLS if base.tools else Role.CHAT,
-                ladder.request(base),
-                pinned=self.ctx.provider,
-                on_token=self.ctx.token,
-            )
-        except AgencyError as error:
-            judgement = ladder.judge_error(error, base)
-            if judgement is None:
-                raise
-            record = _unusable(error, self.model or self.means.settings.model)
-        else:
-            judgement = ladder.judge(reply, base)
-            record = _recorded(reply)
-        record["judgement"] = judgement.record()
-        if notes:
-            record["notes"] = [dict(note) for note in notes]
-        if judgement.verdict is Verdict.STOP:
-            record["generation"] = self.run.generation
-        cleaned: dict[str, Any] = redacted(record, self.means.redact)
-        return cleaned
-
-    async def _request(self, notes: Sequence[Mapping[str, str]]) -> ChatRequest:
-        messages = [*await self._open(), *self.state.messages]
-        messages += [ChatMessage(role="user", content=note["text"]) for note in notes]
-        todos = render_todos(self.state.todos)
-        if todos:
-            messages.append(ChatMessage(role="user", content=todos))
-        return ChatRequest(
-            model=self.model,
-            messages=messages,
-            tools=await self._offered(notes),
-            tokens_max=self.means.settings.tokens_max or None,
-            turn_key=self.turn_key,
-        )
-
-    async def _open(self) -> list[ChatMessage]:
-        """What stands before the run's own turns: system prompt, history, task."""
-        if self._opening is None:
-            redact = self.means.redact
-            opening = []
-            prompt = await self._system_prompt()
-            if prompt:
-                opening.append(ChatMessage(role="system", content=redact(prompt)))
-            if self.ctx.session_id is not None:
-                found = await self.means.sessions.messages(
-                    self.ctx.session_id, limit=self.means.settings.history_messages_max
-                )
-                opening += history.prompt_of(found, run_id=self.run.id)
-            opening.append(ChatMessage(role="user", content=redact(self.task.message)))
-            self._opening = opening
-        return self._opening
-
-    async def _system_prompt(self) -> str:
-        parts = [self.means.prompts[self.agent].load(), self.task.system_prompt.strip()]
-        if self.means.core_memory is not None:
-            parts.append(await self.means.core_memory(self.agent))
-        return "\n\n".join(part for part in parts if part)
-
-    async def _offered(self, notes: Sequence[Mapping[str, str]]) -> Sequence[ToolSpec]:
+    async def offered(self, notes: Sequence[Mapping[str, str]]) -> Sequence[ToolSpec]:
+        """Pick the tools that the next request offers."""
         if any(note["kind"] == "answer" for note in notes):
             return ()
         await self._look()
         return self.toolbox.choose(
-            tools_max=self.settings.tools_per_turn or TOOLS_OF_A_FAIR_MODEL,
+            tools_max=self.conversation.tools_max,
             found=tuple(self.state.found),
             topic=self.task.message[:2000],
             without=frozenset(),
@@ -255,7 +191,7 @@ class Loop:
         session_id = self.ctx.session_id
         if session_id is None:
             return []
-        judgement = Judgement.parse(reply["judgement"])
+        judgement = judgement_of(reply)
         made = []
         if number == 1:
             made.append(history.user_message(session_id, self.means.redact(self.task.message)))
@@ -272,11 +208,6 @@ class Loop:
                 )
             )
         return made
-
-    def _climb(self) -> Ladder:
-        if self._ladder is None:
-            self._ladder = Ladder(start=Rung.NATIVE)
-        return self._ladder
 
     # --- limits, notes, the end -------------------------------------------------------------
 
@@ -443,38 +374,3 @@ class Loop:
             used, limit = state.context.get("used"), state.context.get("limit")
             shown["context"] = {"used": used, "limit": limit}
         self.ctx.execution.recorder.set_progress(redacted(shown, self.means.redact))
-
-
-def _recorded(reply: ChatReply) -> dict[str, Any]:
-    record = {
-        "content": reply.content,
-        "thinking": reply.thinking,
-        "ended_by": reply.ended_by,
-        "model": reply.model,
-        "provider": reply.provider,
-        "rehearsal": reply.is_rehearsal,
-        "prompt_tokens": reply.prompt_tokens,
-        "reply_tokens": reply.reply_tokens,
-        "load_s": reply.load_s,
-        "elapsed_s": reply.elapsed_s,
-    }
-    if reply.passed_over:
-        record["passed_over"] = [asdict(one) for one in reply.passed_over]
-    return record
-
-
-def _unusable(error: AgencyError, model: str) -> dict[str, Any]:
-    """Record a call that brought no whole reply, through a mistake of the model."""
-    return {
-        "content": "",
-        "thinking": "",
-        "ended_by": "error",
-        "model": model,
-        "provider": "",
-        "rehearsal": False,
-        "prompt_tokens": None,
-        "reply_tokens": getattr(error, "reply_tokens", None),
-        "load_s": 0.0,
-        "elapsed_s": 0.0,
-        "error": {"code": error.code, "message": error.message[:1000]},
-    }

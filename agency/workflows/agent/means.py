@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from agency.config.schema import Agent as AgentSettings
 from agency.config.schema import Llm
@@ -25,6 +25,8 @@ from agency.ports.model import (
 from agency.ports.store import SessionStore
 from agency.ports.tool import Toolsets
 from agency.ports.workspace import Workspace
+from agency.workflows.agent.calls.checking import Checker
+from agency.workflows.agent.context.estimate import Meters
 from agency.workflows.agent.prompt import SystemPrompt
 
 
@@ -44,6 +46,8 @@ class Means:
         redact: Takes secrets out of a text.
         core_memory: Gives an agent's own block of memory, for its prompt; empty for none.
         levels: What the sandbox enforces.
+        checker: Prepared schemas of tools, shared by all runs.
+        meters: What is known of the lengths of models' tokens, shared by all runs.
     """
 
     roles: Roles
@@ -56,6 +60,8 @@ class Means:
     redact: Callable[[str], str] = plain
     core_memory: Callable[[str], Awaitable[str]] | None = None
     levels: Callable[[], Mapping[Capability, Level]] | None = None
+    checker: Checker = field(default_factory=Checker)
+    meters: Meters = field(default_factory=Meters)
 
     def agent(self, name: str | None) -> tuple[str, AgentSettings]:
         """Find an agent.

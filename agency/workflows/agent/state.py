@@ -21,6 +21,8 @@ def judgement_of(reply: Mapping[str, Any]) -> Judgement:
     found = reply.get("judgement")
     if found is not None:
         return Judgement.parse(found)
+    if reply.get("overflow"):
+        return Judgement(verdict=Verdict.AGAIN, rung=Rung.NATIVE)
     return Judgement(
         verdict=Verdict.FINAL,
         rung=Rung.NATIVE,
@@ -47,11 +49,15 @@ def content_for_model(record: Mapping[str, Any]) -> str:
     return text or "(nothing)"
 
 
+def result_message(call: ToolCall, content: str) -> ChatMessage:
+    """Make the message of a result."""
+    return ChatMessage(role="tool", content=content, tool_name=call.name, tool_call_id=call.id)
+
+
 class State:
     """One run so far.
 
     Attributes:
-        messages: What was said since the task, in order: turns, results, notes.
         version: State of the workspace that was recorded last.
         files: Paths that tools have made or changed, the newest last.
         found: Tools that were searched for and found, the newest last.
@@ -62,7 +68,7 @@ class State:
     def __init__(self) -> None:
         """Begin before the first reply."""
         self.spent = Spent()
-        self.messages: list[ChatMessage] = []
+        self.overflows = 0
         self.turns = 0
         self.todos: Todos = ()
         self.version: str | None = None
@@ -84,24 +90,19 @@ class State:
         self.model = reply["model"] or self.model
         self.is_rehearsal = self.is_rehearsal or bool(reply["rehearsal"])
         self.context = reply.get("gauge") or self.context
+        self.overflows = self.overflows + 1 if reply.get("overflow") else 0
         for note in reply.get("notes", ()):
             self.notes_seen.add(note["kind"])
-            self.messages.append(ChatMessage(role="user", content=note["text"]))
             self.pieces.clear()
         match judgement.verdict:
             case Verdict.CALLS:
                 self.pieces.clear()
                 self._take_text(judgement.text)
-                calls = (*judgement.calls, *(one.call for one in judgement.refused))
-                self.messages.append(
-                    ChatMessage(role="assistant", content=judgement.text, tool_calls=calls)
-                )
             case Verdict.FINAL:
                 self._take_text(judgement.text)
                 self.pieces.append(judgement.text)
-                self.messages.append(ChatMessage(role="assistant", content=judgement.text))
             case Verdict.AGAIN | Verdict.STOP:
-                pass  # the ladder shows it in the next request, and in no later one
+                pass
         return judgement
 
     def take_result(self, call: ToolCall, record: Mapping[str, Any]) -> None:
@@ -114,21 +115,16 @@ class State:
         for name in record.get("found", ()):
             self.found.pop(name, None)
             self.found[name] = None
-        self.messages.append(self.result_message(call, content_for_model(record)))
 
     def take_asking(self, record: Mapping[str, Any]) -> None:
         """Take in a try of a call that has asked something first."""
         self.spent.add_call(record, is_last=False)
         self._take_changes(record)
 
-    def take_refused(self, call: ToolCall, note: str) -> None:
-        """Take in a call that is not made because it cannot be."""
-        self.messages.append(self.result_message(call, note))
-
-    @staticmethod
-    def result_message(call: ToolCall, content: str) -> ChatMessage:
-        """Make the message of a result."""
-        return ChatMessage(role="tool", content=content, tool_name=call.name, tool_call_id=call.id)
+    def take_compaction(self, record: Mapping[str, Any]) -> None:
+        """Take in that room was made in the context, and what that has cost."""
+        self.spent.add_call(record, is_last=False)
+        self._take_changes(record)
 
     @property
     def answer(self) -> str:

@@ -1,0 +1,356 @@
+"""What is said between a run and its model: prompts that fit, and replies understood.
+
+Before every inference, also between the calls of one turn and the next, the prompt is measured
+against the context that the model really has. What does not fit is made to: what gave way is a
+recorded step, so that a restart builds the same prompt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+from agency.engine.steps import StepCall
+from agency.errors import AgencyError, ContextTooLong
+from agency.ports.model import (
+    CallProgress,
+    ChatMessage,
+    ChatReply,
+    ChatRequest,
+    ContextLimits,
+    Role,
+    Traits,
+)
+from agency.workflows.agent import history
+from agency.workflows.agent.calling import redacted
+from agency.workflows.agent.calls.judgement import Judgement, Verdict
+from agency.workflows.agent.calls.ladder import Ladder
+from agency.workflows.agent.calls.rungs import Rung
+from agency.workflows.agent.context.budget import Budget, make_budget
+from agency.workflows.agent.context.compaction import Room, compact
+from agency.workflows.agent.context.estimate import TokenMeter, units_of_request
+from agency.workflows.agent.context.gauge import Gauge, measure
+from agency.workflows.agent.context.transcript import Compaction, Transcript
+from agency.workflows.agent.plan import render_todos
+
+if TYPE_CHECKING:
+    from agency.workflows.agent.loop import Loop
+
+ROOM_TIMES_MAX = 3
+"""Compactions before one reply; more is not room but a loop."""
+OVERFLOWS_MAX = 2
+"""Times that a server may call a prompt too long that was thought to fit."""
+TOOLS_OF_AN_UNKNOWN_MODEL = 8
+"""Tools offered in one turn to a model that nobody has checked."""
+
+Notes = Sequence[Mapping[str, str]]
+
+
+class Conversation:
+    """One run's side of it.
+
+    Attributes:
+        transcript: What was said, as the prompt holds it.
+    """
+
+    def __init__(self, loop: Loop) -> None:
+        """Belong to a run; `open` comes before everything else."""
+        self._loop = loop
+        self._means = loop.means
+        self.transcript = Transcript()
+        self._ladder = Ladder(checker=loop.means.checker)
+        self._traits: Traits | None = None
+        self._system = ""
+        self._allocated: int | None = None
+        self._overflows = 0
+        self._budget: Budget | None = None
+
+    async def open(self) -> None:
+        """Read what was said in the session before, and what the model is like."""
+        loop, means = self._loop, self._means
+        said: list[ChatMessage] = []
+        if loop.ctx.session_id is not None:
+            most = means.settings.history_messages_max
+            # The run's own messages are among the newest: no more of them than it has entries.
+            own = 2 * loop.ctx.execution.journal.count
+            found = await means.sessions.messages(loop.ctx.session_id, limit=most + own)
+            others = [one for one in found if one.run_id != loop.run.id]
+            said = [
+                replace(one, content=means.redact(one.content))
+                for one in history.prompt_of(others[-most:], run_id=loop.run.id)
+            ]
+        self.transcript = Transcript(said)
+        task = ChatMessage(role="user", content=means.redact(loop.task.message))
+        self.transcript.add_task(task)
+        traits = await self._look_at_model()
+        start = Rung.NATIVE
+        if traits is not None:
+            lacks_tools = traits.capabilities is not None and "tools" not in traits.capabilities
+            fitness = traits.fitness
+            if lacks_tools or (fitness is not None and not fitness.calls_natively):
+                start = Rung.ACTION
+        self._ladder = Ladder(start=start, checker=means.checker)
+
+    async def _look_at_model(self) -> Traits | None:
+        """Look what the model is like; a run whose provider is gone is told so when it asks."""
+        loop = self._loop
+        try:
+            self._traits = await self._means.roles.traits(
+                Role.TOOLS, model=loop.model, pinned=loop.ctx.provider
+            )
+        except AgencyError:
+            self._traits = None
+        return self._traits
+
+    @property
+    def tools_max(self) -> int:
+        """How many tools a turn may offer."""
+        fitness = self._traits.fitness if self._traits is not None else None
+        known = fitness.tools_per_turn if fitness is not None else TOOLS_OF_AN_UNKNOWN_MODEL
+        return self._loop.settings.tools_per_turn or known
+
+    def result_characters(self, calls: int) -> int | None:
+        """How long one of so many results may be; None when it is not known yet."""
+        if self._budget is None:
+            return None
+        return max(self._meter().units(self._budget.result_tokens(calls)), 400)
+
+    # --- what is recorded -------------------------------------------------------------------
+
+    def take_reply(self, reply: Mapping[str, Any], judgement: Judgement) -> None:
+        """Take in a recorded reply, with what was said to the model before it."""
+        if reply.get("overflow"):
+            return
+        for note in reply.get("notes", ()):
+            message = ChatMessage(role="user", content=note["text"])
+            self.transcript.add(message, is_pinned=note["kind"] == "hint")
+        self._ladder.take(judgement)
+        match judgement.verdict:
+            case Verdict.CALLS:
+                calls = (*judgement.calls, *(one.call for one in judgement.refused))
+                self.transcript.add(
+                    ChatMessage(role="assistant", content=judgement.text, tool_calls=calls)
+                )
+            case Verdict.FINAL:
+                self.transcript.add(ChatMessage(role="assistant", content=judgement.text))
+            case Verdict.AGAIN | Verdict.STOP:
+                pass  # the ladder shows it in the next request, and in no later one
+
+    # --- asking -----------------------------------------------------------------------------
+
+    async def make_room(self, number: int, notes: Notes) -> None:
+        """See to it that the next prompt fits; what gives way is recorded.
+
+        Raises:
+            StepFailed: it cannot be made to fit; the error has the numbers.
+        """
+        for place in range(ROOM_TIMES_MAX):
+            name = f"compact-{number}.{place}"
+            if not self._loop.is_recorded(name):
+                base = await self._request(notes)
+                gauge = await self._gauge(base)
+                if gauge.fits and not self._overflows:
+                    return
+                self._overflows = 0
+                room = await self._room(gauge)
+            else:
+                room = None
+
+            async def work(room: Room | None = room) -> dict[str, Any]:
+                assert room is not None, "what is recorded is not done again"
+                return await self._compact(room)
+
+            record = await self._loop.ctx.perform(StepCall(name=name, function=work))
+            self._loop.state.take_compaction(record)
+            self.transcript.apply(Compaction.parse(record["compaction"]))
+
+    async def ask(self, notes: Notes) -> dict[str, Any]:
+        """Ask the model once, and understand what comes; the function of a step."""
+        loop, ladder = self._loop, self._ladder
+        base = await self._request(notes)
+        shaped = ladder.request(base)
+        gauge = await self._gauge(base)
+        units = units_of_request(shaped) if shaped.messages is not base.messages else gauge.units
+        judgement: Judgement | None
+        try:
+            reply = await self._means.roles.chat(
+                Role.TOOLS if base.tools else Role.CHAT,
+                shaped,
+                pinned=loop.ctx.provider,
+                on_token=loop.ctx.token,
+                on_progress=self._tell,
+            )
+        except ContextTooLong as error:
+            return self._overflowed(error, units)
+        except AgencyError as error:
+            judgement = ladder.judge_error(error, base)
+            if judgement is None:
+                raise
+            record = _unusable(error, loop.model or self._means.settings.model)
+        else:
+            judgement = ladder.judge(reply, base)
+            record = _recorded(reply)
+            is_plausible = self._meter().learn(units, reply.prompt_tokens, images=gauge.images)
+            if not is_plausible:
+                record["is_count_low"] = True
+        record["judgement"] = judgement.record()
+        record["gauge"] = gauge.record()
+        if notes:
+            record["notes"] = [dict(note) for note in notes]
+        if judgement.verdict is Verdict.STOP:
+            record["generation"] = loop.run.generation
+        cleaned: dict[str, Any] = redacted(record, self._means.redact)
+        return cleaned
+
+    def _overflowed(self, error: ContextTooLong, units: int) -> dict[str, Any]:
+        """Record that the server calls the prompt too long, so that room is made.
+
+        Raises:
+            ContextTooLong: it does so again and again.
+        """
+        if self._loop.state.overflows >= OVERFLOWS_MAX:
+            raise error
+        self._meter().refused(units, error.prompt_tokens)
+        if error.context_tokens:
+            self._allocated = error.context_tokens
+        self._overflows += 1
+        return {
+            **_unusable(error, self._loop.model or self._means.settings.model),
+            "overflow": {"prompt": error.prompt_tokens, "context": error.context_tokens},
+        }
+
+    async def _request(self, notes: Notes) -> ChatRequest:
+        loop = self._loop
+        messages: list[ChatMessage] = []
+        system = await self._system_prompt()
+        if system:
+            messages.append(ChatMessage(role="system", content=system))
+        messages += self.transcript.messages
+        messages += [ChatMessage(role="user", content=note["text"]) for note in notes]
+        todos = render_todos(loop.state.todos)
+        if todos:
+            messages.append(ChatMessage(role="user", content=todos))
+        return ChatRequest(
+            model=loop.model,
+            messages=messages,
+            tools=await loop.offered(notes),
+            tokens_max=self._means.settings.tokens_max or None,
+            turn_key=loop.turn_key,
+        )
+
+    async def _system_prompt(self) -> str:
+        loop, means = self._loop, self._means
+        parts = [means.prompts[loop.agent].load(), loop.task.system_prompt.strip()]
+        if means.core_memory is not None:
+            parts.append(await means.core_memory(loop.agent))
+        text = "\n\n".join(part for part in parts if part)
+        return means.redact(text) if text else ""
+
+    def _tell(self, progress: CallProgress) -> None:
+        """Show watchers what the call is busy with: that a model is loaded, who is asked."""
+        self._loop.tell(progress.text)
+
+    # --- measuring --------------------------------------------------------------------------
+
+    async def _gauge(self, base: ChatRequest) -> Gauge:
+        traits = await self._look_at_model()
+        limits = traits.limits if traits is not None else ContextLimits()
+        if self._allocated is not None:
+            known = [n for n in (limits.allocated, self._allocated) if n is not None]
+            limits = replace(limits, allocated=min(known))
+        thinks = traits is not None and "thinking" in (traits.capabilities or ())
+        self._budget = make_budget(
+            limits, reply_tokens=self._means.settings.tokens_max or None, thinks=thinks
+        )
+        return measure(self._ladder.request(base), self.transcript, self._budget, self._meter())
+
+    def _meter(self) -> TokenMeter:
+        name = str(self._traits.choice) if self._traits is not None else self._loop.model
+        return self._means.meters.of(name)
+
+    async def _room(self, gauge: Gauge) -> Room:
+        assert self._budget is not None
+        name = str(self._traits.choice) if self._traits is not None else self._loop.model
+        summariser = self._budget.limit
+        try:
+            found = await self._means.roles.traits(Role.COMPACTION, pinned=self._loop.ctx.provider)
+        except AgencyError:
+            found = None
+        if found is not None and found.limits.tokens is not None:
+            summariser = found.limits.tokens
+        return Room(
+            budget=self._budget,
+            meter=self._meter(),
+            gauge=gauge,
+            model=name,
+            summariser_tokens=summariser,
+        )
+
+    async def _compact(self, room: Room) -> dict[str, Any]:
+        """Make room; the function of a step. Done again after a crash, it does the same again."""
+        loop = self._loop
+        workspace = loop.workspace
+        spent = {"turns": 0, "tokens": 0, "tool_calls": 0, "seconds": 0.0}
+        has_kept = False
+
+        async def keep_text(name: str, text: str) -> str:
+            nonlocal has_kept
+            if workspace is None:
+                return "(which is not kept)"
+            if not has_kept:
+                await workspace.open(loop.state.version)
+                has_kept = True
+            return await workspace.keep_text(name, text)
+
+        async def summarise(messages: Sequence[ChatMessage]) -> str:
+            loop.tell("making room in the context")
+            reply = await self._means.roles.chat(
+                Role.COMPACTION,
+                ChatRequest(model="", messages=messages, turn_key=loop.turn_key),
+                pinned=loop.ctx.provider,
+            )
+            spent["tokens"] += (reply.prompt_tokens or 0) + (reply.reply_tokens or 0)
+            spent["seconds"] += reply.elapsed_s
+            return self._means.redact(reply.content)
+
+        done = await compact(self.transcript, room, keep_text=keep_text, summarise=summarise)
+        record: dict[str, Any] = {"compaction": done.record(), "usage": spent}
+        if has_kept and workspace is not None:
+            record["version"] = await workspace.keep()
+        return record
+
+
+def _recorded(reply: ChatReply) -> dict[str, Any]:
+    record = {
+        "content": reply.content,
+        "thinking": reply.thinking,
+        "ended_by": reply.ended_by,
+        "model": reply.model,
+        "provider": reply.provider,
+        "rehearsal": reply.is_rehearsal,
+        "prompt_tokens": reply.prompt_tokens,
+        "reply_tokens": reply.reply_tokens,
+        "load_s": reply.load_s,
+        "elapsed_s": reply.elapsed_s,
+    }
+    if reply.passed_over:
+        record["passed_over"] = [asdict(one) for one in reply.passed_over]
+    return record
+
+
+def _unusable(error: AgencyError, model: str) -> dict[str, Any]:
+    """Record a call that brought no whole reply, through a mistake of the model."""
+    return {
+        "content": "",
+        "thinking": "",
+        "ended_by": "error",
+        "model": model,
+        "provider": "",
+        "rehearsal": False,
+        "prompt_tokens": None,
+        "reply_tokens": getattr(error, "reply_tokens", None),
+        "load_s": 0.0,
+        "elapsed_s": 0.0,
+        "error": {"code": error.code, "message": error.message[:1000]},
+    }
