@@ -1382,6 +1382,13 @@ class AgentStopped(Failed):
         self.model = model
 
 
+class ModelPullFailed(Failed):
+    """The model server could not fetch a model; what it has of it stays for the next try."""
+
+    code = "model_pull_failed"
+    hint = "It is tried again; if it stays so, look at the model server's log and network."
+
+
 class ContextTooLong(LimitExceeded):
     """The prompt does not fit. The two counts of tokens are None when the server named none."""
 

@@ -732,6 +732,16 @@ class Context:
             progress = json.encode({"done": done, "total": total, "note": note})
             execution.recorder.set_progress(json.decode(progress))
 
+    def step_progress(self, done: float, total: float | None = None, note: str = "") -> None:
+        """Say how far a step is, from inside its function, as `progress`; elsewhere do nothing.
+
+        Raises:
+            NotJson: one of the values is not a plain number or text.
+        """
+        if CURRENT_STEP.get() is not None:
+            progress = json.encode({"done": done, "total": total, "note": note})
+            self._execution.recorder.set_progress(json.decode(progress))
+
     def token(self, text: str) -> None:
         """Show whoever watches the run a piece of what a step is making; it is not kept.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from agency.domain.fitness import Fitness
 
@@ -279,6 +279,40 @@ class Provider(Protocol):
 
     async def health(self) -> Health:
         """Look whether it answers. Never raises; takes 2 seconds at the most."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PullProgress:
+    """How far the server is with fetching a model.
+
+    Attributes:
+        status: In the server's words, for example ``pulling manifest``.
+        digest: Of the layer that is being fetched; empty between layers.
+        completed_bytes, total_bytes: Of that layer.
+    """
+
+    status: str
+    digest: str = ""
+    completed_bytes: int = 0
+    total_bytes: int = 0
+
+
+@runtime_checkable
+class Puller(Protocol):
+    """A provider whose server fetches models by itself."""
+
+    async def pull(self, model: str, *, on_progress: Callable[[PullProgress], None]) -> None:
+        """Have the server fetch a model; what it has of it already is not fetched again.
+
+        Cancelling ends it, and what was fetched stays for the next time.
+
+        Raises:
+            ModelUnavailable, ModelInterrupted, ModelTimedOut: as `Provider.chat`.
+            ModelNotFound: there is no such model to fetch.
+            ModelRefused: it will not, or has no room: trying again does not help.
+            ModelPullFailed: it could not, and may the next time.
+        """
         ...
 
 

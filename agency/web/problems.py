@@ -167,6 +167,7 @@ STATUSES: Mapping[type[AgencyError], int] = {
     errors.ModelNotFound: 422,
     errors.ModelRefused: 502,
     errors.ContextTooLong: 422,
+    errors.ModelPullFailed: 502,
     errors.ModelReplyBroken: 502,
     errors.ModelCallMalformed: 502,
     errors.ModelReplyEmpty: 502,

@@ -18,6 +18,7 @@ from tests.fake_ollama import checks
 from tests.fake_ollama.context import NUM_CTX_DEFAULT, fit, tokens_of
 from tests.fake_ollama.gojson import go_json, now_text, omitempty
 from tests.fake_ollama.models import DEFAULT_MODELS, FakeModel, find, is_cloud_name
+from tests.fake_ollama.pulls import Registry
 from tests.fake_ollama.turns import Turn, Turns
 
 VERSION = "0.33.0"
@@ -84,6 +85,7 @@ class FakeOllama:
         self.holding = asyncio.Event()
         self.left = asyncio.Event()
         self.refuses_host = False
+        self.registry = Registry()
         self._piece_delay_s = piece_delay_s
         self._parallel = parallel
         self._queue_max = queue_max
@@ -101,6 +103,7 @@ class FakeOllama:
             "/api/show": {"POST": self._show},
             "/api/chat": {"POST": self._chat},
             "/api/embed": {"POST": self._embed},
+            "/api/pull": {"POST": self._pull},
         }
 
     async def __aenter__(self) -> Self:
@@ -227,6 +230,24 @@ class FakeOllama:
             return _error(404, f"model '{tagged}' not found")
         return _json(model.shown())
 
+    async def _pull(self, request: web.Request, seen: Seen) -> web.StreamResponse:
+        body = seen.body if isinstance(seen.body, dict) else {}
+        name = body.get("model") or body.get("name") or ""
+        if not name or "//" in name or name.startswith("/"):
+            return _error(400, "invalid model name")
+        tagged = name.lower() if ":" in name.rpartition("/")[2] else f"{name.lower()}:latest"
+        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+        response.enable_chunked_encoding()
+        await response.prepare(request)
+        async for line in self.registry.lines(tagged):
+            if "end" in line:
+                break
+            await response.write(go_json(line) + b"\n")
+            if line.get("status") == "success" and find(self.models, tagged) is None:
+                self.models.insert(0, FakeModel(name=tagged))
+        await response.write_eof()
+        return response
+
     # --- chat ----------------------------------------------------------------------------------
 
     async def _chat(self, request: web.Request, seen: Seen) -> web.StreamResponse:
@@ -297,6 +318,8 @@ class FakeOllama:
             prompt_eval_duration=13_074_791,
             eval_duration=52_479_709,
         )
+        if body.get("keep_alive") == 0:
+            self._loaded.pop(model.name, None)
         lines, last = _lines(model, turn, int(options.get("num_predict", -1)), counts)
         if body.get("stream") is False:
             return _whole(turn, lines, last)

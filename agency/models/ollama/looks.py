@@ -98,6 +98,11 @@ class Looks:
             # More has fitted than was seen, so another client had loaded it meanwhile.
             del self._allocated[name]
 
+    def forget(self, model: str) -> None:
+        """Forget what was told of a model, because it has been fetched anew."""
+        self._shown.pop(canonical_name(model), None)
+        self._allocated.pop(canonical_name(model), None)
+
     async def limits(self, model: str, *, configured: int) -> ContextLimits:
         """Tell how long the context is, by each who says so.
 

@@ -29,6 +29,7 @@ from agency.models.ollama.faults import (
 )
 from agency.models.ollama.looks import REMOTE_KEPT_S, Looks
 from agency.models.ollama.names import canonical_name, is_cloud_name
+from agency.models.ollama.pull import pull
 from agency.models.ollama.reply import ReplyBuilder, parse_line
 from agency.models.progress import Signs
 from agency.models.prompt_check import is_prompt_doubtful
@@ -42,6 +43,7 @@ from agency.ports.model import (
     ContextLimits,
     Health,
     ModelInfo,
+    PullProgress,
 )
 
 if TYPE_CHECKING:
@@ -172,6 +174,17 @@ class OllamaProvider:
         if listed is not None and not isinstance(listed, list):
             raise ModelReplyBroken("The model server's list of models is not a list.")
         return [_model_info(entry) for entry in listed or [] if isinstance(entry, dict)]
+
+    async def pull(self, model: str, *, on_progress: Callable[[PullProgress], None]) -> None:
+        """Have the server fetch a model, as `agency.ports.model.Puller` promises."""
+        self._refuse_cloud_name(model)
+        await pull(
+            await self._connect(),
+            model,
+            on_progress=on_progress,
+            refuse=lambda status, body: error_of(self._refusal(status, body, model)),
+        )
+        self._looks.forget(model)
 
     async def context(self, model: str) -> ContextLimits:
         """Say what is asked for, what the model was made for and what is set aside."""
