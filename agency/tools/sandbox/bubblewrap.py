@@ -133,7 +133,7 @@ class Bubblewrap:
             *("--uid", str(layout.USER_ID), "--gid", str(layout.USER_ID)),
             *("--hostname", "sandbox", "--json-status-fd", str(status)),
             *(("--seccomp", str(descriptors.given(rules, "filter"))) if rules else ()),
-            *self._system(descriptors),
+            *self._system(),
             *self._devices(),
             *_cover(masks),
             *(part for path in command.readable for part in ("--ro-bind-try", *[str(path)] * 2)),
@@ -145,7 +145,7 @@ class Bubblewrap:
             *_environment(command, has_proxy=proxy is not None),
         ]
 
-    def _system(self, descriptors: Descriptors) -> list[str]:
+    def _system(self) -> list[str]:
         """Show the system's programs, and of ``/etc`` what they need."""
         options: list[str] = []
         for path in layout.system_folders():
@@ -153,13 +153,7 @@ class Bubblewrap:
                 options += ["--symlink", str(path.readlink()), str(path)]
             else:
                 options += ["--ro-bind", str(path), str(path)]
-        for path in layout.etc_paths():
-            # Links are followed: what they point to may not be visible by itself.
-            options += ["--ro-bind-try", str(path), str(path)]
-        texts = {"passwd": layout.PASSWD, "group": layout.GROUP, "hosts": layout.HOSTS}
-        for name, text in texts.items():
-            number = descriptors.given(text.encode(), name)
-            options += ["--ro-bind-data", str(number), f"/etc/{name}"]
+        options += ["--ro-bind", str(self.surroundings.etc), "/etc"]
         for path in (*layout.interpreter_places(), *self.surroundings.readable):
             options += ["--ro-bind-try", str(path), str(path)]
         return options

@@ -8,8 +8,10 @@ configuration and the workspaces of others are hidden even where they lie below 
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -63,10 +65,15 @@ ETC = (
     "timezone",
 )
 
+_ETC_BYTES_MAX = 4 << 20
+"""Larger files of ``/etc`` are no settings."""
+
 DEVICES = ("null", "zero", "full", "random", "urandom")
 
 PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 MAC_PATH = "/opt/homebrew/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
+
+_WRITABLE = 0o222
 
 USER_ID = 1000
 """Who the command is inside of a user namespace; outside it is the daemon's user."""
@@ -85,24 +92,60 @@ class Surroundings:
 
     Attributes:
         scratch: Folder of ours for what commands need for a moment; not visible inside.
+        etc: Folder that is shown as ``/etc``, by drivers that can show one thing as another.
         hidden: Never visible, wherever they lie.
         readable: Visible, beside the system's own.
     """
 
     scratch: Path
+    etc: Path
     hidden: Sequence[Path]
     readable: Sequence[Path] = ()
 
 
-def system_folders() -> list[Path]:
+@cache
+def system_folders() -> tuple[Path, ...]:
     """List the folders of programs that there are."""
     names = MAC_SYSTEM if sys.platform == "darwin" else SYSTEM
-    return [path for path in map(Path, names) if path.exists()]
+    return tuple(path for path in map(Path, names) if path.exists())
 
 
-def etc_paths() -> list[Path]:
+@cache
+def etc_paths() -> tuple[Path, ...]:
     """List what is shown of ``/etc``."""
-    return [path for name in ETC if (path := Path("/etc", name)).exists()]
+    return tuple(path for name in ETC if (path := Path("/etc", name)).exists())
+
+
+def copy_etc(folder: Path) -> None:
+    """Copy what is shown of ``/etc`` into a folder, with a user, a group and a host of our own.
+
+    One folder is mounted ten times as fast as forty files. What the system changes there later is
+    seen from the next start on.
+
+    Raises:
+        OSError: the folder cannot be made.
+    """
+    folder.mkdir()
+    for path in etc_paths():
+        to = folder / path.relative_to("/etc")
+        to.parent.mkdir(parents=True, exist_ok=True)
+        # What only others may read is not for commands either.
+        with suppress(OSError, shutil.Error):
+            if path.is_dir():
+                shutil.copytree(path, to, symlinks=True, ignore=_too_large)
+            elif path.stat().st_size <= _ETC_BYTES_MAX:
+                shutil.copyfile(path, to)
+    for name, text in (("passwd", PASSWD), ("group", GROUP), ("hosts", HOSTS)):
+        (folder / name).write_text(text)
+
+
+def _too_large(folder: str, names: list[str]) -> list[str]:
+    large: list[str] = []
+    for name in names:
+        path = Path(folder, name)
+        if not path.is_symlink() and path.is_file() and path.stat().st_size > _ETC_BYTES_MAX:
+            large.append(name)
+    return large
 
 
 @cache
@@ -152,23 +195,29 @@ def uncovered(top: Path, hidden: Sequence[Path]) -> list[Path]:
     return [part for entry in entries for part in uncovered(entry, inside)]
 
 
-def kernel_controls() -> tuple[list[Path], list[Path]]:
+@cache
+def kernel_controls() -> tuple[tuple[Path, ...], tuple[Path, ...]]:
     """List what in ``/proc`` controls the kernel for whoever is root outside: folders and files.
 
     The kernel asks for no capability there, but who one is: a namespace of users does not help.
     """
-    folders: list[Path] = []
-    files: list[Path] = []
     if os.geteuid() != 0:
-        return folders, files
-    for path in sorted(Path("/proc").iterdir()):
-        if path.name.isdigit() or path.is_symlink():
-            continue
-        if path.is_dir():
-            folders.append(path)
-        elif path.stat().st_mode & 0o222:
-            files.append(path)
-    return folders, files
+        return (), ()
+    tops = [path for path in sorted(Path("/proc").iterdir()) if not path.name.isdigit()]
+    tops = [path for path in tops if not path.is_symlink()]
+    folders = (path for path in tops if path.is_dir() and _has_writable(path))
+    files = (path for path in tops if path.is_file() and path.stat().st_mode & _WRITABLE)
+    return tuple(folders), tuple(files)
+
+
+def _has_writable(top: Path) -> bool:
+    for folder, _, names in os.walk(top):
+        for name in names:
+            # Some vanish as they are looked at.
+            with suppress(OSError):
+                if Path(folder, name).lstat().st_mode & _WRITABLE:
+                    return True
+    return False
 
 
 def base_environment(*, home: str, tmp: str) -> dict[str, str]:

@@ -19,9 +19,10 @@ from agency.domain.tool import Capability, Level
 from agency.errors import ConfigurationInvalid, Fault, SandboxFailed, SandboxTooWeak
 from agency.ports.sandbox import Bounds, Command, CommandEnd
 from agency.tools.sandbox.cgroups import open_cgroups
-from agency.tools.sandbox.choose import Choice, choose
+from agency.tools.sandbox.choose import Choice, Tried, choose
 from agency.tools.sandbox.confined import NONE
-from agency.tools.sandbox.layout import Surroundings
+from agency.tools.sandbox.layout import Surroundings, copy_etc
+from agency.tools.sandbox.probe import NOTHING
 from agency.tools.sandbox.process import CommandProcess, Connections, start
 from agency.tools.sandbox.proxy import open_proxy
 
@@ -32,6 +33,9 @@ SCRATCH = "sandbox"
 
 CLOSE_S = 10.0
 """Longest wait for commands to end when the daemon stops."""
+
+
+_NO_PLACE = "Give the daemon's user a data directory that it can write to, on a disk with room."
 
 
 class ChosenSandbox:
@@ -183,9 +187,12 @@ class ChosenSandbox:
         with self._choosing:
             if self._choice is None:
                 began_s = monotonic_s()
-                scratch = self._surroundings.scratch
-                _clear(scratch)
-                self._choice = choose(self._settings, self._surroundings, open_cgroups())
+                try:
+                    _prepare(self._surroundings)
+                    self._choice = choose(self._settings, self._surroundings, open_cgroups())
+                except SandboxFailed as error:
+                    tried = Tried(self._settings.driver, error.message, "")
+                    self._choice = Choice(None, NOTHING, _NO_PLACE, (tried,))
                 _tell(self._choice, monotonic_s() - began_s)
             return self._choice
 
@@ -210,11 +217,22 @@ def _checked(command: Command) -> Command:
         raise SandboxFailed(f"The folder of the command cannot be used: {error}.") from error
 
 
-def _clear(scratch: Path) -> None:
-    """Remove what a daemon that was killed has left behind."""
-    scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for left in scratch.iterdir():
-        shutil.rmtree(left, ignore_errors=True)
+def _prepare(surroundings: Surroundings) -> None:
+    """Remove what a daemon that was killed has left behind, and make what all commands see.
+
+    Raises:
+        SandboxFailed: there is no place for it.
+    """
+    scratch = surroundings.scratch
+    try:
+        scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for left in scratch.iterdir():
+            shutil.rmtree(left, ignore_errors=True)
+        copy_etc(surroundings.etc)
+    except OSError as error:
+        raise SandboxFailed(
+            f"The folder {str(scratch)!r} for the sandbox cannot be used: {error}."
+        ) from error
 
 
 def _tell(choice: Choice, elapsed_s: float) -> None:
@@ -252,6 +270,7 @@ def make_sandbox(settings: Settings, *, hidden: Sequence[Path] = ()) -> ChosenSa
     homes = (Path.home(), Path("/root"), Path("/home"))
     surroundings = Surroundings(
         scratch=data_dir / SCRATCH,
+        etc=data_dir / SCRATCH / "etc",
         hidden=[data_dir, *(path.resolve() for path in (*hidden, *homes))],
         readable=[Path(path).resolve() for path in settings.sandbox.readable],
     )

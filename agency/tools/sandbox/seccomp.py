@@ -20,6 +20,7 @@ import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import cache
 
 _LOAD = 0x20  # BPF_LD | BPF_W | BPF_ABS
 _EQUAL = 0x15  # BPF_JMP | BPF_JEQ | BPF_K
@@ -200,6 +201,7 @@ _JUDGED = frozenset({"ioctl", "clone", "clone3", "personality", "socket"})
 """Calls that are judged by their arguments, or otherwise than by EPERM."""
 
 
+@cache
 def make_filter(sockets: Sockets, *, machine: str | None = None) -> bytes | None:
     """Make the filter as ``struct sock_filter[]``; None for an architecture it is not made for.
 
