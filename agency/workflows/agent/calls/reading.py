@@ -48,7 +48,8 @@ _EXAMPLE = re.compile(
     r"previous(?:ly)?|earlier|beispiel|exemple|ejemplo)\b",
     re.IGNORECASE,
 )
-_THINK = re.compile(r"<(think|thinking|thought|reasoning)>", re.IGNORECASE)
+_THINK = re.compile(r"\s*<(think|thinking|thought|reasoning)>", re.IGNORECASE)
+_THOUGHT = re.compile(r"(?<![\"'`\\])</think(?:ing)?>(?=\s|$|<)", re.IGNORECASE)
 _MADE_UP = re.compile(
     r"<tool_response>|<tool_result>|<function_response>|^[ \t]*Observation:",
     re.MULTILINE | re.IGNORECASE,
@@ -114,34 +115,30 @@ def read_text(text: str, tools: OfferedTools) -> Reading:
 def split_thinking(text: str) -> tuple[str, str]:
     """Take thinking out of a text whose server did not.
 
+    It stands at the beginning; anywhere else the tag is a part of what is said, of a file that is
+    written, for example.
+
     Returns:
         The text without it, and the thinking. One that is not closed goes up to the end.
     """
-    if "<" not in text:
-        return text, ""
-    kept: list[str] = []
     thoughts: list[str] = []
-    position = 0
-    lowered = text.lower()
-    for head in ("</think>", "</thinking>"):
-        # Templates that open the thinking themselves leave only its end in the reply.
-        closed = lowered.find(head)
-        if closed >= 0 and not _THINK.search(text, 0, closed):
-            thoughts.append(text[:closed])
-            position = closed + len(head)
-            break
-    while (opened := _THINK.search(text, position)) is not None:
-        kept.append(text[position : opened.start()])
-        closer = f"</{opened[1].lower()}>"
-        closed = lowered.find(closer, opened.end())
-        if closed < 0:
+    while (opened := _THINK.match(text)) is not None:
+        closed = _closer(opened[1]).search(text, opened.end())
+        if closed is None:
             thoughts.append(text[opened.end() :])
-            position = len(text)
-            break
-        thoughts.append(text[opened.end() : closed])
-        position = closed + len(closer)
-    kept.append(text[position:])
-    return "".join(kept), "\n".join(thoughts)
+            return "", "\n".join(thoughts)
+        thoughts.append(text[opened.end() : closed.start()])
+        text = text[closed.end() :]
+    # Templates that open the thinking themselves leave only its end in the reply.
+    end = None if thoughts else _THOUGHT.search(text)
+    if end is not None:
+        thoughts.append(text[: end.start()])
+        text = text[end.end() :]
+    return text, "\n".join(thoughts)
+
+
+def _closer(tag: str) -> re.Pattern[str]:
+    return re.compile(f"</{re.escape(tag)}>", re.IGNORECASE)
 
 
 def excerpt_of(text: str) -> str:

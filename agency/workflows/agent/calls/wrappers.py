@@ -40,6 +40,7 @@ _CLOSERS = {
     "<invoke name=": "</invoke>",
     "<function_calls>": "",
 }
+_TAGGED = {"<function=": "</function>", "<invoke name=": "</invoke>"}
 _WEAK = frozenset({"<tools>"})
 """Texts may hold these by chance: what cannot be read in them is no fault."""
 
@@ -49,7 +50,7 @@ _OPENER = re.compile(
     re.MULTILINE | re.IGNORECASE,
 )
 _PARAMETER = re.compile(
-    r"<parameter(?:=|\s+name=)[\"']?([^>\"'\n]{1,128})[\"']?>(.*?)(?:</parameter>|(?=<parameter)|\Z)",
+    r"<parameter(?:=|\s+name=)[\"']?([^>\"'\n]{1,128})[\"']?>(.*?)(</parameter>|(?=<parameter)|\Z)",
     re.DOTALL,
 )
 _ARGUMENT = re.compile(
@@ -116,7 +117,7 @@ def _wrapped(text: str, opener: re.Match[str], offered: OfferedTools) -> Wrapped
         begin -= 1
     end, body_end = _extent(text, begin, closer)
     body = text[begin:body_end]
-    calls, is_repaired, fault = _read_body(mark, opener[0], body, offered)
+    calls, is_repaired, fault = _read_body(mark, opener[0], body, offered, is_closed=body_end < end)
     return Wrapped(
         start=opener.start(),
         end=end,
@@ -161,16 +162,16 @@ def _after_values(text: str, begin: int) -> int:
 
 
 def _read_body(
-    mark: str, opener: str, body: str, offered: OfferedTools
+    mark: str, opener: str, body: str, offered: OfferedTools, *, is_closed: bool
 ) -> tuple[Sequence[Shaped], bool, str]:
     if opener.lstrip().lower().startswith("action:"):
         return _named_json(_action_name(opener), body, offered)
-    if mark in ("<function=", "<invoke name="):
-        return _tagged(body, offered)
-    if "<function=" in body:
-        return _tagged(body[body.index("<function=") + len("<function=") :], offered)
-    if "<invoke name=" in body:
-        return _tagged(body[body.index("<invoke name=") + len("<invoke name=") :], offered)
+    if mark in _TAGGED:
+        return _tagged(body, offered, is_closed=is_closed)
+    for tag, closer in _TAGGED.items():
+        if tag in body:
+            inner, sign, _ = body.partition(tag)[2].partition(closer)
+            return _tagged(inner, offered, is_closed=bool(sign))
     if "<arg_key>" in body:
         return _keyed_arguments(body)
     return _json_or_python(body, offered)
@@ -249,7 +250,9 @@ def _only_text(parameters: Any) -> str | None:  # noqa: ANN401  a JSON Schema
     return name if isinstance(schema, dict) and schema.get("type") == "string" else None
 
 
-def _tagged(body: str, offered: OfferedTools) -> tuple[Sequence[Shaped], bool, str]:
+def _tagged(
+    body: str, offered: OfferedTools, *, is_closed: bool
+) -> tuple[Sequence[Shaped], bool, str]:
     """Read ``name>{…}`` and ``name><parameter=key>value</parameter>``."""
     head, sign, rest = body.partition(">")
     name = head.strip().strip("\"'")
@@ -261,7 +264,9 @@ def _tagged(body: str, offered: OfferedTools) -> tuple[Sequence[Shaped], bool, s
     parameters = _PARAMETER.findall(rest)
     if not parameters and rest:
         return (), False, "has neither JSON nor parameters in it"
-    arguments = {key.strip(): _tag_value(value) for key, value in parameters}
+    if parameters and not is_closed and not parameters[-1][2]:
+        return (), False, "is cut off before its end"
+    arguments = {key.strip(): _tag_value(value) for key, value, _ in parameters}
     return (Shaped(name=name, arguments=arguments, is_changed=False),), False, ""
 
 
@@ -269,7 +274,10 @@ def _keyed_arguments(body: str) -> tuple[Sequence[Shaped], bool, str]:
     name = body.partition("<arg_key>")[0].strip()
     if not name or "\n" in name:
         return (), False, "has no name of a tool"
-    arguments = {key.strip(): _tag_value(value) for key, value in _ARGUMENT.findall(body)}
+    pairs = _ARGUMENT.findall(body)
+    if len(pairs) != body.count("<arg_key>"):
+        return (), False, "has a key without a value, or is cut off before its end"
+    arguments = {key.strip(): _tag_value(value) for key, value in pairs}
     return (Shaped(name=name, arguments=arguments),), False, ""
 
 
