@@ -6,6 +6,10 @@ nothing of the run is in flight, and one transaction suspends it, unless one of 
 resolved in the meantime. The coroutine may then linger: if the run is claimed again soon, it goes
 on where it is; otherwise it is dropped, and the next claim replays the journal.
 
+All that is decided by a task of its own, the one that awaits `work`. Most runs are claimed once and
+return, and never have anything decided; they go without it. Such an execution is *light*: it
+becomes an ordinary one as soon as anything happens to it but its return (`_alert`).
+
 Invariants:
 - `active` is raised in the same moment in which a blocked branch's future is resolved, never later.
 - Nothing is handed to an author's code before it is durable, but `now`, which rides with the next
@@ -20,9 +24,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
+from contextvars import Context as Surroundings
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from agency.core import ids, json
@@ -59,7 +65,7 @@ from agency.errors import (
     StoreBroken,
     StoreFull,
 )
-from agency.ports.store import NOTHING
+from agency.ports.store import NOTHING, Wake, Writes
 
 if TYPE_CHECKING:
     from agency.engine.definition import Definition
@@ -72,6 +78,20 @@ STUBBORN_S = 5.0
 
 _WELL = frozenset({RunStatus.COMPLETED, RunStatus.LIMIT_REACHED})
 """Ends at which nothing is taken back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Light:
+    """Whom a light execution tells of itself.
+
+    Attributes:
+        control: From now on it wants its `work` to be awaited.
+        ended: Its run has ended.
+    """
+
+    control: Callable[[Execution], None]
+    ended: Callable[[Execution], None]
+
 
 AtEnd = tuple[str, Callable[..., Any], tuple[Any, ...]]
 """Work for the real end: key of its registration, function, arguments."""
@@ -119,6 +139,8 @@ class Execution:
         self._is_late = False
         self._refresh_wanted = False
         self._signal = asyncio.Event()
+        self._light: Light | None = None
+        self._finishing: asyncio.Future[Sequence[Wake]] | None = None
         self._main: asyncio.Task[Any] | None = None
         self._tasks: dict[asyncio.Task[Any], Branch] = {}
         self._done_at_end: set[str] = set()
@@ -144,6 +166,19 @@ class Execution:
 
     # --- the life of an execution ---------------------------------------------------------
 
+    def begin(self, light: Light, surroundings: Surroundings) -> bool:
+        """Begin as a light execution, unless there is something to be decided already.
+
+        Args:
+            surroundings: What the author's code runs in.
+        """
+        is_fresh = self.run.epoch == 1 and self._main is None and self._definition is not None
+        if not is_fresh or self.ending is not None or self._is_held or self._is_draining:
+            return False
+        self._light = light
+        self._begin("", self._author, surroundings)
+        return True
+
     async def work(self) -> Left:
         """Work until the run has ended, is suspended, was put back, or the claim is over.
 
@@ -161,6 +196,8 @@ class Execution:
         return left
 
     async def _work(self) -> Left:
+        if self._finishing is not None:
+            return await self._finish_after(self._finishing)
         if self._main is None:
             await self._load()
             turn = find_turn(self.journal)
@@ -199,6 +236,13 @@ class Execution:
             return await self._leave()
         return None
 
+    def _alert(self) -> None:
+        """Have it looked at what is to be done."""
+        self._signal.set()
+        light, self._light = self._light, None
+        if light is not None:
+            light.control(self)
+
     def reclaim(self, run: Run) -> None:
         """Take a lingering coroutine under a new claim; `work` goes on with it, without replay."""
         self.run = run
@@ -219,22 +263,22 @@ class Execution:
     def refresh(self) -> None:
         """Look for what was recorded for this run by somebody else."""
         self._refresh_wanted = True
-        self._signal.set()
+        self._alert()
 
     def hold(self) -> None:
         """Stop at the next safe point: an operator wants the run suspended."""
         self._is_held = True
-        self._signal.set()
+        self._alert()
 
     def drain(self) -> None:
         """Let steps in flight finish, begin no new ones, and put the run back."""
         self._is_draining = True
-        self._signal.set()
+        self._alert()
 
     def abandon(self) -> None:
         """Cut off what is in flight and put the run back: the grace is over."""
         self._is_abandoned = True
-        self._signal.set()
+        self._alert()
 
     def end(self, status: RunStatus, error: RunError | None) -> None:
         """Stop the work in flight: the run is cancelled or past its deadline."""
@@ -249,7 +293,7 @@ class Execution:
         self._control = self.ending
         self._interrupt()
         self._insist_later()
-        self._signal.set()
+        self._alert()
 
     def _insist_later(self) -> None:
         loop = asyncio.get_running_loop()
@@ -270,7 +314,7 @@ class Execution:
             return
         log.error("code of a run does not stop", extra={"run_id": self.run.id})
         self._is_late = True
-        self._signal.set()
+        self._alert()
 
     # --- what the context calls -----------------------------------------------------------
 
@@ -357,27 +401,33 @@ class Execution:
         """Stop all branches, and note by what; it holds even if the code swallows it."""
         self._control = control
         self._interrupt()
-        self._signal.set()
+        self._alert()
         return control
 
     def deactivate(self) -> None:
         """One branch less goes on by itself."""
         self.active -= 1
         if self.active == 0:
-            self._signal.set()
+            self._alert()
 
     def activate(self) -> None:
         self.active += 1
 
-    def spawn(self, branch: Branch, begin: Callable[[], Awaitable[Any]]) -> asyncio.Task[Any]:
+    def spawn(
+        self,
+        branch: Branch,
+        begin: Callable[[], Awaitable[Any]],
+        surroundings: Surroundings | None = None,
+    ) -> asyncio.Task[Any]:
         """Start a branch in a task of its own; it is active from now on."""
         task = asyncio.get_running_loop().create_task(
-            _in_branch(branch, begin), name=f"{self.run.id}:{branch.path}"
+            _in_branch(branch, begin), name=f"{self.run.id}:{branch.path}", context=surroundings
         )
         branch.task = task
         self._tasks[task] = branch
-        task.add_done_callback(self._forget)
-        self.activate()
+        self.active += 1
+        # In the same surroundings: what is logged then is told of the run, too.
+        task.add_done_callback(self._task_done, context=surroundings)
         return task
 
     def cut_off(self, path: str) -> tuple[set[asyncio.Task[Any]], list[str]]:
@@ -422,17 +472,71 @@ class Execution:
             self.recorder.journal = JournalView(journal)
             self.is_lenient = self.is_lenient or _is_accepted(self.journal.waits)
 
-    def _begin(self, path: str, begin: Callable[[], Awaitable[Any]]) -> None:
-        self._main = self.spawn(Branch(path), begin)
-        self._main.add_done_callback(self._main_done)
+    def _begin(
+        self,
+        path: str,
+        begin: Callable[[], Awaitable[Any]],
+        surroundings: Surroundings | None = None,
+    ) -> None:
+        self._main = self.spawn(Branch(path), begin, surroundings)
 
-    def _main_done(self, task: asyncio.Task[Any]) -> None:
+    def _task_done(self, task: asyncio.Task[Any]) -> None:
+        branch = self._tasks.pop(task)
+        if branch.parent is not None:
+            return
         if not task.cancelled():
             task.exception()  # looked at here; what it means is decided in `_conclude`
         if task is not self._main:
             return  # already concluded: the work for the end has begun
         self.active -= 1
-        self._signal.set()
+        if self._light is None or not self._finish_lightly(self._light, task):
+            self._alert()
+
+    def _finish_lightly(self, light: Light, main: asyncio.Task[Any]) -> bool:
+        """End the run if it has returned and nothing else is to be recorded or decided.
+
+        What raises in here is left to `_conclude`, which comes to the same.
+        """
+        if main.cancelled() or main.exception() is not None:
+            return False
+        if self._tasks or self.at_end or self.forgotten or not self.recorder.is_idle:
+            return False
+        outcome = main.result()
+        if not isinstance(outcome, foreign.Returned) or self.journal.unmet() is not None:
+            return False
+        try:
+            verdict = self._judge(outcome)
+            if not isinstance(verdict, Verdict) or verdict.status is not RunStatus.COMPLETED:
+                return False
+            self._verdict = verdict
+            self._leave_soon()
+            self._finishing = asyncio.ensure_future(self._submit_end(verdict, NOTHING))
+        except Exception:  # noqa: BLE001  an author's output may do anything when it is encoded
+            return False
+        self._finishing.add_done_callback(partial(self._finished_lightly, light, verdict))
+        return True
+
+    def _finished_lightly(
+        self, light: Light, verdict: Verdict, finishing: asyncio.Future[Sequence[Wake]]
+    ) -> None:
+        if self._light is None:
+            return  # `work` waits for it
+        if finishing.cancelled() or finishing.exception() is not None:
+            self._alert()
+            return
+        self._light = None
+        self._note_end(verdict, NOTHING, finishing.result())
+        light.ended(self)
+
+    async def _finish_after(self, finishing: asyncio.Future[Sequence[Wake]]) -> Left:
+        """Wait for the end that was handed in as a light execution."""
+        assert self._verdict is not None
+        try:
+            wakes = await finishing
+        except (Fenced, StoreFull, StoreBroken, ShuttingDown):
+            return await self._finish(self._verdict)
+        self._note_end(self._verdict, NOTHING, wakes)
+        return Left.ENDED
 
     async def _author(self) -> foreign.Returned | foreign.Raised:
         from agency.engine.context import Context
@@ -520,18 +624,24 @@ class Execution:
         assert isinstance(
             outcome, foreign.Returned | foreign.Raised | RunEnding | LimitReached | ContinuedAs
         )
-        decided = judge(
+        decided = self._judge(outcome)
+        if isinstance(decided, TryAgain):
+            if self.ending is None:
+                return await self._retry_run(decided.error)
+            decided = Verdict(status=self.ending.status, error=self.ending_error)
+        return await self._end_as(decided)
+
+    def _judge(
+        self,
+        outcome: foreign.Returned | foreign.Raised | RunEnding | LimitReached | ContinuedAs,
+    ) -> Verdict | TryAgain:
+        return judge(
             outcome,
             run=self.run,
             definition=self.definition,
             ending_error=self.ending_error,
             now=self.now(),
         )
-        if isinstance(decided, TryAgain):
-            if self.ending is None:
-                return await self._retry_run(decided.error)
-            decided = Verdict(status=self.ending.status, error=self.ending_error)
-        return await self._end_as(decided)
 
     async def _end_without_code(self, ending: RunEnding) -> Left:
         if self._owes_compensation():
@@ -654,19 +764,28 @@ class Execution:
 
     async def _finish(self, verdict: Verdict) -> Left:
         writes = self.recorder.take()
+        self._leave_soon()
+        wakes = await self.recorder.until_room(lambda: self._submit_end(verdict, writes))
+        self._note_end(verdict, writes, wakes)
+        return Left.ENDED
+
+    def _leave_soon(self) -> None:
         self.is_leaving = True
         self.parts.nudge()
-        wakes = await self.recorder.until_room(
-            lambda: self.parts.store.runs.finish(
-                self.recorder.claim,
-                writes,
-                status=verdict.status,
-                output=verdict.output,
-                error=verdict.error,
-                successor=verdict.successor,
-                now=self.now(),
-            )
+
+    def _submit_end(self, verdict: Verdict, writes: Writes) -> Awaitable[Sequence[Wake]]:
+        end: Awaitable[Sequence[Wake]] = self.parts.store.runs.finish(
+            self.recorder.claim,
+            writes,
+            status=verdict.status,
+            output=verdict.output,
+            error=verdict.error,
+            successor=verdict.successor,
+            now=self.now(),
         )
+        return end
+
+    def _note_end(self, verdict: Verdict, writes: Writes, wakes: Sequence[Wake]) -> None:
         self.left_reason = verdict.status.value
         if self._insistence is not None:
             self._insistence.cancel()
@@ -675,7 +794,6 @@ class Execution:
             self.parts.nudge()
         self.parts.wake(wakes)
         self.parts.changed(self.run.id)
-        return Left.ENDED
 
     async def _fault(self, error: Exception) -> Left:
         """Fail the run for something that it should not have been possible to do."""
@@ -720,7 +838,7 @@ class Execution:
         if self.recorder.is_waiting_for_room:
             # What it is to wait for may be among what has not been recorded yet.
             await asyncio.sleep(STORE_FULL_PAUSE_S)
-            self._signal.set()
+            self._alert()
             return None
         return await self._suspend(list(self._blocked), self._reason())
 
@@ -758,7 +876,7 @@ class Execution:
         except StoreFull:
             self.recorder.put_back(writes)
             await asyncio.sleep(STORE_FULL_PAUSE_S)
-            self._signal.set()
+            self._alert()
             return None
         self.recorder.note(writes)
         if suspension.snapshot_id is None:
@@ -827,7 +945,7 @@ class Execution:
 
     def _lose(self) -> None:
         self._control = Dropped()
-        self._signal.set()
+        self._alert()
 
     def _break(self, error: Exception) -> None:
         self.leave_by(Broken(error))
@@ -850,9 +968,6 @@ class Execution:
         for task in list(self._tasks):
             if task is not asyncio.current_task():
                 task.cancel()
-
-    def _forget(self, task: asyncio.Task[Any]) -> None:
-        del self._tasks[task]
 
     async def _settle(self) -> None:
         """Wait until no task of the run is left but those that do not stop; look at their ends."""

@@ -76,6 +76,11 @@ class Recorder:
         return self._room.locked()
 
     @property
+    def is_idle(self) -> bool:
+        """Nothing waits to be committed, and no commit is under way."""
+        return self._ledger.is_empty and not self._commits and not self._room.locked()
+
+    @property
     def kept_waits(self) -> Sequence[NewWait]:
         """Waits that ride with the next commit."""
         return self._ledger.waits

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -10,7 +11,7 @@ from contextlib import asynccontextmanager
 
 from agency.core.context import CORRELATION_ID, RUN_ID
 from agency.domain.run import Run, RunStatus
-from agency.engine.execution import Execution, Left
+from agency.engine.execution import Execution, Left, Light
 from agency.engine.parts import Parts
 from agency.errors import Fenced, ShuttingDown, StoreBroken, StoreFull
 from agency.ports.store import NOTHING, Wake
@@ -50,6 +51,9 @@ class Worker:
         self._eviction: asyncio.TimerHandle | None = None
         self._dropping: set[asyncio.Task[None]] = set()
         self._unfinished: list[str] = []
+        self._light = Light(control=self._control, ended=self._ended_lightly)
+        self._surroundings = contextvars.copy_context()
+        self._gone: asyncio.Future[None] | None = None
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @property
@@ -77,9 +81,12 @@ class Worker:
 
     async def idle(self) -> None:
         """Return when no run is worked on and none is ready to be claimed."""
-        while self._tasks or self._dropping or self._ready.is_set() or self._claiming.locked():
+        while self._executions or self._tasks or self._dropping or self._is_claiming:
             if self._tasks or self._dropping:
                 await asyncio.wait({*self._tasks, *self._dropping})
+            elif self._executions:
+                self._gone = asyncio.get_running_loop().create_future()
+                await self._gone
             elif self._claiming.locked():
                 async with self._claiming:
                     pass
@@ -87,6 +94,10 @@ class Worker:
                 return
             else:
                 await asyncio.sleep(0)  # the claim begins in one of the next turns of the loop
+
+    @property
+    def _is_claiming(self) -> bool:
+        return self._ready.is_set() or self._claiming.locked()
 
     def wake(self, wakes: Sequence[Wake]) -> None:
         """Hand on what a transaction has woken."""
@@ -186,9 +197,7 @@ class Worker:
         if len(await self._claim_some(limit)) == limit:
             self._ready.set()
 
-    async def _claim_some(
-        self, limit: int, *, only: str | None = None
-    ) -> Sequence[asyncio.Task[None]]:
+    async def _claim_some(self, limit: int, *, only: str | None = None) -> Sequence[Execution]:
         async with self._claiming:
             if self._is_draining:
                 return ()
@@ -202,18 +211,38 @@ class Worker:
                 return ()
             if runs.next_at is not None:
                 self._parts.expect(runs.next_at)
-            return [self._start(run) for run in runs]
+            return [self._start(run, is_alone=only is not None) for run in runs]
 
-    def _start(self, run: Run) -> asyncio.Task[None]:
+    def _start(self, run: Run, *, is_alone: bool) -> Execution:
         # Known from the moment of the claim on: a cancel that follows it must find it.
         execution = self._execution(run)
         self._executions[run.id] = execution
+        if is_alone or not execution.begin(self._light, self._surroundings_of(run)):
+            self._control(execution)
+        return execution
+
+    def _surroundings_of(self, run: Run) -> contextvars.Context:
+        """Make what log lines of all that is done for the run are told by; branches inherit it."""
+        surroundings = self._surroundings.copy()
+        surroundings.run(_tell_of, run)
+        return surroundings
+
+    def _control(self, execution: Execution) -> None:
+        """Await the work of an execution in a task."""
+        run = execution.run
         task = asyncio.get_running_loop().create_task(
-            self._work(run, execution), name=f"run:{run.id}"
+            self._work(run, execution),
+            name=_name_of(run.id),
+            context=self._surroundings_of(run),
         )
         self._tasks.add(task)
         task.add_done_callback(self._ended)
-        return task
+        self._tell_gone()
+
+    def _tell_gone(self) -> None:
+        """Let `idle` look again: an execution has ended, or has a task from now on."""
+        if self._gone is not None and not self._gone.done():
+            self._gone.set_result(None)
 
     def _execution(self, run: Run) -> Execution:
         found = self._lingering.pop(run.id, None)
@@ -239,16 +268,11 @@ class Worker:
                 self.failed.set_exception(error)
 
     async def _work(self, run: Run, execution: Execution) -> None:
-        # For the log lines of all that is done for the run; its branches' tasks inherit them.
-        RUN_ID.set(run.id)
-        CORRELATION_ID.set(run.correlation_id)
         left = Left.LOST
         try:
             left = await execution.work()
         finally:
-            if self._executions.get(run.id) is execution:
-                del self._executions[run.id]
-            self._left(run)
+            self._let_go(run, execution)
             if self._is_draining and left is not Left.ENDED:
                 self._unfinished.append(run.id)
         self._log(run, execution, left)
@@ -258,6 +282,17 @@ class Worker:
             await self._give_back(execution)
         if left is Left.RELEASED:
             self._ready.set()
+
+    def _ended_lightly(self, execution: Execution) -> None:
+        self._let_go(execution.run, execution)
+        self._log(execution.run, execution, Left.ENDED)
+        self._ready.set()
+        self._tell_gone()
+
+    def _let_go(self, run: Run, execution: Execution) -> None:
+        if self._executions.get(run.id) is execution:
+            del self._executions[run.id]
+        self._left(run)
 
     async def _give_back(self, execution: Execution) -> None:
         """Put a run back whose execution is gone, in case that its claim is still ours."""
@@ -284,10 +319,9 @@ class Worker:
     async def _run_alone(self, run_id: str, stop: asyncio.Event) -> None:
         """Work on a run that may be what crashed the daemon, with nothing else beside it."""
         log.warning("suspect of crashes runs alone", extra={"run_id": run_id})
-        started = await self._claim_some(1, only=run_id)
-        if not started:
+        if not await self._claim_some(1, only=run_id):
             return
-        task = started[0]
+        task = next(task for task in self._tasks if task.get_name() == _name_of(run_id))
         stopped = asyncio.ensure_future(stop.wait())
         try:
             await asyncio.wait(
@@ -346,3 +380,12 @@ class Worker:
             log.error("Task moved to dead-letter", extra=fields)
         else:
             log.info("run %s", left.value, extra=fields)
+
+
+def _name_of(run_id: str) -> str:
+    return f"run:{run_id}"
+
+
+def _tell_of(run: Run) -> None:
+    RUN_ID.set(run.id)
+    CORRELATION_ID.set(run.correlation_id)

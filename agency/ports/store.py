@@ -10,7 +10,7 @@ holds is unknown; the process must end).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol, overload
@@ -357,7 +357,7 @@ class RunStore(Protocol):
         """
         ...
 
-    async def finish(
+    def finish(
         self,
         claim: Claim,
         writes: Writes,
@@ -367,7 +367,7 @@ class RunStore(Protocol):
         error: RunError | None,
         successor: NewRun | None = None,
         now: datetime,
-    ) -> Sequence[Wake]:
+    ) -> Awaitable[Sequence[Wake]]:
         """Record, and end the run; its open waits become CANCELLED.
 
         A wait of kind CHILD on this run is answered with ``{"status", "output", "error"}`` and its

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -131,7 +131,7 @@ class SqliteRuns:
             wakes=suspended.wakes,
         )
 
-    async def finish(
+    def finish(
         self,
         claim: Claim,
         writes: Writes,
@@ -141,7 +141,7 @@ class SqliteRuns:
         error: RunError | None,
         successor: NewRun | None = None,
         now: datetime,
-    ) -> Sequence[Wake]:
+    ) -> Awaitable[Sequence[Wake]]:
         """Record, and end the run; see `RunStore.finish`.
 
         Raises:
@@ -158,7 +158,7 @@ class SqliteRuns:
             successor=None if successor is None else forms.start_form(successor),
             now=to_micros(now),
         )
-        return await self._writer.submit_alike(endings.finish, end, run=claim.number)
+        return self._writer.submit_alike(endings.finish, end, run=claim.number)
 
     async def release(
         self,
