@@ -8,8 +8,9 @@ each costs one look, however long it is.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from agency.core.json import encode
 from agency.core.limits import AGEING_S
@@ -90,57 +91,36 @@ class _Allowance:
 
 
 @dataclass(slots=True)
-class _Limits:
-    """What was looked up of the limits during one claim."""
-
-    tx: Transaction
-    now: int
-    queues: list[_Allowance] = field(default_factory=list)
-    workflows: dict[str, int] = field(default_factory=dict)
-
-    def of_queue(self, name: str) -> _Allowance:
-        found = _load_allowance(self.tx, name, self.now)
-        self.queues.append(found)
-        return found
-
-    def of_workflow(self, name: str) -> int:
-        """Tell how many more runs of a workflow may be claimed."""
-        if name not in self.workflows:
-            row = self.tx.one("load_workflow_limit", (name,))
-            self.workflows[name] = _NO_LIMIT if row is None else row[0]
-        return self.workflows[name]
-
-    def settle(self) -> int | None:
-        """Write down what was taken out of the buckets, and tell when there are tokens again."""
-        moments = []
-        for queue in self.queues:
-            rate = queue.rate
-            if rate is None:
-                continue
-            if queue.taken or rate.is_set_back:
-                values = {"name": queue.queue, "tokens": rate.tokens, "now": self.now}
-                self.tx.change("set_tokens", values)
-            if queue.is_held_up:
-                moments.append(rate.next_at(self.now))
-        return min(moments, default=None)
-
-
-@dataclass(slots=True)
 class _Lane:
-    """The ready runs of one workflow in one queue, in their order."""
+    """The ready runs of one workflow in one queue, in their order.
+
+    Attributes:
+        left: How many more runs of the workflow may be claimed, in a list that its lanes share.
+    """
 
     queue: _Allowance
-    workflow: str
+    left: list[int]
     runs: Iterator[Row]
+
+    @property
+    def is_used_up(self) -> bool:
+        return self.left[0] <= 0 or self.queue.is_used_up
+
+    def take(self) -> None:
+        self.left[0] -= 1
+        self.queue.take()
 
 
 def claim(tx: Transaction, *, limit: int, owner: str, now: int) -> ClaimedRows:
     """Claim the runs that are ready, smallest rank first, within all limits."""
-    promoted = promote(tx, now=now, limit=PROMOTED_RUNS_MAX)
-    limits = _Limits(tx, now)
-    numbers = _choose(_open_lanes(tx, limits), limits, limit)
-    rows = _claim(tx, numbers, owner=owner, now=now)
-    next_at = limits.settle()
+    promoted = 0
+    (next_delayed, has_alone, *_), *found = tx.all("look_for_ready")
+    if next_delayed is not None and next_delayed <= now:
+        promoted = promote(tx, now=now, limit=PROMOTED_RUNS_MAX)
+        (next_delayed, has_alone, *_), *found = tx.all("look_for_ready")
+    queues, lanes = _open_lanes(tx, found, limit=limit, now=now)
+    rows = _claim(tx, _choose(lanes, limit), owner=owner, now=now, has_alone=bool(has_alone))
+    next_at = _settle(tx, queues, now=now)
     return ClaimedRows(rows, now if promoted == PROMOTED_RUNS_MAX else next_at)
 
 
@@ -149,15 +129,14 @@ def claim_one(tx: Transaction, run_id: str, *, owner: str, now: int) -> ClaimedR
     found = tx.one("find_ready", {"run_id": run_id, "now": now})
     if found is None:
         return ClaimedRows([])
-    number, queue, workflow = found
-    limits = _Limits(tx, now)
-    allowance = limits.of_queue(queue)
+    number, *lane = found
+    queues, lanes = _open_lanes(tx, [lane], limit=0, now=now)
     numbers = []
-    if not allowance.is_used_up and limits.of_workflow(workflow) > 0:
-        allowance.take()
+    if lanes:
+        lanes[0].take()
         numbers.append(number)
-    rows = _claim(tx, numbers, owner=owner, now=now)
-    return ClaimedRows(rows, limits.settle())
+    rows = _claim(tx, numbers, owner=owner, now=now, has_alone=True)
+    return ClaimedRows(rows, _settle(tx, queues, now=now))
 
 
 def promote(tx: Transaction, *, now: int, limit: int) -> int:
@@ -165,23 +144,41 @@ def promote(tx: Transaction, *, now: int, limit: int) -> int:
     return tx.change("promote_delayed", {"now": now, "limit": limit})
 
 
-def _open_lanes(tx: Transaction, limits: _Limits) -> list[_Lane]:
+def _open_lanes(
+    tx: Transaction, found: Sequence[Sequence[Any]], *, limit: int, now: int
+) -> tuple[list[_Allowance], list[_Lane]]:
+    """Read ``lane_columns`` into the lanes that can be claimed from, and their queues."""
+    queues: dict[str, _Allowance] = {}
+    left: dict[str, list[int]] = {}
     lanes = []
-    queue = ""
-    while (found := tx.one("next_ready_queue", (queue,))) is not None:
-        queue = found[0]
-        allowance = limits.of_queue(queue)
-        if allowance.is_used_up:
+    for queue, workflow, workflow_left, *limits in found:
+        allowance = queues.get(queue)
+        if allowance is None:
+            allowance = queues[queue] = _allowance(queue, limits, now)
+        shared = left.setdefault(workflow, [_NO_LIMIT if workflow_left is None else workflow_left])
+        # All of those that will be claimed, if there is one lane only; else read as far as needed.
+        runs = tx.each("list_lane", (queue, workflow, limit))
+        lane = _Lane(allowance, shared, runs)
+        if not lane.is_used_up:
+            lanes.append(lane)
+    return list(queues.values()), lanes
+
+
+def _settle(tx: Transaction, queues: Sequence[_Allowance], *, now: int) -> int | None:
+    """Write down what was taken out of the buckets, and tell when there are tokens again."""
+    moments = []
+    for queue in queues:
+        rate = queue.rate
+        if rate is None:
             continue
-        workflow = ""
-        while (found := tx.one("next_lane", (queue, workflow))) is not None:
-            workflow = found[0]
-            if limits.of_workflow(workflow) > 0:
-                lanes.append(_Lane(allowance, workflow, tx.each("list_lane", (queue, workflow))))
-    return lanes
+        if queue.taken or rate.is_set_back:
+            tx.change("set_tokens", {"name": queue.queue, "tokens": rate.tokens, "now": now})
+        if queue.is_held_up:
+            moments.append(rate.next_at(now))
+    return min(moments, default=None)
 
 
-def _choose(lanes: list[_Lane], limits: _Limits, limit: int) -> list[int]:
+def _choose(lanes: Sequence[_Lane], limit: int) -> list[int]:
     """Choose up to ``limit`` runs by rank, and give their numbers."""
     chosen: list[int] = []
     heads: list[tuple[int, int, int]] = []
@@ -193,12 +190,11 @@ def _choose(lanes: list[_Lane], limits: _Limits, limit: int) -> list[int]:
     while heads and len(chosen) < limit:
         _, number, position = heads[0]
         lane = lanes[position]
-        if lane.queue.is_used_up or limits.workflows[lane.workflow] <= 0:
+        if lane.is_used_up:
             heapq.heappop(heads)
             continue
         chosen.append(number)
-        lane.queue.take()
-        limits.workflows[lane.workflow] -= 1
+        lane.take()
         following = next(lane.runs, None)
         if following is None:
             heapq.heappop(heads)
@@ -207,13 +203,18 @@ def _choose(lanes: list[_Lane], limits: _Limits, limit: int) -> list[int]:
     return chosen
 
 
-def _claim(tx: Transaction, numbers: list[int], *, owner: str, now: int) -> list[Row]:
+def _claim(
+    tx: Transaction, numbers: list[int], *, owner: str, now: int, has_alone: bool
+) -> list[Row]:
     if not numbers:
         return []
     rows = tx.all("claim_runs", {"numbers": encode(numbers).decode(), "owner": owner, "now": now})
     # RETURNING promises no order.
     rows.sort(key=_rank)
-    _mark_alone(tx, rows)
+    if has_alone:
+        tx.change("not_alone_any_more")
+    if len(rows) == 1 and rows[0][_CRASHES] >= SUSPECT_CRASHES:
+        _mark_alone(tx, rows[0][_NUMBER])
     return rows
 
 
@@ -221,11 +222,8 @@ def _rank(row: Row) -> tuple[int, int]:
     return row[_AVAILABLE_AT] - row[_PRIORITY] * _AGEING, row[_NUMBER]
 
 
-def _load_allowance(tx: Transaction, queue: str, now: int) -> _Allowance:
-    row = tx.one("load_limits", (queue,))
-    if row is None:
-        return _Allowance(queue, _NO_LIMIT)
-    paused_at, concurrency, rate, period, tokens, refilled_at, running = row
+def _allowance(queue: str, limits: Sequence[Any], now: int) -> _Allowance:
+    paused_at, concurrency, rate, period, tokens, refilled_at, running = limits
     if paused_at is not None:
         return _Allowance(queue, 0)
     left = _NO_LIMIT if concurrency is None else concurrency - running
@@ -237,12 +235,10 @@ def _load_allowance(tx: Transaction, queue: str, now: int) -> _Allowance:
     return _Allowance(queue, left, _Rate(rate, period, filled, is_set_back=now < refilled_at))
 
 
-def _mark_alone(tx: Transaction, rows: list[Row]) -> None:
-    tx.change("not_alone_any_more")
-    if len(rows) == 1 and rows[0][_CRASHES] >= SUSPECT_CRASHES:
-        running = tx.one("count_running")
-        if running == (1,):
-            tx.change("runs_alone", (rows[0][_NUMBER],))
+def _mark_alone(tx: Transaction, number: int) -> None:
+    """Note of a suspect that was claimed that nothing else runs, if so."""
+    if tx.one("count_running") == (1,):
+        tx.change("runs_alone", (number,))
 
 
 def recover(tx: Transaction, *, owner: str, now: int) -> Found:

@@ -172,8 +172,7 @@ async def test_what_is_rare_is_found_without_looking_through_the_rest(
 @pytest.mark.parametrize(
     "name",
     [
-        "next_ready_queue",
-        "next_lane",
+        "look_for_ready",
         "list_lane",
         "promote_delayed",
         "next_available",

@@ -10,48 +10,59 @@ UPDATE runs
         ORDER BY late.not_before, late.number
         LIMIT :limit);
 
--- name: next_lane
--- The next workflow of the queue that has ready runs.
-SELECT ready.workflow
-  FROM runs AS ready INDEXED BY runs_ready
- WHERE ready.status = 'pending' AND ready.not_before IS NULL AND ready.blocked = 0
-   AND ready.queue = ? AND ready.workflow > ?
- ORDER BY ready.workflow
- LIMIT 1;
+-- fragment: is_ready
+ready.status = 'pending' AND ready.not_before IS NULL AND ready.blocked = 0
 
--- name: next_ready_queue
--- The next queue that has ready runs.
-SELECT ready.queue
-  FROM runs AS ready INDEXED BY runs_ready
- WHERE ready.status = 'pending' AND ready.not_before IS NULL AND ready.blocked = 0
-   AND ready.queue > ?
- ORDER BY ready.queue
- LIMIT 1;
+-- fragment: lane_columns
+-- A lane, how many more runs of its workflow may be claimed if that has a limit, and what the claims
+-- of its queue are limited by, with how many of the queue's runs are claimed if that counts.
+ready.queue, ready.workflow,
+workflow_limits.concurrency - (
+       SELECT coalesce(sum(run_counts.runs), 0) FROM run_counts
+        WHERE run_counts.workflow = workflow_limits.workflow AND run_counts.status = 'running'),
+queues.paused_at, queues.concurrency, queues.rate, queues.period, queues.tokens,
+queues.refilled_at,
+CASE WHEN queues.concurrency IS NOT NULL THEN (
+     SELECT coalesce(sum(run_counts.runs), 0) FROM run_counts
+      WHERE run_counts.queue = queues.name AND run_counts.status = 'running') END
+
+-- name: look_for_ready
+-- The first row tells when the next run that was put off comes in, and whether a run is noted to run
+-- alone. The others are the lanes that have ready runs, in their order: from one to the next is a
+-- step in the index, however long it is.
+WITH RECURSIVE lanes (number) AS (
+     SELECT (SELECT ready.number FROM runs AS ready INDEXED BY runs_ready
+              WHERE {is_ready} AND ready.queue > ''
+              ORDER BY ready.queue, ready.workflow LIMIT 1)
+     UNION ALL
+     SELECT coalesce(
+            (SELECT ready.number FROM runs AS ready INDEXED BY runs_ready
+              WHERE {is_ready} AND ready.queue = lane.queue AND ready.workflow > lane.workflow
+              ORDER BY ready.workflow LIMIT 1),
+            (SELECT ready.number FROM runs AS ready INDEXED BY runs_ready
+              WHERE {is_ready} AND ready.queue > lane.queue
+              ORDER BY ready.queue, ready.workflow LIMIT 1))
+       FROM lanes CROSS JOIN runs AS lane ON lane.number = lanes.number)
+SELECT (SELECT late.not_before FROM runs AS late INDEXED BY runs_delayed
+         WHERE late.status = 'pending' AND late.not_before IS NOT NULL
+         ORDER BY late.not_before LIMIT 1),
+       EXISTS (SELECT 1 FROM runs AS alone INDEXED BY runs_suspect
+                WHERE alone.crashes >= 2 AND alone.ran_alone = 1),
+       NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+UNION ALL
+SELECT {lane_columns}
+  FROM lanes
+ CROSS JOIN runs AS ready ON ready.number = lanes.number
+  LEFT JOIN queues ON queues.name = ready.queue
+  LEFT JOIN workflow_limits ON workflow_limits.workflow = ready.workflow;
 
 -- name: list_lane
--- The ready runs of a lane in their order; read only as far as they can be claimed.
+-- The ready runs of a lane in their order, as many as can be claimed; read only as far as needed.
 SELECT ready.rank, ready.number
   FROM runs AS ready INDEXED BY runs_ready
- WHERE ready.status = 'pending' AND ready.not_before IS NULL AND ready.blocked = 0
-   AND ready.queue = ? AND ready.workflow = ?
- ORDER BY ready.rank, ready.number;
-
--- name: load_limits
--- What the claims of a queue are limited by, with how many of its runs are claimed if that counts.
-SELECT paused_at, concurrency, rate, period, tokens, refilled_at,
-       CASE WHEN concurrency IS NOT NULL THEN (
-            SELECT coalesce(sum(run_counts.runs), 0) FROM run_counts
-             WHERE run_counts.queue = queues.name AND run_counts.status = 'running') END
-  FROM queues
- WHERE name = ?;
-
--- name: load_workflow_limit
--- How many more runs of a workflow may be claimed; no row if that has no limit.
-SELECT concurrency - (
-       SELECT coalesce(sum(run_counts.runs), 0) FROM run_counts
-        WHERE run_counts.workflow = workflow_limits.workflow AND run_counts.status = 'running')
-  FROM workflow_limits
- WHERE workflow = ?;
+ WHERE {is_ready} AND ready.queue = ? AND ready.workflow = ?
+ ORDER BY ready.rank, ready.number
+ LIMIT ?;
 
 -- name: set_tokens
 UPDATE queues SET tokens = :tokens, refilled_at = :now WHERE name = :name;
@@ -65,11 +76,13 @@ UPDATE runs
 RETURNING {run_columns};
 
 -- name: find_ready
--- Where a run is, if it is ready.
-SELECT number, queue, workflow
-  FROM runs
- WHERE id = :run_id AND status = 'pending' AND blocked = 0
-   AND (not_before IS NULL OR not_before <= :now);
+-- Where a run is, if it is ready, with what its claim is limited by.
+SELECT ready.number, {lane_columns}
+  FROM runs AS ready
+  LEFT JOIN queues ON queues.name = ready.queue
+  LEFT JOIN workflow_limits ON workflow_limits.workflow = ready.workflow
+ WHERE ready.id = :run_id AND ready.status = 'pending' AND ready.blocked = 0
+   AND (ready.not_before IS NULL OR ready.not_before <= :now);
 
 -- name: count_running
 SELECT coalesce(sum(runs), 0) FROM run_counts WHERE status = 'running';
