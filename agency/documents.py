@@ -271,6 +271,14 @@ class ModelDocument(TypedDict):
     reason: str
 
 
+class SandboxDocument(TypedDict):
+    """The sandbox: its driver, empty until it was probed, and the level of each capability."""
+
+    driver: str
+    levels: Mapping[str, str]
+    fix: str
+
+
 class HealthDocument(TypedDict):
     """How the daemon is. ``runs`` counts them by status; ``workflows``: ``loaded``, ``failed``."""
 
@@ -285,6 +293,7 @@ class HealthDocument(TypedDict):
     runs: Mapping[str, int]
     dead_letters: int
     workflows: Mapping[str, Any]
+    sandbox: SandboxDocument
 
 
 class ScheduleDocument(TypedDict):

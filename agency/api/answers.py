@@ -584,6 +584,17 @@ class ModelAnswer(Answer):
     """Why it does not answer; empty when it does."""
 
 
+class SandboxAnswer(Answer):
+    """The sandbox, as the probe of this start has found it."""
+
+    driver: str
+    """Empty until it was probed, a moment after the start; ``unavailable`` where none works."""
+    levels: dict[str, Literal["enforced", "partial", "absent"]]
+    """By capability: file_read, file_write, network, processes, memory, system_calls."""
+    fix: str
+    """What to do for more; empty when everything is enforced."""
+
+
 class HealthAnswer(Answer):
     """How the daemon is."""
 
@@ -602,6 +613,8 @@ class HealthAnswer(Answer):
     """Runs that have used up their attempts, and wait for somebody to requeue or discard them."""
     workflows: dict[str, Any]
     """How many are ``loaded``, and which files have ``failed``."""
+    sandbox: SandboxAnswer
+    """Where commands of tools run, and what it enforces there."""
 
 
 class SignAnswer(Answer):

@@ -12,6 +12,7 @@ from agency.core.clock import monotonic_s, to_text
 from agency.domain.run import RunStatus
 from agency.errors import AgencyError, ShuttingDown, Unavailable
 from agency.ports.model import Health, Provider
+from agency.ports.sandbox import Sandbox
 from agency.web.answers import SERVICES, json_answer
 from agency.web.routes import Route
 from agency.web.services import Services
@@ -93,6 +94,7 @@ async def show_health(request: web.Request) -> web.Response:
                 for failure in services.load_failures
             ],
         },
+        "sandbox": sandbox_json(services.sandbox),
     }
     return json_answer(answer, status=503 if counts is None else 200)
 
@@ -112,6 +114,14 @@ async def show_ready(request: web.Request) -> web.Response:
     if not services.has_room():
         raise Unavailable("The disk is too full for new work.")
     return json_answer({"status": "ready"})
+
+
+def sandbox_json(sandbox: Sandbox | None) -> dict[str, Any]:
+    """Tell what is known of the sandbox by now; it is not probed for this."""
+    if sandbox is None or not sandbox.is_ready:
+        return {"driver": "", "levels": {}, "fix": ""}
+    levels = {str(each): str(level) for each, level in sandbox.levels.items()}
+    return {"driver": sandbox.name, "levels": levels, "fix": sandbox.fix}
 
 
 def uptime_text(uptime_s: float) -> str:

@@ -6,8 +6,10 @@ that nothing is loaded for `--version`, `--check` or a start that is refused.
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING
 from agency.config.places import database_path
 from agency.config.schema import Settings
 from agency.core.clock import Clock
+from agency.core.lifetimes import running
 from agency.errors import PlaceNotWritable
 from agency.version import VERSION
 
@@ -25,8 +28,17 @@ if TYPE_CHECKING:
     from agency.engine.registry import Registry
     from agency.models.roles import Models
     from agency.ports.model import Provider
+    from agency.ports.sandbox import Sandbox
     from agency.ports.vault import Secrets, Vault
     from agency.storage.sqlite.store import SqliteStore
+
+log = logging.getLogger(__name__)
+
+PROBE_DELAY_S = 2.0
+"""The sandbox is probed so long after the start, if nothing has needed it before."""
+
+PROBE_GRACE_S = 5.0
+"""Longest wait for a probe that is at work when the daemon stops."""
 
 STORE_CHECK_S = 2.0
 """Longest wait for the database in a health check; a slower one counts as failed."""
@@ -59,8 +71,40 @@ async def open_store(settings: Settings, clock: Clock) -> AsyncIterator[SqliteSt
         yield store
 
 
+@asynccontextmanager
+async def probed_later(probe: Callable[[], Awaitable[object]]) -> AsyncIterator[None]:
+    """Probe something beside the body, once the start is over."""
+
+    async def serve(stop: asyncio.Event) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PROBE_DELAY_S):
+                await stop.wait()
+        if not stop.is_set():
+            await probe()
+
+    def failed(error: BaseException) -> None:
+        log.error("probe failed", extra={"error": repr(error)})
+
+    async with running(serve, name="probe", grace_s=PROBE_GRACE_S, on_failure=failed):
+        yield
+
+
 def _is_same(one: Path, other: Path) -> bool:
     return one.resolve() == other.resolve()
+
+
+@asynccontextmanager
+async def open_sandbox(settings: Settings, *, configuration: Path | None) -> AsyncIterator[Sandbox]:
+    """Open the sandbox that commands of tools run in; it is probed when the daemon has started.
+
+    Raises:
+        ConfigurationInvalid, SandboxTooWeak: as `agency.tools.sandbox.sandbox.open_sandbox`.
+    """
+    from agency.tools.sandbox.sandbox import open_sandbox as open_chosen
+
+    hidden = () if configuration is None else (configuration,)
+    async with open_chosen(settings, hidden=hidden) as sandbox, probed_later(sandbox.ready):
+        yield sandbox
 
 
 async def open_vault(settings: Settings, clock: Clock, *, store: SqliteStore) -> Secrets:
@@ -135,7 +179,7 @@ def open_engine(
     )
 
 
-def make_application(
+def make_application(  # noqa: PLR0913  one for each thing below the doors
     settings: Settings,
     clock: Clock,
     *,
@@ -146,6 +190,7 @@ def make_application(
     vault: Secrets,
     started_at: datetime,
     is_stopping: Callable[[], bool],
+    sandbox: Sandbox | None = None,
 ) -> web.Application:
     """Make the doors over everything below."""
     from agency.api.application import make_application as make_doors
@@ -188,5 +233,6 @@ def make_application(
             is_stopping=is_stopping,
             has_room=store.has_room,
             load_failures=registry.failures,
+            sandbox=sandbox,
         )
     )

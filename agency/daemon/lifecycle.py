@@ -115,6 +115,8 @@ async def _open(boot: Boot, stack: AsyncExitStack, signals: Signals) -> _Opened 
     _raise_open_files(settings.server.connections_max)
     opening_models = compose.open_models(settings, store=store, vault=vault)
     models = await stack.enter_async_context(phase("models", opening_models))
+    opening_sandbox = compose.open_sandbox(settings, configuration=boot.loaded.path)
+    sandbox = await stack.enter_async_context(phase("sandbox", opening_sandbox))
     registry = compose.load_workflows(settings, store=store, models=models)
     await compose.load_stored(registry, clock, store=store)
     _switch(registry, boot.loaded)
@@ -135,6 +137,7 @@ async def _open(boot: Boot, stack: AsyncExitStack, signals: Signals) -> _Opened 
         vault=vault,
         started_at=clock.now(),
         is_stopping=signals.stop.is_set,
+        sandbox=sandbox,
     )
     doors = serving(application, sockets, connections_max=settings.server.connections_max)
     await stack.enter_async_context(phase("doors", doors))

@@ -21,6 +21,7 @@ from agency.engine.topics import Topics
 from agency.engine.transfers import Transfers
 from agency.engine.updates import Updates
 from agency.ports.model import Provider
+from agency.ports.sandbox import Sandbox
 from agency.ports.store import SessionStore, TokenStore
 from agency.ports.vault import Secrets
 from agency.workflows.saga.sagas import Sagas
@@ -40,6 +41,7 @@ class Services:
         provider: Who serves model calls that name nobody.
         providers: All who serve model calls, by name.
         load_failures: Modules of workflows that are missing from the registry, and why.
+        sandbox: Where commands of tools run; None where there are no tools.
     """
 
     runs: Runs
@@ -67,3 +69,4 @@ class Services:
     is_stopping: Callable[[], bool]
     has_room: Callable[[], bool] = field(default=lambda: True)
     load_failures: Sequence[LoadFailure] = field(default=())
+    sandbox: Sandbox | None = None

@@ -111,6 +111,8 @@ class CommandProcess:
         if self._popen.stdin is not None:
             self._input = Inlet(_taken(self._popen.stdin.fileno()))
             self._popen.stdin.close()
+            if self._command.stdin:
+                self._feeding = self._loop.create_task(self._feed(self._input))
         bound = self._command.bounds.output_bytes_max
         assert self._popen.stdout is not None
         stdout = _taken(self._popen.stdout.fileno())
@@ -122,11 +124,16 @@ class CommandProcess:
             stderr = _taken(self._popen.stderr.fileno())
             self._popen.stderr.close()
             self._outlets = [
-                Outlet(stdout, self._on_stdout, free_bytes=math.inf),
+                Outlet(stdout, self._on_stdout, free_bytes=math.inf, tells_end=True),
                 Outlet(stderr, self._take, free_bytes=bound),
             ]
         self._status = Outlet(os.dup(self._plan.status), self._hear, free_bytes=math.inf)
         _watch_exit(self._popen, self._exited)
+
+    async def _feed(self, inlet: Inlet) -> None:
+        # A command that does not want its input has closed it.
+        with suppress(BrokenPipeError):
+            await inlet.write(self._command.stdin)
 
     def _bound(self, bounds: Bounds) -> None:
         if not math.isinf(bounds.timeout_s):
@@ -334,8 +341,6 @@ class CommandProcess:
         self.close_input()
         for outlet in (*self._outlets, self._status):
             outlet.close()
-        if self._on_stdout is not None:
-            self._on_stdout(b"")
         self._plan.close()
 
 

@@ -19,14 +19,21 @@ class Outlet:
     """The end of a pipe that a command writes to."""
 
     def __init__(
-        self, descriptor: int, take: Callable[[bytes], object], *, free_bytes: float
+        self,
+        descriptor: int,
+        take: Callable[[bytes], object],
+        *,
+        free_bytes: float,
+        tells_end: bool = False,
     ) -> None:
         """Read from now on.
 
         Args:
             descriptor: Closed at the end of the stream.
             free_bytes: What is read at full speed.
+            tells_end: Hand over an empty piece at the end.
         """
+        self._tells_end = tells_end
         self._descriptor = descriptor
         self._take = take
         self._free_bytes = free_bytes
@@ -69,6 +76,8 @@ class Outlet:
             self._loop.remove_reader(self._descriptor)
             os.close(self._descriptor)
             self.ended.set()
+            if self._tells_end:
+                self._take(b"")
 
 
 class Inlet:
