@@ -118,6 +118,10 @@ CALLS: dict[str, tuple[str, dict[str, Any]]] = {
         '{"name": "shell", "arguments": {"command": "echo <think> </think>"}}',
         {"command": "echo <think> </think>"},
     ),
+    "wrapper in an argument": (
+        '{"name": "shell", "arguments": {"command": "<tool_call>[TOOL_CALLS]"}}',
+        {"command": "<tool_call>[TOOL_CALLS]"},
+    ),
     "result made up": (f"<tool_call>{ONE}</tool_call>\n<tool_response>hello</tool_response>", A),
     "one line after the other": (f"```json\n{ONE}\n{ONE}\n```", A),
     "unicode": (

@@ -102,7 +102,10 @@ def read_text(text: str, tools: OfferedTools) -> Reading:
     if made_up is not None and made_up.start() > 0:
         # The model has gone on to imagine the result: what follows never happened.
         text = text[: made_up.start()]
-    wrapped = [one for one in find_wrapped(text, tools) if not _is_mention(text, one)]
+    wrapped = find_wrapped(text, tools)
+    if wrapped:
+        fences, covered = _fences(text), _call_spans(text, tools)
+        wrapped = [one for one in wrapped if not _is_mention(text, one, fences, covered)]
     if wrapped:
         return _from_wrapped(text, wrapped, tools)
     for read in (_from_fences, _from_bare, _from_python):
@@ -369,14 +372,29 @@ def _from_python(text: str, tools: OfferedTools) -> Reading | None:
     return Reading(calls=calls, rung=Rung.TEXT, faults=faults)
 
 
-def _is_mention(text: str, one: Wrapped) -> bool:
-    """Tell whether a wrapper stands in a fence that is an example."""
-    for language, start, begin, end, after in _fences(text):
+def _is_mention(
+    text: str,
+    one: Wrapped,
+    fences: Sequence[tuple[str, int, int, int, int]],
+    covered: Sequence[tuple[int, int]],
+) -> bool:
+    """Tell whether a wrapper stands in a fence that is an example, or in an argument of a call."""
+    if any(start < one.start < end for start, end in covered):
+        return True
+    for language, start, begin, end, after in fences:
         if begin <= one.start < end:
-            if language in _TOOL_FENCES:
-                return False
-            return not _may_call(text, start, after, ())
+            return language not in _TOOL_FENCES and not _may_call(text, start, after, ())
     return False
+
+
+def _call_spans(text: str, tools: OfferedTools) -> list[tuple[int, int]]:
+    """Find whole JSON calls at the beginning of a line."""
+    spans: list[tuple[int, int]] = []
+    for place, _ in zip(_BARE.finditer(text), range(BARE_TRIES_MAX), strict=False):
+        first = read_first(text, place.end())
+        if first is not None and shaped(first[0], tools, lenient=False):
+            spans.append((place.end(), first[1]))
+    return spans
 
 
 def _without(text: str, spans: Sequence[tuple[int, int]]) -> str:

@@ -168,6 +168,8 @@ def _read_body(
         return _named_json(_action_name(opener), body, offered)
     if mark in _TAGGED:
         return _tagged(body, offered, is_closed=is_closed)
+    if body.lstrip()[:1] in ("{", "[", '"', "`"):
+        return _json_or_python(body, offered)
     for tag, closer in _TAGGED.items():
         if tag in body:
             inner, sign, _ = body.partition(tag)[2].partition(closer)
