@@ -219,10 +219,12 @@ class Calls:
         except asyncio.CancelledError:
             await self._give_up(live)
             raise
-        if live.task.done():
+        if not live.task.done():
+            return self._park(live)
+        try:
+            return self._outcome(live, live.task)
+        finally:
             self._drop(live)
-            return await self._outcome(live, live.task)
-        return self._park(live)
 
     async def _give_up(self, live: _Live) -> None:
         """Cancel a call; the SDK tells the server."""
@@ -327,11 +329,11 @@ class Calls:
             await self._owner.read_tools()
             return await send(request.tool, dict(request.arguments), **arguments)
 
-    async def _outcome(self, live: _Live, task: asyncio.Task[Any]) -> ToolOutput | Asks:
+    def _outcome(self, live: _Live, task: asyncio.Task[Any]) -> ToolOutput | Asks:
         """Judge how a call has ended."""
         error = None if task.cancelled() else task.exception()
         if task.cancelled() or error is not None:
-            return await self._failure(live, error)
+            return self._failure(live, error)
         self._owner.hear()
         self.done += 1
         result = task.result()
@@ -339,7 +341,7 @@ class Calls:
             return result
         return output_of(result, redact=self._hooks.redact, redact_json=self._hooks.redact_json)
 
-    async def _failure(self, live: _Live, error: BaseException | None) -> ToolOutput | Asks:
+    def _failure(self, live: _Live, error: BaseException | None) -> ToolOutput | Asks:
         """Judge a call that raised, by whether it had left and who says so."""
         is_sent = live.request.key in self._sent
         if isinstance(error, MCPError) and not _is_ours(error):

@@ -79,6 +79,7 @@ _FINAL = (
     AddressRefused,
     InvalidInput,
 )
+_NOT_OPENED = "it could not be opened"
 _NO_ENTRY = frozenset({401, 403})
 
 
@@ -271,7 +272,7 @@ class Owner:
         if ready in done or stopping in done:
             return ""
         if hold in done:
-            return "it could not be opened"
+            return _NOT_OPENED
         return f"it did not answer within {timeout_s:g} s"
 
     def _judge(
@@ -297,6 +298,8 @@ class Owner:
         told = "" if life.program is None else life.program.reason()
         if life.session is not None and life.session.lost.is_set() and not reason:
             return told or life.session.reason
+        if reason not in {"", _NOT_OPENED}:
+            return reason
         if isinstance(leaf, AgencyError):
             return leaf.message.rstrip(".")
         if told:

@@ -24,9 +24,7 @@ from agency.errors import SandboxFailed, SandboxTooWeak
 from agency.ports.sandbox import Bounds, Command, Process, Sandbox
 from agency.tools.mcp import places, warden
 from agency.tools.mcp.lines import Lines, Log
-
-MARK = "AGENCY_SERVER"
-"""Environment variable that tells what belongs to a server, whatever has become of its parents."""
+from agency.tools.mcp.reaping import MARK, sweep
 
 LIMITS: Mapping[str, int] = {
     "RLIMIT_CORE": 0,
@@ -58,6 +56,11 @@ class Program(Protocol):
     @property
     def sandbox(self) -> str:
         """Driver of the sandbox that it is in; ``none`` outside of one."""
+        ...
+
+    @property
+    def is_clean(self) -> bool:
+        """It was ended by whoever looks after it, who has left nothing; for after its end."""
         ...
 
     async def write(self, data: bytes) -> None:
@@ -155,6 +158,8 @@ async def _end(program: Program, recording: Recording) -> None:
 
     async def finish() -> None:
         await program.end()
+        if not program.is_clean:
+            await sweep([recording.mark])
         await recording.ledger.end_process(recording.mark)
 
     task = asyncio.get_running_loop().create_task(finish(), name="mcp-end")
@@ -197,6 +202,7 @@ class _Sandboxed:
         self._log = log
         self._reason = ""
         self._is_ended = False
+        self.is_clean = True
 
     @property
     def pid(self) -> int:
@@ -220,6 +226,7 @@ class _Sandboxed:
         self._log.add(ended.output)
         for sentence in ended.refused:
             self._log.say(sentence)
+        self.is_clean = not ended.signal
         how = f"signal {ended.signal}" if ended.signal else f"exit status {ended.code}"
         self._reason = f"it ended with {how}" + (f" ({ended.reason})" if ended.reason else "")
 
@@ -279,6 +286,11 @@ class _Warded(asyncio.SubprocessProtocol):
     def pid(self) -> int:
         assert self._transport is not None
         return self._transport.get_pid()
+
+    @property
+    def is_clean(self) -> bool:
+        code = None if self._transport is None else self._transport.get_returncode()
+        return code is not None and code >= 0
 
     # --- what asyncio tells
 

@@ -1,4 +1,4 @@
-"""Ends what servers of a daemon that has died have left behind."""
+"""Ends what was left behind by servers: of a daemon that has died, or of a warden."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from collections.abc import Sequence
 from agency.domain.connection import ServerProcess
 from agency.ports.connection import ConnectionStore
 from agency.tools.mcp import places
-from agency.tools.mcp.program import MARK
 
 log = logging.getLogger(__name__)
+
+MARK = "AGENCY_SERVER"
+"""Environment variable that tells what belongs to a server, whatever has become of its parents."""
 
 ROUNDS_MAX = 20
 """How often it is looked again, because between a look and a kill others may be born."""
@@ -35,7 +37,9 @@ async def reap(store: ConnectionStore) -> int:
     left = await store.processes()
     if not left:
         return 0
-    killed = await _kill(left)
+    here = [one for one in left if one.boot == places.boot_of_machine()]
+    _kill_groups(here)
+    killed = await sweep([one.mark for one in here])
     for process in left:
         await store.end_process(process.mark)
     if killed:
@@ -44,12 +48,18 @@ async def reap(store: ConnectionStore) -> int:
     return killed
 
 
-async def _kill(left: Sequence[ServerProcess]) -> int:
-    here = [one for one in left if one.boot == places.boot_of_machine()]
-    for one in here:
+def _kill_groups(left: Sequence[ServerProcess]) -> None:
+    for one in left:
         if one.pid and one.start_ticks and places.start_ticks(one.pid) == one.start_ticks:
             places.kill_group(one.pid)
-    marks = [one.mark for one in here]
+
+
+async def sweep(marks: Sequence[str]) -> int:
+    """Kill all processes that have one of the marks, until there are none.
+
+    Returns:
+        How many were killed.
+    """
     killed: set[int] = set()
     for _ in range(ROUNDS_MAX):
         # A walk over all processes: off the loop, which others need.
