@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from agency.core import json
@@ -58,6 +58,8 @@ class Deed:
 
     Attributes:
         version: State of the workspace before it; None is the empty folder.
+        characters_max: A longer result is cut, and the whole is kept in the workspace; None when
+            it is not known how much the context can take.
         redact: Takes secrets out of texts, before they are recorded.
     """
 
@@ -72,10 +74,11 @@ class Deed:
     version: str | None
     progress: Callable[[str], None]
     redact: Callable[[str], str]
+    characters_max: int | None
     answers: Mapping[str, Any]
     state: Any = None
 
-    async def do(self) -> dict[str, Any]:
+    async def do(self) -> Any:  # noqa: ANN401  JSON value
         """Make the call; the function of a step.
 
         Raises:
@@ -91,7 +94,10 @@ class Deed:
             output: ToolOutput | Asks = self._excused(outcome.error)
         else:
             output = outcome.value
-        version, remarks = await self._keep()
+        is_long = False
+        if isinstance(output, ToolOutput):
+            output, is_long = await self._shortened(output)
+        version, remarks = await self._keep(is_changed=is_long)
         record: dict[str, Any] = {"tool": self.name, "arguments": self.clean(dict(self.arguments))}
         if version is not None:
             record["version"] = version
@@ -138,9 +144,19 @@ class Deed:
         said = f"{self.name} failed with {type(error).__name__}: {foreign.text_of(error)[:1000]}"
         return ToolOutput(content=said, is_error=True)
 
-    async def _keep(self) -> tuple[str | None, list[str]]:
+    async def _shortened(self, output: ToolOutput) -> tuple[ToolOutput, bool]:
+        """Bound a result by what the context can take; the whole goes to a file of the run."""
+        most = self.characters_max
+        if most is None or self.workspace is None or len(output.content) <= most:
+            return output, False
+        handle = await self.workspace.keep_text(f"{self.name}.txt", self.redact(output.content))
+        text = f"{cut(output.content, most)}\n[The whole is in the file {handle}.]"
+        return replace(output, content=text), True
+
+    async def _keep(self, *, is_changed: bool) -> tuple[str | None, list[str]]:
         """Keep what the call has changed; None when nothing could have."""
-        if self.workspace is None or self.tool.effect is ToolEffect.REPEATABLE:
+        is_read = self.tool.effect is ToolEffect.REPEATABLE and not is_changed
+        if self.workspace is None or is_read:
             return None, []
         try:
             version = await self.workspace.keep()

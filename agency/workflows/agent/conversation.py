@@ -12,7 +12,14 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from agency.engine.steps import StepCall
-from agency.errors import AgencyError, ContextTooLong
+from agency.errors import (
+    AgencyError,
+    ContextTooLong,
+    ModelAnswerUnfit,
+    ModelReplyCut,
+    ModelReplyEmpty,
+    ModelStutters,
+)
 from agency.ports.model import (
     CallProgress,
     ChatMessage,
@@ -24,6 +31,7 @@ from agency.ports.model import (
 )
 from agency.workflows.agent import history
 from agency.workflows.agent.calling import redacted
+from agency.workflows.agent.calls.answers import request_answer
 from agency.workflows.agent.calls.judgement import Judgement, Verdict
 from agency.workflows.agent.calls.ladder import Ladder
 from agency.workflows.agent.calls.rungs import Rung
@@ -44,7 +52,7 @@ OVERFLOWS_MAX = 2
 TOOLS_OF_AN_UNKNOWN_MODEL = 8
 """Tools offered in one turn to a model that nobody has checked."""
 
-Notes = Sequence[Mapping[str, str]]
+Notes = Sequence[Mapping[str, Any]]
 
 
 class Conversation:
@@ -110,6 +118,12 @@ class Conversation:
         known = fitness.tools_per_turn if fitness is not None else TOOLS_OF_AN_UNKNOWN_MODEL
         return self._loop.settings.tools_per_turn or known
 
+    @property
+    def model_name(self) -> str:
+        """Name of the model that is asked first, as far as it is known."""
+        known = self._traits.choice.model if self._traits is not None else ""
+        return self._loop.model or known or self._means.settings.model
+
     def result_characters(self, calls: int) -> int | None:
         """How long one of so many results may be; None when it is not known yet."""
         if self._budget is None:
@@ -122,10 +136,11 @@ class Conversation:
         """Take in a recorded reply, with what was said to the model before it."""
         if reply.get("overflow"):
             return
-        for note in reply.get("notes", ()):
+        for note in _told(reply.get("notes", ())):
             message = ChatMessage(role="user", content=note["text"])
             self.transcript.add(message, is_pinned=note["kind"] == "hint")
-        self._ladder.take(judgement)
+        if not reply.get("is_answer"):
+            self._ladder.take(judgement)
         match judgement.verdict:
             case Verdict.CALLS:
                 calls = (*judgement.calls, *(one.call for one in judgement.refused))
@@ -157,7 +172,7 @@ class Conversation:
             else:
                 room = None
 
-            async def work(room: Room | None = room) -> dict[str, Any]:
+            async def work(room: Room | None = room) -> Any:  # noqa: ANN401  JSON value
                 assert room is not None, "what is recorded is not done again"
                 return await self._compact(room)
 
@@ -165,11 +180,12 @@ class Conversation:
             self._loop.state.take_compaction(record)
             self.transcript.apply(Compaction.parse(record["compaction"]))
 
-    async def ask(self, notes: Notes) -> dict[str, Any]:
+    async def ask(self, notes: Notes) -> Any:  # noqa: ANN401  JSON value
         """Ask the model once, and understand what comes; the function of a step."""
         loop, ladder = self._loop, self._ladder
         base = await self._request(notes)
-        shaped = ladder.request(base)
+        is_answer = any(note["kind"] == "schema" for note in notes)
+        shaped = self._shaped(base, is_answer=is_answer)
         gauge = await self._gauge(base)
         units = units_of_request(shaped) if shaped.messages is not base.messages else gauge.units
         judgement: Judgement | None
@@ -184,12 +200,12 @@ class Conversation:
         except ContextTooLong as error:
             return self._overflowed(error, units)
         except AgencyError as error:
-            judgement = ladder.judge_error(error, base)
+            judgement = _unfit_answer(error) if is_answer else ladder.judge_error(error, base)
             if judgement is None:
                 raise
-            record = _unusable(error, loop.model or self._means.settings.model)
+            record = _unusable(error, self.model_name)
         else:
-            judgement = ladder.judge(reply, base)
+            judgement = _answered(reply) if is_answer else ladder.judge(reply, base)
             record = _recorded(reply)
             is_plausible = self._meter().learn(units, reply.prompt_tokens, images=gauge.images)
             if not is_plausible:
@@ -198,10 +214,20 @@ class Conversation:
         record["gauge"] = gauge.record()
         if notes:
             record["notes"] = [dict(note) for note in notes]
-        if judgement.verdict is Verdict.STOP:
+        if is_answer:
+            record["is_answer"] = True
+        if is_answer or judgement.verdict is Verdict.STOP:
             record["generation"] = loop.run.generation
-        cleaned: dict[str, Any] = redacted(record, self._means.redact)
-        return cleaned
+        return redacted(record, self._means.redact)
+
+    def _shaped(self, base: ChatRequest, *, is_answer: bool) -> ChatRequest:
+        schema = self._loop.task.schema
+        if is_answer and schema is not None:
+            shaped = request_answer(base, schema)
+        else:
+            shaped = self._ladder.request(base)
+        # The base has the name of the role's first model; asked is the role.
+        return replace(shaped, model=self._loop.model)
 
     def _overflowed(self, error: ContextTooLong, units: int) -> dict[str, Any]:
         """Record that the server calls the prompt too long, so that room is made.
@@ -216,7 +242,7 @@ class Conversation:
             self._allocated = error.context_tokens
         self._overflows += 1
         return {
-            **_unusable(error, self._loop.model or self._means.settings.model),
+            **_unusable(error, self.model_name),
             "overflow": {"prompt": error.prompt_tokens, "context": error.context_tokens},
         }
 
@@ -227,12 +253,12 @@ class Conversation:
         if system:
             messages.append(ChatMessage(role="system", content=system))
         messages += self.transcript.messages
-        messages += [ChatMessage(role="user", content=note["text"]) for note in notes]
+        messages += [ChatMessage(role="user", content=note["text"]) for note in _told(notes)]
         todos = render_todos(loop.state.todos)
         if todos:
             messages.append(ChatMessage(role="user", content=todos))
         return ChatRequest(
-            model=loop.model,
+            model=loop.model or self.model_name,
             messages=messages,
             tools=await loop.offered(notes),
             tokens_max=self._means.settings.tokens_max or None,
@@ -319,6 +345,27 @@ class Conversation:
         if has_kept and workspace is not None:
             record["version"] = await workspace.keep()
         return record
+
+
+def _told(notes: Notes) -> Notes:
+    """Leave out notes that are for the record alone."""
+    return [note for note in notes if note["text"]]
+
+
+def _answered(reply: ChatReply) -> Judgement:
+    """Take a reply to a schema as it is: whether it obeys is found out by the schema."""
+    return Judgement(verdict=Verdict.FINAL, rung=Rung.NATIVE, text=reply.content)
+
+
+def _unfit_answer(error: AgencyError) -> Judgement | None:
+    """Take a reply that came to nothing as an answer that does not obey the schema."""
+    match error:
+        case ModelAnswerUnfit() | ModelReplyCut():
+            return Judgement(verdict=Verdict.FINAL, rung=Rung.NATIVE, text=error.text)
+        case ModelReplyEmpty() | ModelStutters():
+            return Judgement(verdict=Verdict.FINAL, rung=Rung.NATIVE)
+        case _:
+            return None
 
 
 def _recorded(reply: ChatReply) -> dict[str, Any]:

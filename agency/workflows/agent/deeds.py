@@ -91,6 +91,7 @@ class Deeds:
     def _take(self, call: ToolCall, record: Record) -> None:
         loop = self._loop
         loop.state.take_result(call, record)
+        loop.watch(call, record)
         loop.conversation.transcript.add(result_message(call, content_for_model(record)))
 
     async def _replayed(self, name: str, call: ToolCall) -> Record:
@@ -247,6 +248,7 @@ class Deeds:
             version=loop.state.version,
             progress=loop.ctx.token,
             redact=loop.means.redact,
+            characters_max=loop.conversation.result_characters(loop.calls_of_turn),
             answers=dict(answers),
             state=state,
         )
@@ -271,7 +273,7 @@ class Deeds:
         record |= write_output(done.output) | dict(done.more)
         workspace = loop.workspace
 
-        async def keep() -> Record:
+        async def keep() -> Any:  # noqa: ANN401  JSON value
             content = str(record["content"])
             is_long = len(content) > OWN_RESULT_CHARACTERS_MAX
             if workspace is not None and (done.puts or is_long):
@@ -298,7 +300,7 @@ class Deeds:
             "content": cut(found["content"], CONTENT_CHARACTERS_MAX),
         }
 
-        async def settle() -> Record:
+        async def settle() -> Any:  # noqa: ANN401  JSON value
             return clean_record(made, self._loop.means.redact)
 
         step = StepCall(
@@ -359,7 +361,7 @@ class Deeds:
         )
         return wait.payload
 
-    async def _sample(self, question: Question) -> dict[str, Any]:
+    async def _sample(self, question: Question) -> Any:  # noqa: ANN401  JSON value
         loop = self._loop
         options = question.options
         system = options.get("system")

@@ -24,12 +24,14 @@ from agency.engine.retry import MODEL_RETRY
 from agency.engine.steps import StepCall
 from agency.engine.suspension import LimitReached
 from agency.errors import AgentStopped
-from agency.ports.model import ToolSpec
+from agency.ports.model import ToolCall, ToolSpec
 from agency.ports.workspace import Workspace
 from agency.workflows.agent import asking, files, history
 from agency.workflows.agent.allowance import budgets_of, used_up
 from agency.workflows.agent.calling import redacted
+from agency.workflows.agent.calls.answers import ASKS_MAX, Answer, AnswerReader, unfit
 from agency.workflows.agent.calls.judgement import Judgement, Verdict
+from agency.workflows.agent.calls.repetition import Finding, Remedy, Repetition
 from agency.workflows.agent.conversation import Conversation
 from agency.workflows.agent.deeds import Deeds
 from agency.workflows.agent.delegation import Delegate
@@ -53,6 +55,13 @@ ASK_FOR_ANSWER = (
     "You have worked on the task and given no answer. Say now, in words, what you have done and "
     "what came of it."
 )
+
+ASK_FOR_SCHEMA = (
+    "Your answer must be one JSON value that obeys the schema, and nothing else. What you have "
+    "said does not:\n{faults}\nGive the answer again as JSON."
+)
+WAITING = frozenset({"wait", "ask_person", "approve", "shell_tail"})
+"""Tools that wait or look at what goes on: calling them again is no repetition."""
 
 
 class Loop:
@@ -90,6 +99,12 @@ class Loop:
         self.conversation = Conversation(self)
         self._last_reply: Mapping[str, Any] = {}
         self._has_looked = False
+        self.calls_of_turn = 1
+        self._repetition = Repetition(exempt=WAITING)
+        self._finding = Finding()
+        self._reader = AnswerReader(task.schema, means.checker) if task.schema is not None else None
+        self._unfit: Answer | None = None
+        self._wants_answer = False
 
     def _own_tools(self) -> list[OwnTool]:
         own: list[OwnTool] = [Todo(), FindTool(), Wait(), AskPerson(), Approve()]
@@ -116,10 +131,10 @@ class Loop:
             match judgement.verdict:
                 case Verdict.CALLS:
                     await self._make_calls(judgement)
-                case Verdict.FINAL if judgement.is_whole and not self._goes_on:
-                    output = await self._finish()
-                    if output is not None:
-                        return output
+                case Verdict.FINAL if judgement.is_whole:
+                    answer = self._read_answer()
+                    if not self._goes_on and (answer is None or not answer.faults):
+                        return await self._finish(answer)
                 case Verdict.STOP:
                     self._stop(judgement)
                 case _:
@@ -133,7 +148,7 @@ class Loop:
     async def _turn(self) -> Judgement:
         """Get the next reply, recorded or new."""
         number = self.state.turns + 1
-        notes: list[dict[str, str]] = []
+        notes: list[dict[str, Any]] = []
         if not self.is_recorded("reply", number):
             await self._check_budgets(f"limit-{number}.0", is_call=False)
             notes = await self._notes(number)
@@ -149,11 +164,16 @@ class Loop:
         )
         judgement = self.state.take_reply(reply)
         self.conversation.take_reply(reply, judgement)
+        for note in reply.get("notes", ()):
+            if note["kind"] == "hint":
+                self._repetition.forgive()
+        self._finding = Finding()
         self._last_reply = reply
         return judgement
 
     async def _make_calls(self, judgement: Judgement) -> None:
         turn = self.state.turns
+        self.calls_of_turn = len(judgement.calls)
         for position, call in enumerate(judgement.calls):
             label = f"call-{turn}.{position}"
             if not self.is_recorded(label):
@@ -164,26 +184,51 @@ class Loop:
             self.conversation.transcript.add(result_message(refused.call, refused.note))
 
     def _stop(self, judgement: Judgement) -> None:
-        """End with what was tried; a run that was retried since then tries again.
+        """End with what was tried, or ask for an answer when at least there was work.
+
+        A run that was retried since then tries again.
 
         Raises:
             AgentStopped: it was not.
         """
-        if self._last_reply.get("generation", 0) >= self.run.generation:
-            raise AgentStopped(self.state.model, judgement.text)
+        if self._goes_on or self._last_reply.get("generation", 0) < self.run.generation:
+            return
+        if self.state.has_worked and "answer" not in self.state.notes_seen:
+            self._wants_answer = True
+            return
+        raise AgentStopped(self.state.model, judgement.text)
+
+    def _read_answer(self) -> Answer | None:
+        """Read the answer by the schema that it must obey, if there is one.
+
+        Raises:
+            ModelAnswerUnfit: it was asked for often enough, and does not.
+        """
+        if self._reader is None:
+            return None
+        text = self.state.answer
+        answer = self._reader.read(text)
+        self._unfit = answer if answer.faults else None
+        if answer.faults and self.state.schema_asks >= ASKS_MAX:
+            is_over = self._last_reply.get("generation", 0) >= self.run.generation
+            if is_over and not self._goes_on:
+                raise unfit(self.state.model, text, answer)
+            self.state.schema_asks = 0  # it was retried since then
+        return answer
 
     # --- one reply --------------------------------------------------------------------------
 
-    async def offered(self, notes: Sequence[Mapping[str, str]]) -> Sequence[ToolSpec]:
+    async def offered(self, notes: Sequence[Mapping[str, Any]]) -> Sequence[ToolSpec]:
         """Pick the tools that the next request offers."""
-        if any(note["kind"] == "answer" for note in notes):
+        if self.state.is_answering or any(n["kind"] in {"answer", "schema"} for n in notes):
             return ()
         await self._look()
+        withdrawn = [name for note in notes for name in note.get("tools", ())]
         return self.toolbox.choose(
             tools_max=self.conversation.tools_max,
             found=tuple(self.state.found),
             topic=self.task.message[:2000],
-            without=frozenset(),
+            without=frozenset(withdrawn),
         )
 
     def _said(self, number: int, reply: Mapping[str, Any]) -> list[NewMessage]:
@@ -224,7 +269,7 @@ class Loop:
         if used is None:
             return
 
-        async def note() -> dict[str, Any]:
+        async def note() -> Any:  # noqa: ANN401  JSON value
             return {
                 "limit": used,
                 "generation": self.run.generation,
@@ -237,24 +282,74 @@ class Loop:
             return
         raise LimitReached(asdict(self._output(completed=False, limit=recorded["limit"])))
 
-    async def _notes(self, number: int) -> list[dict[str, str]]:
-        """Decide what the model is told before its next reply."""
-        del number
+    async def _notes(self, number: int) -> list[dict[str, Any]]:
+        """Decide what the model is told before its next reply; a run that is stuck asks first."""
+        finding, self._finding = self._finding, Finding()
+        match finding.remedy:
+            case Remedy.NUDGE:
+                return [{"kind": "nudge", "text": finding.text}]
+            case Remedy.WITHDRAW:
+                tools = sorted(finding.tools)
+                return [{"kind": "withdraw", "text": finding.text, "tools": tools}]
+            case Remedy.STUCK:
+                return [{"kind": "hint", "text": await self._ask_for_hint(number, finding)}]
+            case Remedy.NONE:
+                pass
         if self._wants_answer:
+            self._wants_answer = False
             return [{"kind": "answer", "text": ASK_FOR_ANSWER}]
+        if self._reader is None:
+            return []
+        if self._unfit is not None:
+            listed = "\n".join(f"- {fault}" for fault in self._unfit.faults)
+            return [{"kind": "schema", "text": ASK_FOR_SCHEMA.format(faults=listed)}]
+        if self.state.schema_asks == 0 and not await self.offered([]):
+            # Nothing else can be done than to answer.
+            return [{"kind": "schema", "text": ""}]
         return []
 
-    @property
-    def _wants_answer(self) -> bool:
-        return False
+    async def _ask_for_hint(self, number: int, finding: Finding) -> str:
+        """Suspend until a person has said how to go on."""
+        tried = self.means.redact(finding.text)
+        prompt = f"The agent is stuck. {tried}\nHow should it go on?"
+        wait = await self.ctx.wait(
+            "agent",
+            f"stuck-{number}",
+            lambda key: asking.value_wait(
+                self.run,
+                key,
+                name="stuck",
+                prompt=prompt,
+                schema={"type": "string", "minLength": 1},
+                show={
+                    "pattern": finding.pattern,
+                    "tools": sorted(finding.tools),
+                    "todos": list(self.state.todos),
+                    "last_text": self.state.last_text[:2000],
+                },
+            ),
+        )
+        return asking.answered_text(wait)
 
-    async def _finish(self) -> AgentOutput | None:
-        """Make the output of an answer that is whole; None when another turn is needed."""
+    def watch(self, call: ToolCall, record: Mapping[str, Any]) -> None:
+        """Take note of what a call came to, to see whether the run goes round in circles."""
+        found = self._repetition.add(
+            call.name,
+            record.get("arguments") or call.arguments,
+            str(record["content"]),
+            is_error=bool(record.get("is_error")),
+        )
+        if list(Remedy).index(found.remedy) > list(Remedy).index(self._finding.remedy):
+            self._finding = found
+
+    async def _finish(self, answer: Answer | None) -> AgentOutput:
+        """Make the output of an answer that is whole."""
         returned: tuple[dict[str, Any], list[str]] = ({}, [])
         if self.task.return_files and self.workspace is not None:
             found = await self.ctx.perform(StepCall(name="return_files", function=self._return))
             returned = found["files"], found["left_out"]
-        return self._output(completed=True, returned=returned)
+        value = None if answer is None else answer.value
+        return self._output(completed=True, returned=returned, answer=value)
 
     def _output(
         self,
@@ -262,6 +357,7 @@ class Loop:
         completed: bool,
         limit: str | None = None,
         returned: tuple[dict[str, Any], list[str]] = ({}, []),
+        answer: Any = None,  # noqa: ANN401  JSON value
     ) -> AgentOutput:
         state = self.state
         return AgentOutput(
@@ -269,6 +365,7 @@ class Loop:
             model=state.model,
             rehearsal=state.is_rehearsal,
             completed=completed,
+            answer=answer,
             limit=limit,
             usage=state.spent.usage(),
             todos=list(state.todos),
@@ -296,7 +393,7 @@ class Loop:
             raise AgentStopped("", "Files were given, and this daemon keeps no workspaces.")
         self.state.version = await self.ctx.perform(StepCall(name="put_files", function=put))
 
-    async def _return(self) -> dict[str, Any]:
+    async def _return(self) -> Any:  # noqa: ANN401  JSON value
         import asyncio
 
         assert self.workspace is not None

@@ -62,13 +62,15 @@ class State:
         files: Paths that tools have made or changed, the newest last.
         found: Tools that were searched for and found, the newest last.
         pieces: Of an answer that is not whole yet.
-        answered: The judgement of the last reply.
+        is_answering: It was asked for an answer, without tools, and has not given one yet.
     """
 
     def __init__(self) -> None:
         """Begin before the first reply."""
         self.spent = Spent()
         self.overflows = 0
+        self.schema_asks = 0
+        self.is_answering = False
         self.turns = 0
         self.todos: Todos = ()
         self.version: str | None = None
@@ -93,12 +95,16 @@ class State:
         self.overflows = self.overflows + 1 if reply.get("overflow") else 0
         for note in reply.get("notes", ()):
             self.notes_seen.add(note["kind"])
+            self.is_answering = self.is_answering or note["kind"] == "answer"
+            self.schema_asks += note["kind"] == "schema"
             self.pieces.clear()
         match judgement.verdict:
             case Verdict.CALLS:
+                self.is_answering = False
                 self.pieces.clear()
                 self._take_text(judgement.text)
             case Verdict.FINAL:
+                self.is_answering = False
                 self._take_text(judgement.text)
                 self.pieces.append(judgement.text)
             case Verdict.AGAIN | Verdict.STOP:

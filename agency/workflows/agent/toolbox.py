@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from agency.errors import ToolUnavailable
 from agency.ports.model import ToolSpec
 from agency.ports.tool import Toolsets
+from agency.workflows.agent.calls.search import FOUND_MAX, ToolIndex, choose
 from agency.workflows.agent.gate import Gate, Offer
 from agency.workflows.agent.own_tools import TOOLSET, OwnTool
 
-ALWAYS = ("todo", "find_tool")
+FIND_TOOL = "find_tool"
+ALWAYS = ("todo", FIND_TOOL)
 """Offered in each turn, however few may be."""
 
 
@@ -87,49 +89,24 @@ class Toolbox:
             topic: What the run is about, to rank the others by.
             without: Names that are withdrawn for this turn.
         """
-        known = tuple(self._offers)
-        key = (known, tools_max, tuple(found), topic, without)
-        if self._chosen is not None and self._chosen[0] == key:
-            return self._chosen[1]
-        specs = {name: offer.tool.spec for name, offer in self._offers.items()}
-        names = [name for name in specs if name not in without]
-        if len(names) - ("find_tool" in names) <= tools_max:
-            picked = {name for name in names if name != "find_tool"}
-        else:
-            picked = self._pick(names, specs, tools_max, found, topic)
-        chosen = tuple(specs[name] for name in names if name in picked)
-        self._chosen = (key, chosen)
-        return chosen
+        key = (tuple(self._offers), tools_max, tuple(found), topic, without)
+        if self._chosen is None or self._chosen[0] != key:
+            specs = [offer.tool.spec for offer in self._offers.values()]
+            others = [spec for spec in specs if spec.name != FIND_TOOL]
+            # Where all of them fit there is nothing to be searched for.
+            some = others if len(others) <= tools_max else specs
+            chosen = choose(
+                some,
+                limit=tools_max,
+                always=ALWAYS,
+                found=found,
+                topic=topic,
+                without=without,
+            )
+            self._chosen = (key, tuple(chosen))
+        return self._chosen[1]
 
-    def _pick(
-        self,
-        names: Sequence[str],
-        specs: Mapping[str, ToolSpec],
-        tools_max: int,
-        found: Sequence[str],
-        topic: str,
-    ) -> set[str]:
-        picked = [name for name in ALWAYS if name in names]
-        ranked = [spec.name for spec in self._ranked(topic, [specs[name] for name in names])]
-        for name in [*reversed(list(found)), *ranked, *names]:
-            if len(picked) >= max(tools_max, 1):
-                break
-            if name in names and name not in picked:
-                picked.append(name)
-        return set(picked)
-
-    def search(self, query: str, *, limit: int = 5) -> Sequence[ToolSpec]:
+    def search(self, query: str, *, limit: int = FOUND_MAX) -> Sequence[ToolSpec]:
         """Find tools that may be used by what they are called and said to do."""
         specs = [offer.tool.spec for name, offer in self._offers.items() if name not in ALWAYS]
-        return self._ranked(query, specs)[:limit]
-
-    @staticmethod
-    def _ranked(query: str, specs: Sequence[ToolSpec]) -> list[ToolSpec]:
-        words = set(query.lower().split())
-        scored = [
-            (sum(w in f"{spec.name} {spec.description}".lower() for w in words), -i, spec)
-            for i, spec in enumerate(specs)
-        ]
-        return [
-            spec for score, _, spec in sorted(scored, key=lambda s: s[:2], reverse=True) if score
-        ]
+        return ToolIndex(specs).find(query, limit=limit)
