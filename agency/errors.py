@@ -1561,6 +1561,30 @@ class ToolUnavailable(Unavailable):
     hint = "The call is tried again by itself; `agency mcp ls` shows the state of the servers."
 
 
+class UnknownTool(NotFound):
+    """No source of tools that is switched on has a tool of that name."""
+
+    code = "unknown_tool"
+    hint = "List the tools with `agency tools ls`; [tools] switches those of our own on and off."
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is no tool {name!r}.")
+        self.name = name
+
+
+class ToolNotAllowed(Forbidden):
+    """The tool would ask before it is called, and here is nobody to be asked."""
+
+    code = "tool_not_allowed"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"The tool {name!r} needs somebody's approval, and here nobody is asked.",
+            hint=f"Allow it with [tools] legs_allow = [{name!r}].",
+        )
+        self.name = name
+
+
 class ToolInterrupted(Failed):
     """The call of a tool broke off in the middle; whether it has happened is unknown."""
 
@@ -1671,6 +1695,64 @@ class RunFileNotFound(NotFound):
         )
         self.run_id = run_id
         self.path = path
+
+
+class SessionNotFound(NotFound):
+    """There is no conversation of that id."""
+
+    code = "session_not_found"
+    hint = "List them with `agency sessions ls`; a session is there once something was said in it."
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__(f"There is no session {session_id!r}.")
+        self.session_id = session_id
+
+
+class MessageNotFound(NotFound):
+    """The conversation has no message at that position."""
+
+    code = "message_not_found"
+    hint = "See the positions with `agency sessions show SESSION`."
+
+    def __init__(self, session_id: str, position: int) -> None:
+        super().__init__(f"The session {session_id!r} has no message at position {position}.")
+        self.session_id = session_id
+        self.position = position
+
+
+class SessionExists(Conflict):
+    """Another conversation has that id."""
+
+    code = "session_exists"
+    hint = "Choose another id, or leave it out."
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__(f"There is already a session {session_id!r}.")
+        self.session_id = session_id
+
+
+class SessionInUse(Conflict):
+    """A run that has not ended belongs to the conversation."""
+
+    code = "session_in_use"
+    hint = "Cancel the run, or wait for its end."
+
+    def __init__(self, session_id: str, run_id: str) -> None:
+        super().__init__(f"The session {session_id!r} belongs to the live run {run_id}.")
+        self.session_id = session_id
+        self.run_id = run_id
+
+
+class SessionTooDeep(LimitExceeded):
+    """The conversation is a fork of a fork, and so on, as deep as that may go."""
+
+    code = "session_too_deep"
+    hint = "Fork it at an earlier message, or begin a new session."
+
+    def __init__(self, session_id: str, depth_max: int) -> None:
+        super().__init__(f"The session {session_id!r} is a fork of {depth_max} others already.")
+        self.session_id = session_id
+        self.depth_max = depth_max
 
 
 class SecretNotFound(NotFound):

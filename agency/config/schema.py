@@ -14,7 +14,7 @@ from agency.core.names import DEFAULT_AGENT, DEFAULT_QUEUE
 
 
 def setting(default: Any, help: str, **more: Any) -> Any:  # noqa: ANN401  dataclass field
-    """Make a field with its comment; a list default is copied for each instance.
+    """Make a field with its comment; a default list or table is copied for each instance.
 
     ``more`` may hold ``minimum``, ``maximum``, ``aliases`` (environment variables beside
     ``AGENCY_SECTION__KEY``), ``is_required`` (an empty text is refused) and ``form``: ``path``
@@ -24,6 +24,8 @@ def setting(default: Any, help: str, **more: Any) -> Any:  # noqa: ANN401  datac
     metadata = {"help": help, **more}
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=metadata)
+    if isinstance(default, dict):
+        return field(default_factory=lambda: dict(default), metadata=metadata)
     return field(default=default, metadata=metadata)
 
 
@@ -317,14 +319,69 @@ class Memory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mcp:
-    """Tools from MCP servers."""
+    """Tools from MCP servers; each has a section [mcp.servers.NAME]."""
 
     server_url: str = setting(
-        "", "Address of an MCP server; checked, and not used yet.", form="url"
+        "",
+        "Address of an MCP server: the connection `mcp`, without a section of its own.",
+        form="url",
     )
-    timeout_seconds: float = setting(
-        30.0, "Longest call to a tool; checked, and not used yet.", minimum=0.1
+    timeout_seconds: float = setting(30.0, "Longest call to a tool.", minimum=0.1, maximum=86_400)
+    connect_timeout_s: float = setting(
+        30.0, "Longest time for a server to start and to list its tools.", minimum=0.1
     )
+    concurrency: int = setting(8, "Calls to one server at once.", minimum=1, maximum=64)
+    allow_private: list[str] = setting(
+        [],
+        "Private places (host, address or network, each with :port if only that one is meant) that "
+        "connections added over REST may lead to.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class McpServer:
+    """An MCP server, one section for each: a program, or an address."""
+
+    command: str = setting("", "Program that is started and talked with over stdin and stdout.")
+    args: list[str] = setting([], "Its arguments.")
+    env: dict[str, str] = setting(
+        {}, "Its environment, beside PATH and the like; secrets as secret://NAME."
+    )
+    cwd: str = setting(
+        "",
+        "Folder that it starts in, and the one that it may write in the sandbox; empty: one of its "
+        "own in data_dir.",
+        form="path",
+    )
+    readable: list[str] = setting(
+        [], "Further files and folders that it may read in the sandbox.", form="path"
+    )
+    hosts: list[str] = setting(
+        [], "Hosts (name or name:port) that it may connect to from the sandbox; none: no network."
+    )
+    sandbox: bool = setting(default=True, help="Run the program in the sandbox.")
+    url: str = setting("", "Address of a server that is spoken with over HTTP.", form="url")
+    headers: dict[str, str] = setting({}, "Headers that are sent to it; secrets as secret://NAME.")
+    enabled: bool = setting(default=True, help="Open the connection.")
+    timeout_s: float = setting(
+        0.0, "Longest call; 0: [mcp] timeout_seconds.", minimum=0, maximum=86_400
+    )
+    timeouts_s: dict[str, str] = setting({}, "The same in seconds for single tools, by name.")
+    concurrency: int = setting(0, "Calls at once; 0: [mcp] concurrency.", minimum=0, maximum=64)
+    trust_hints: bool = setting(
+        default=False,
+        help="Let what the server says of its tools (this one only reads) loosen what holds.",
+    )
+    allow: list[str] = setting([], "Tools (its names, with * and ?) that need no approval.")
+    ask: list[str] = setting([], "Tools that wait for approval; without a rule, all do.")
+    deny: list[str] = setting([], "Tools that are refused; this wins.")
+    repeatable: list[str] = setting(
+        [], "Tools whose interrupted calls are made again instead of asked about."
+    )
+    once: list[str] = setting([], "Tools whose interrupted calls are asked about; this wins.")
+    elicitation: bool = setting(default=True, help="It may ask people in the middle of a call.")
+    sampling: bool = setting(default=True, help="It may ask the run's model.")
+    roots: bool = setting(default=False, help="Tell it the folder of the run.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -353,6 +410,9 @@ class Tools:
         choices=("file_read", "file_write", "network", "processes", "memory", "system_calls"),
     )
     command_timeout_s: float = setting(120.0, "Longest command in the foreground.", minimum=1)
+    background_timeout_s: float = setting(
+        14_400.0, "Longest command in the background; it ends with its run anyway.", minimum=1
+    )
     command_output_bytes_max: int = setting(
         1 << 20, "Output of a command that is kept; the middle of more is dropped.", minimum=1024
     )
@@ -375,6 +435,10 @@ class Tools:
         "", "Address of the Python package index to install from; empty: none.", form="url"
     )
     package_hosts: list[str] = setting([], "Further hosts that the index hands files out from.")
+    legs_allow: list[str] = setting(
+        [],
+        "Tools (name or pattern) that legs of sagas may call although an agent would ask first.",
+    )
     result_characters_max: int = setting(
         8000,
         "A longer result is cut to head and tail; the whole is in a file of the run.",
@@ -524,6 +588,7 @@ class Settings:
     agents: Mapping[str, Agent] = field(default_factory=lambda: {DEFAULT_AGENT: Agent()})
     memory: Memory = field(default_factory=Memory)
     mcp: Mcp = field(default_factory=Mcp)
+    mcp_servers: Mapping[str, McpServer] = field(default_factory=dict)
     vault: Vault = field(default_factory=Vault)
     retention: Retention = field(default_factory=Retention)
     sandbox: Sandbox = field(default_factory=Sandbox)

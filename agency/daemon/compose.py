@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,13 +25,17 @@ from agency.version import VERSION
 if TYPE_CHECKING:
     from aiohttp import web
 
+    from agency.engine.definition import Definition
     from agency.engine.engine import Engine
     from agency.engine.registry import Registry
+    from agency.files.workspaces import FileWorkspaces
     from agency.models.roles import Models
     from agency.ports.model import Provider
     from agency.ports.sandbox import Sandbox
     from agency.ports.vault import Secrets, Vault
     from agency.storage.sqlite.store import SqliteStore
+    from agency.tools.direct import DirectCalls
+    from agency.tools.toolsets import ToolsetRegistry
 
 log = logging.getLogger(__name__)
 
@@ -107,6 +112,45 @@ async def open_sandbox(settings: Settings, *, configuration: Path | None) -> Asy
         yield sandbox
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tooling:
+    """What tools work with, opened together."""
+
+    toolsets: ToolsetRegistry
+    workspaces: FileWorkspaces
+    calls: DirectCalls
+
+
+@asynccontextmanager
+async def open_tooling(
+    settings: Settings, *, store: SqliteStore, sandbox: Sandbox
+) -> AsyncIterator[Tooling]:
+    """Open the files of runs and the tools of our own; commands that still run are ended at last.
+
+    Raises:
+        ConfigurationInvalid: an entry of ``[tools] fetch_allow`` is no host.
+    """
+    from agency.files.workspaces import open_workspaces
+    from agency.tools.background import open_background
+    from agency.tools.direct import DirectCalls
+    from agency.tools.toolsets import open_tools
+
+    async with AsyncExitStack() as stack:
+        background = await stack.enter_async_context(open_background(store.versions.is_live))
+        opening_files = open_workspaces(
+            Path(settings.server.data_dir),
+            versions=store.versions,
+            bytes_max=settings.tools.workspace_bytes_max,
+            files_max=settings.tools.workspace_files_max,
+            is_busy=background.is_busy,
+        )
+        workspaces = await stack.enter_async_context(opening_files)
+        opening_tools = open_tools(settings.tools, sandbox=sandbox, background=background)
+        toolsets = await stack.enter_async_context(opening_tools)
+        calls = DirectCalls(toolsets, workspaces, allow=settings.tools.legs_allow)
+        yield Tooling(toolsets=toolsets, workspaces=workspaces, calls=calls)
+
+
 async def open_vault(settings: Settings, clock: Clock, *, store: SqliteStore) -> Secrets:
     """Open the secrets; without their key they are there, and locked."""
     from agency.vault.opening import open_vault as open_stored
@@ -136,8 +180,18 @@ def load_workflows(settings: Settings, *, store: SqliteStore, models: Models) ->
         settings=settings.llm,
         sessions=store.sessions,
     )
-    return load_registry(
-        settings.workflows.paths, built_in=[agent.definition()], read_declared=read_declared
+    built_in = [agent.definition(), *model_workflows(models, store)]
+    return load_registry(settings.workflows.paths, built_in=built_in, read_declared=read_declared)
+
+
+def model_workflows(models: Models, store: SqliteStore) -> Sequence[Definition]:
+    """Make the built-in workflows about models."""
+    from agency.workflows.models.check import ModelCheck
+    from agency.workflows.models.pull import ModelPull
+
+    return (
+        ModelPull(models, models.providers).definition(),
+        ModelCheck(models, models.providers, store.fitness).definition(),
     )
 
 
@@ -156,6 +210,7 @@ def open_engine(
     registry: Registry,
     models: Models,
     boot_id: str,
+    tooling: Tooling | None = None,
 ) -> AbstractAsyncContextManager[Engine]:
     """Make the engine; it recovers what an earlier daemon left and begins to work when entered."""
     from agency.engine.engine import Engine
@@ -176,6 +231,7 @@ def open_engine(
         boot_id=boot_id,
         # Runs that wait for the model server are woken when it answers again.
         health={one.resource: look_at(one) for one in models.providers.values()},
+        sweep_files=None if tooling is None else tooling.workspaces.sweep,
     )
 
 
@@ -191,6 +247,7 @@ def make_application(  # noqa: PLR0913  one for each thing below the doors
     started_at: datetime,
     is_stopping: Callable[[], bool],
     sandbox: Sandbox | None = None,
+    tooling: Tooling | None = None,
 ) -> web.Application:
     """Make the doors over everything below."""
     from agency.api.application import make_application as make_doors
@@ -224,6 +281,8 @@ def make_application(  # noqa: PLR0913  one for each thing below the doors
             vault=vault,
             provider=models.default,
             providers=models.providers,
+            roles=models,
+            fitness=store.fitness,
             settings=settings,
             clock=clock,
             version=VERSION,
@@ -234,5 +293,6 @@ def make_application(  # noqa: PLR0913  one for each thing below the doors
             has_room=store.has_room,
             load_failures=registry.failures,
             sandbox=sandbox,
+            workspaces=None if tooling is None else tooling.workspaces,
         )
     )

@@ -117,6 +117,8 @@ async def _open(boot: Boot, stack: AsyncExitStack, signals: Signals) -> _Opened 
     models = await stack.enter_async_context(phase("models", opening_models))
     opening_sandbox = compose.open_sandbox(settings, configuration=boot.loaded.path)
     sandbox = await stack.enter_async_context(phase("sandbox", opening_sandbox))
+    opening_tooling = compose.open_tooling(settings, store=store, sandbox=sandbox)
+    tooling = await stack.enter_async_context(phase("tools", opening_tooling))
     registry = compose.load_workflows(settings, store=store, models=models)
     await compose.load_stored(registry, clock, store=store)
     _switch(registry, boot.loaded)
@@ -124,8 +126,15 @@ async def _open(boot: Boot, stack: AsyncExitStack, signals: Signals) -> _Opened 
     if signals.stop.is_set():
         return None
     opening = compose.open_engine(
-        settings, clock, store=store, registry=registry, models=models, boot_id=new_id()
+        settings,
+        clock,
+        store=store,
+        registry=registry,
+        models=models,
+        boot_id=new_id(),
+        tooling=tooling,
     )
+    registry.tool_calls = tooling.calls
     engine = await stack.enter_async_context(phase("engine", opening))
     application = compose.make_application(
         settings,
@@ -138,6 +147,7 @@ async def _open(boot: Boot, stack: AsyncExitStack, signals: Signals) -> _Opened 
         started_at=clock.now(),
         is_stopping=signals.stop.is_set,
         sandbox=sandbox,
+        tooling=tooling,
     )
     doors = serving(application, sockets, connections_max=settings.server.connections_max)
     await stack.enter_async_context(phase("doors", doors))

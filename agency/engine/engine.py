@@ -75,6 +75,7 @@ class Engine:
         source: random.Random | None = None,
         queues: Mapping[str, QueueSettings] | None = None,
         retention: RetentionSettings | None = None,
+        sweep_files: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
         """Put the parts together; nothing runs before the engine is entered.
 
@@ -83,6 +84,7 @@ class Engine:
             source: Randomness for jitter.
             queues: Sections ``[queues.NAME]``.
             retention: Section ``[retention]``.
+            sweep_files: Deletes the files that no run needs any more.
         """
         self._store = store
         self._clock = clock
@@ -183,6 +185,7 @@ class Engine:
             clock=clock,
             settings=retention or RetentionSettings(),
             told=self.hooks.told,
+            sweep_files=sweep_files,
         )
         self.recovery = Recovery(requeued=0, suspects=(), quarantined=())
         self.failed = self._worker.failed

@@ -18,6 +18,7 @@ from agency.engine.definition import DECLARES, MARK, Definition, make_definition
 from agency.engine.hooks import HOOK_MARK, Hook
 from agency.engine.modules import load_module, module_name
 from agency.errors import HookNameTaken, WorkflowDisabled, WorkflowNameTaken, WorkflowNotFound
+from agency.ports.tool import ToolCalls
 
 DECLARED = (".json", ".yaml", ".yml")
 """Suffixes of files that declare a workflow without code."""
@@ -50,6 +51,8 @@ class Registry:
 
     Attributes:
         modules: Authors' files that were loaded, by the stems of their names.
+        tool_calls: Makes the calls of tools that declared workflows name; None where there are no
+            tools.
     """
 
     def __init__(self) -> None:
@@ -58,6 +61,7 @@ class Registry:
         self.hooks: dict[str, Hook] = {}
         self.modules: dict[str, list[ModuleType]] = {}
         self.failures: list[LoadFailure] = []
+        self.tool_calls: ToolCalls | None = None
         self._switches: Mapping[str, bool] = {}
 
     def add(self, definition: Definition) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -56,6 +56,7 @@ class Retention:
         clock: Clock,
         settings: RetentionSettings,
         told: Callable[[], int | None] = lambda: None,
+        sweep_files: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
         """Hold the store.
 
@@ -64,7 +65,9 @@ class Retention:
             clock: Tells what is old.
             settings: What is kept, and for how long.
             told: Tells the newest update of which all hooks were told; None: there is no hook.
+            sweep_files: Deletes the files that no run needs any more.
         """
+        self._sweep_files = sweep_files
         self._told = told
         self._store = store
         self._clock = clock
@@ -110,6 +113,8 @@ class Retention:
                 await self._retire_snapshots(done)
                 await self._retire_sessions(done)
                 done.bytes = (await self._store.give_back(bytes_max=GIVE_BACK_BYTES_MAX)).bytes
+                if self._sweep_files is not None:
+                    await self._sweep_files()
             done.elapsed_s = monotonic_s() - started_s
         if done.runs or done.rows or done.bytes:
             log.info(

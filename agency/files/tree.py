@@ -7,7 +7,7 @@ most only say what has changed: a chain of at most `DEPTH_MAX` of them leads to 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -54,13 +54,11 @@ class Version:
     Attributes:
         before: The version that the last change is taken back to, or None.
         depth: Versions that have to be read to know this one, but for itself.
-        bases: Those versions.
     """
 
     tree: Tree
     before: str | None = None
     depth: int = 0
-    bases: tuple[str, ...] = field(default=())
 
     @property
     def files(self) -> int:
@@ -117,7 +115,6 @@ def read(name: str, load: Callable[[str], bytes]) -> Version:
         whatever ``load`` raises.
     """
     chain: list[dict[str, Any]] = []
-    bases: list[str] = []
     wanted: str | None = name
     while wanted is not None:
         if len(chain) > DEPTH_MAX:
@@ -125,15 +122,25 @@ def read(name: str, load: Callable[[str], bytes]) -> Version:
         said = _decode(wanted, load(wanted))
         chain.append(said)
         wanted = said["base"]
-        if wanted is not None:
-            bases.append(wanted)
     tree: dict[str, Entry] = {}
     for said in reversed(chain):
         for path in said["removed"]:
             tree.pop(_path(path), None)
         for path, kind, mode, size, what in said["entries"]:
             tree[_path(path)] = Entry(Kind(kind), mode, size, _path(what))
-    return Version(tree=tree, before=chain[0]["before"], depth=len(bases), bases=tuple(bases))
+    return Version(tree=tree, before=chain[0]["before"], depth=len(chain) - 1)
+
+
+def refers_to(name: str, content: bytes) -> tuple[str | None, list[str]]:
+    """Tell what a version builds upon, and the hashes of the contents that it names itself.
+
+    Raises:
+        NoVersion: it is none.
+    """
+    said = _decode(name, content)
+    return said["base"], [
+        what for _, kind, _, _, what in said["entries"] if kind == Kind.FILE.value
+    ]
 
 
 def _decode(name: str, content: bytes) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from weakref import WeakValueDictionary
 
 from agency.core.ids import is_id
 from agency.errors import RunFileNotFound, RunNotFound, WorkspaceLost
+from agency.files import tree as trees
 from agency.files.blobs import SPARE_S, Blobs, Damaged, lost
 from agency.files.folder import Bounds
 from agency.files.tree import Kind
@@ -76,6 +77,12 @@ class FileWorkspaces:
                 in_use=self._in_use,
             )
             self._made[run_id] = workspace
+        return workspace
+
+    async def reopen(self, run_id: str) -> RunWorkspace:
+        """Give a run's workspace in its newest version; see `Workspaces.reopen`."""
+        workspace = self.of(run_id)
+        await workspace.open(await self._versions.newest(run_id))
         return workspace
 
     def blobs(self) -> Blobs:
@@ -177,11 +184,17 @@ class FileWorkspaces:
             name = left.pop()
             if name in needed:
                 continue
-            version = load(self.blobs(), "", name)
+            base, hashes = self._refers_to(name)
             needed.add(name)
-            # As contents; what they say is part of this one.
-            needed.update(version.bases)
-            needed.update(entry.what for entry in version.tree.values() if entry.kind is Kind.FILE)
+            needed.update(hashes)
+            if base is not None:
+                left.append(base)
+
+    def _refers_to(self, name: str) -> tuple[str | None, Sequence[str]]:
+        try:
+            return trees.refers_to(name, self.blobs().read(name, trees.VERSION_BYTES_MAX))
+        except (Damaged, trees.NoVersion) as error:
+            raise WorkspaceLost(f"A version of a workspace cannot be read: {error}") from error
 
     async def _sweep_folders(self) -> None:
         for run_id in await self._in_thread(partial(_old_folders, self._folders)):

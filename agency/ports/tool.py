@@ -119,3 +119,33 @@ class Toolsets(Protocol):
     def all(self) -> Sequence[Toolset]:
         """List the sources there are now, ordered by name."""
         ...
+
+
+class ToolCalls(Protocol):
+    """Calls of tools that no agent makes, where nobody is asked."""
+
+    async def call(
+        self,
+        name: str,
+        arguments: Mapping[str, Any],
+        *,
+        run_id: str,
+        caller: str,
+        call_key: str,
+        principal: str = "",
+    ) -> ToolOutput | Asks:
+        """Call a tool over the newest files of a run, and keep what it has changed.
+
+        Args:
+            caller: Who calls, as a name of an agent would say.
+            call_key: The same for each try of one call.
+
+        Raises:
+            UnknownTool: there is none of that name.
+            ToolNotAllowed: it may only be called after somebody was asked, or not at all.
+            InvalidInput: the arguments do not fit.
+            ToolUnavailable, SandboxTooWeak, SandboxFailed: nothing was done.
+            ToolInterrupted, TimeoutError: whether it was done is unknown.
+            WorkspaceTooLarge, WorkspaceLost, StoreFull: the files cannot be kept, or put back.
+        """
+        ...

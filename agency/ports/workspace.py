@@ -138,6 +138,14 @@ class Workspaces(Protocol):
         """Give a run's workspace; the same object while anybody has it."""
         ...
 
+    async def reopen(self, run_id: str) -> Workspace:
+        """Give a run's workspace opened in its newest version: for callers who record none.
+
+        Raises:
+            as `Workspace.open`.
+        """
+        ...
+
     async def list(self, run_id: str, *, after: str | None, limit: int) -> KeptPage:
         """List files of the run's newest version, ordered by path, after the given one.
 

@@ -20,10 +20,12 @@ from agency.engine.schedules import Schedules
 from agency.engine.topics import Topics
 from agency.engine.transfers import Transfers
 from agency.engine.updates import Updates
-from agency.ports.model import Provider
+from agency.ports.fitness import FitnessStore
+from agency.ports.model import Provider, Roles
 from agency.ports.sandbox import Sandbox
 from agency.ports.store import SessionStore, TokenStore
 from agency.ports.vault import Secrets
+from agency.ports.workspace import Workspaces
 from agency.workflows.saga.sagas import Sagas
 
 
@@ -40,6 +42,7 @@ class Services:
         has_room: False while the disk is too full for new work.
         provider: Who serves model calls that name nobody.
         providers: All who serve model calls, by name.
+        workspaces: Files of runs; None where none are kept.
         load_failures: Modules of workflows that are missing from the registry, and why.
         sandbox: Where commands of tools run; None where there are no tools.
     """
@@ -60,6 +63,8 @@ class Services:
     vault: Secrets
     provider: Provider
     providers: Mapping[str, Provider]
+    roles: Roles
+    fitness: FitnessStore
     settings: Settings
     clock: Clock
     version: str
@@ -69,4 +74,5 @@ class Services:
     is_stopping: Callable[[], bool]
     has_room: Callable[[], bool] = field(default=lambda: True)
     load_failures: Sequence[LoadFailure] = field(default=())
+    workspaces: Workspaces | None = None
     sandbox: Sandbox | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from agency.engine.codec import Codec
 from agency.engine.registry import Registry
 from agency.engine.retry import Retry
 from agency.errors import Fault, InvalidInput
+from agency.ports.tool import ToolCalls
 from agency.workflows.saga.http import TIMEOUT_S, HttpCall, scope_of
 from agency.workflows.saga.leg import UNDO_RETRY, Child, Leg, LegContext
 from agency.workflows.saga.saga import LEGS_MAX, Saga
@@ -28,9 +30,11 @@ from agency.workflows.saga.spec import (
     ParallelSpec,
     RetrySpec,
     SagaSpec,
+    ToolCallSpec,
     WorkflowSpec,
 )
 from agency.workflows.saga.templates import check_well_formed, references, render, root_of
+from agency.workflows.saga.tool import ToolCallOfLeg
 
 DEFINITION_BYTES_MAX = 256 * 1024
 """A declared saga as JSON."""
@@ -39,12 +43,23 @@ RESERVED = frozenset({"runs"})
 """Names that are part of the paths of the API."""
 
 FindFunction = Callable[[str], Callable[..., Any] | None]
+FindToolCalls = Callable[[], ToolCalls | None]
+"""Finds who makes calls of tools, at the time of a call."""
+
+
+def _no_tools() -> None:
+    """Where there are no tools."""
+
 
 _FORWARD = frozenset({"input", "results", "run_id", "idempotency_key", "action_key"})
 _BACK = _FORWARD | {"result", "error"}
 
 
-def parse(value: Any, find_function: FindFunction) -> Saga:  # noqa: ANN401  JSON value
+def parse(
+    value: Any,  # noqa: ANN401  JSON value
+    find_function: FindFunction,
+    find_tool_calls: FindToolCalls = _no_tools,
+) -> Saga:
     """Make a saga of its declaration.
 
     Args:
@@ -67,7 +82,7 @@ def parse(value: Any, find_function: FindFunction) -> Saga:  # noqa: ANN401  JSO
     faults = [*_faults(spec, find_function)]
     if faults:
         raise _refused(faults)
-    saga = _make(spec, version_of(value), find_function)
+    saga = _make(spec, version_of(value), _Parts(find_function, find_tool_calls))
     saga.declaration = value
     return saga
 
@@ -85,7 +100,7 @@ def read_file(path: Path, registry: Registry) -> Saga:
     Raises:
         InvalidInput: it is too large, neither of the two, or no valid saga.
     """
-    saga = parse(read_text(path), registry.find_function)
+    saga = parse(read_text(path), registry.find_function, lambda: registry.tool_calls)
     saga.source = str(path)
     return saga
 
@@ -199,7 +214,7 @@ def _leg_faults(
         faults.append(Fault(f"{where}/id", f"Another leg has the id {leg.id!r}."))
     if leg.id == "parallel":
         faults.append(Fault(f"{where}/id", "A leg cannot be called 'parallel'."))
-    if leg.effect == "once" and not isinstance(leg.action, HttpSpec | FunctionSpec):
+    if leg.effect == "once" and not isinstance(leg.action, HttpSpec | FunctionSpec | ToolCallSpec):
         faults.append(Fault(f"{where}/effect", "A run of another workflow is started once anyway."))
     known.append(leg.id)
     faults += _action_faults(leg.action, f"{where}/action", before, _FORWARD, find_function)
@@ -232,6 +247,8 @@ def _action_faults(
             templates = {"prompt": action.prompt}
         case WorkflowSpec():
             templates = {"input": action.input}
+        case ToolCallSpec():
+            templates = {"arguments": action.arguments}
     return [
         fault
         for name, value in templates.items()
@@ -264,7 +281,15 @@ def _reference_faults(
 # --- what it becomes -----------------------------------------------------------------------
 
 
-def _make(spec: SagaSpec, version: str, find_function: FindFunction) -> Saga:
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What legs are made of that lies outside of the declaration."""
+
+    find_function: FindFunction
+    find_tool_calls: FindToolCalls
+
+
+def _make(spec: SagaSpec, version: str, parts: _Parts) -> Saga:
     output = spec.output
     saga = Saga(
         spec.name,
@@ -278,9 +303,9 @@ def _make(spec: SagaSpec, version: str, find_function: FindFunction) -> Saga:
         saga.input_codec = codec
     for entry in spec.legs:
         if isinstance(entry, ParallelSpec):
-            saga.parallel(*(_leg(leg, find_function) for leg in entry.parallel))
+            saga.parallel(*(_leg(leg, parts) for leg in entry.parallel))
         else:
-            saga.add(_leg(entry, find_function))
+            saga.add(_leg(entry, parts))
     return saga
 
 
@@ -288,15 +313,15 @@ def _output(template: Any, context: LegContext) -> Any:  # noqa: ANN401  JSON va
     return render(template, scope_of(context))
 
 
-def _leg(spec: LegSpec, find_function: FindFunction) -> Leg:
+def _leg(spec: LegSpec, parts: _Parts) -> Leg:
     back_s = spec.compensation_timeout_s or spec.timeout_s
     back = None
     if spec.compensation is not None:
-        back = _part(spec.compensation, back_s, find_function)
+        back = _part(spec.compensation, back_s, parts)
     return Leg(
         id=spec.id,
         name=spec.name,
-        do=_part(spec.action, spec.timeout_s, find_function),
+        do=_part(spec.action, spec.timeout_s, parts),
         undo=back,
         retry=_retry(spec.retry),
         undo_retry=_retry(spec.compensation_retry) if spec.compensation_retry else UNDO_RETRY,
@@ -307,7 +332,7 @@ def _leg(spec: LegSpec, find_function: FindFunction) -> Leg:
     )
 
 
-def _part(action: Action, timeout_s: float | None, find_function: FindFunction) -> Any:  # noqa: ANN401
+def _part(action: Action, timeout_s: float | None, parts: _Parts) -> Any:  # noqa: ANN401
     match action:
         case HttpSpec():
             return HttpCall(
@@ -328,9 +353,13 @@ def _part(action: Action, timeout_s: float | None, find_function: FindFunction) 
         case WorkflowSpec():
             return Child(workflow=action.workflow, input=functools.partial(_output, action.input))
         case FunctionSpec():
-            found = find_function(action.function)
+            found = parts.find_function(action.function)
             assert found is not None, action.function
             return found
+        case ToolCallSpec():
+            return ToolCallOfLeg(
+                tool=action.tool, arguments=action.arguments, calls=parts.find_tool_calls
+            )
 
 
 def _retry(spec: RetrySpec) -> Retry:

@@ -73,7 +73,17 @@ class FunctionSpec(_Spec):
     ]
 
 
-Action = Annotated[HttpSpec | AgentSpec | WorkflowSpec | FunctionSpec, Field(discriminator="kind")]
+class ToolCallSpec(_Spec):
+    """A call of a tool over the files of the run. The leg's result is ``{"content", …}``."""
+
+    kind: Literal["tool"]
+    tool: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:-]{1,128}$")]
+    arguments: dict[str, Any] = {}
+
+
+Action = Annotated[
+    HttpSpec | AgentSpec | WorkflowSpec | FunctionSpec | ToolCallSpec, Field(discriminator="kind")
+]
 
 
 class LegSpec(_Spec):

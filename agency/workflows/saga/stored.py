@@ -85,7 +85,7 @@ def make_stored(declaration: Any, registry: Registry) -> Saga:  # noqa: ANN401  
     """
     from agency.workflows.saga.declared import parse
 
-    saga = parse(declaration, registry.find_function)
+    saga = parse(declaration, registry.find_function, lambda: registry.tool_calls)
     saga.is_stored = True
     return saga
 

@@ -1,0 +1,151 @@
+"""Where in a text an old piece is that a model wants replaced. Pure.
+
+Models quote what they have read nearly right: the commonest slip is white space. A piece that is
+there as it is quoted is taken; one that is there but for white space is taken when there is exactly
+one such place, because then nothing else can be meant. Everything else is told, with what is
+nearest.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass
+
+LINES_COMPARED_MAX = 20_000
+"""Lines in which the nearest place is looked for: it takes some 10 microseconds for each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """The new text.
+
+    Attributes:
+        lines: Numbers of the lines where each replacement begins.
+        is_loose: The place was only found by leaving white space out of account.
+    """
+
+    text: str
+    lines: tuple[int, ...]
+    is_loose: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NotReplaced:
+    """Why nothing is replaced, for the model to mend."""
+
+    why: str
+
+
+def replace(text: str, old: str, new: str, *, is_all: bool) -> Replaced | NotReplaced:
+    """Replace a piece of a text.
+
+    Args:
+        is_all: Replace each place; else there must be one only.
+    """
+    if "\r\n" in text:  # models write \n
+        old, new = (re.sub(r"\r?\n", "\r\n", one) for one in (old, new))
+    if not old:
+        return NotReplaced("old is empty. To write a whole file, use write_file.")
+    if old == new:
+        return NotReplaced("old and new are the same: there is nothing to change.")
+    places = [found.start() for found in re.finditer(re.escape(old), text)]
+    if len(places) > 1 and not is_all:
+        lines = ", ".join(str(_line(text, place)) for place in places[:10])
+        return NotReplaced(
+            f"old is there {len(places)} times, at lines {lines}. Quote more of the lines around "
+            "the one you mean, or set all to true."
+        )
+    if places:
+        lines_of = tuple(_line(text, place) for place in places)
+        return Replaced(text.replace(old, new), lines_of)
+    return _replace_loosely(text, old, new)
+
+
+def _line(text: str, place: int) -> int:
+    return text.count("\n", 0, place) + 1
+
+
+def _replace_loosely(text: str, old: str, new: str) -> Replaced | NotReplaced:
+    lines = text.splitlines(keepends=True)
+    wanted = [_plain(line) for line in old.strip("\r\n").splitlines()]
+    plain = [_plain(line) for line in lines]
+    if any(wanted):
+        size = len(wanted)
+        places = [
+            start
+            for start in range(len(lines) - size + 1)
+            if plain[start] == wanted[0] and plain[start : start + size] == wanted
+        ]
+        if len(places) == 1:
+            return _put(lines, places[0], size, old, new)
+        if len(places) > 1:
+            numbers = ", ".join(str(place + 1) for place in places[:10])
+            return NotReplaced(
+                "old is not there exactly; but for white space it is there at lines "
+                f"{numbers}. Quote it exactly, with more of the lines around it."
+            )
+    return NotReplaced(_nearest(text, lines, old, new))
+
+
+def _put(lines: list[str], start: int, size: int, old: str, new: str) -> Replaced:
+    """Replace whole lines; the new ones are indented as those were that are replaced."""
+    there = lines[start : start + size]
+    quoted = old.strip("\r\n").splitlines()
+    given = new.strip("\r\n").splitlines() if new.strip() else []
+    shifted = [_indented(line, there, quoted) for line in given]
+    end = "\r\n" if there[0].endswith("\r\n") else "\n"
+    block = end.join(shifted)
+    if shifted and there[-1].endswith("\n"):
+        block += end
+    written = "".join([*lines[:start], block, *lines[start + size :]])
+    return Replaced(written, (start + 1,), is_loose=True)
+
+
+def _indented(line: str, there: list[str], quoted: list[str]) -> str:
+    """Move a new line by as much as the quoted ones were off."""
+    if not line.strip():
+        return ""
+    for real, said in zip(there, quoted, strict=True):
+        if real.strip():
+            wrong, right = _indent(said), _indent(real)
+            if line.startswith(wrong):
+                return right + line[len(wrong) :]
+            break
+    return line
+
+
+def _indent(line: str) -> str:
+    return line[: len(line) - len(line.lstrip())]
+
+
+def _plain(line: str) -> str:
+    return " ".join(line.split())
+
+
+def _nearest(text: str, lines: list[str], old: str, new: str) -> str:
+    """Say what is nearest to a piece that is not there."""
+    if new and new in text:
+        return "old is not there, but new is: the change seems to have been made already."
+    if not lines:
+        return "The file is empty. Use write_file."
+    wanted = [line for line in old.splitlines() if line.strip()] or [old]
+    first = max(wanted[:3], key=len)
+    best, best_ratio = 0, 0.0
+    matcher = difflib.SequenceMatcher(autojunk=False)
+    matcher.set_seq2(first.strip()[:200])
+    for number, line in enumerate(lines[:LINES_COMPARED_MAX]):
+        matcher.set_seq1(line.strip()[:200])
+        if matcher.real_quick_ratio() > best_ratio and matcher.quick_ratio() > best_ratio:
+            ratio = matcher.ratio()
+            if ratio > best_ratio:
+                best, best_ratio = number, ratio
+    if best_ratio < 0.5:
+        return "old is not there, nor anything like it. Read the file before you edit it."
+    start = max(0, best - old.splitlines().index(first) if first in old.splitlines() else best)
+    end = min(len(lines), start + max(3, len(old.splitlines())), start + 15)
+    shown = "".join(line[:300] for line in lines[start:end]).rstrip("\r\n")
+    return (
+        f"old is not there. The nearest is at lines {start + 1} to {end}:\n{shown}\n"
+        "Quote the lines exactly as they are."
+    )

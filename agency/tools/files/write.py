@@ -1,0 +1,127 @@
+"""``write_file`` and ``undo_edit``."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import Any
+
+from agency.core import beneath
+from agency.domain.approval import Risk
+from agency.domain.tool import Capability, Permission, ToolEffect, ToolOutput
+from agency.errors import InvalidInput, WorkspaceTooLarge
+from agency.ports.tool import ToolContext, ToolRequest
+from agency.tools.files.place import attempt, failed, own_refusal, relative
+from agency.tools.files.text import size_text
+from agency.tools.shape import describe, text
+
+DIFFERENCE_CHARACTERS_MAX = 16_000
+"""Of a difference that is shown for approval; `limits.APPROVAL_SHOW_BYTES_MAX` holds it."""
+
+COMPARED_BYTES_MAX = 200_000
+"""Larger files are not compared line by line: it would hold up everything else."""
+
+
+def difference(path: str, before: str, after: str) -> str:
+    """Write the unified difference between two texts, bounded."""
+    if len(before) + len(after) > COMPARED_BYTES_MAX:
+        return f"{path} is replaced: {len(before)} characters by {len(after)}."
+    lines = difflib.unified_diff(
+        before.splitlines(), after.splitlines(), f"a/{path}", f"b/{path}", lineterm="", n=3
+    )
+    written = "\n".join(lines)
+    if len(written) > DIFFERENCE_CHARACTERS_MAX:
+        return f"{written[:DIFFERENCE_CHARACTERS_MAX]}\n[… the difference goes on …]"
+    return written
+
+
+def current(context: ToolContext, path: str) -> str | None:
+    """Read a file as it is, to show what would become of it; None when there is none to show."""
+    folder: Path = context.workspace.path
+    try:
+        with beneath.file(folder, relative(path, folder)) as file:
+            return beneath.read_all(file, COMPARED_BYTES_MAX).decode("utf-8", "replace")
+    except (OSError, ValueError):
+        return None
+
+
+class WriteFile:
+    """Writes a file as a whole."""
+
+    spec = describe(
+        "write_file",
+        "Write a whole file; makes folders, replaces what was there.",
+        {
+            "path": text("File, relative to the workspace."),
+            "content": text("All of the new content."),
+        },
+    )
+    effect = ToolEffect.RESTORE
+    permission = Permission.ALLOW
+    needs: frozenset[Capability] = frozenset()
+    timeout_s = 30.0
+
+    def __init__(self, threads: Executor) -> None:
+        self._threads = threads
+
+    def request(self, arguments: Mapping[str, Any], context: ToolContext) -> ToolRequest:
+        """Describe a call; see `Tool.request`."""
+        path, content = arguments["path"], arguments["content"]
+        before = current(context, path)
+        show = {"path": path, "difference": difference(path, before or "", content)}
+        verb = "Write" if before is None else "Replace"
+        return ToolRequest(question=f"{verb} the file {path!r}?", show=show, risk=Risk.LOW)
+
+    async def call(self, arguments: Mapping[str, Any], context: ToolContext) -> ToolOutput:
+        """Write; see `Tool.call`."""
+        content: str = arguments["content"]
+        folder = await context.workspace.folder()
+        path = relative(arguments["path"], folder)
+        if (refusal := own_refusal(path)) is not None:
+            return failed(refusal)
+        before = await attempt(context, self._threads, path, _lines)
+        try:
+            await context.workspace.put(path, content.encode(errors="replace"))
+        except (InvalidInput, WorkspaceTooLarge) as error:
+            return failed(error.message)
+        lines = len(content.splitlines())
+        was = "" if isinstance(before, ToolOutput) else f"; it had {before} lines"
+        size = size_text(len(content.encode(errors="replace")))
+        return ToolOutput(content=f"Wrote {path}: {lines} lines, {size}{was}.", files=[path])
+
+
+def _lines(folder: Path, path: str) -> int:
+    with beneath.file(folder, path) as file:
+        return len(beneath.read_all(file, COMPARED_BYTES_MAX).splitlines())
+
+
+class UndoEdit:
+    """Takes back the last call that has changed files."""
+
+    spec = describe("undo_edit", "Take back the last change of files.", {})
+    effect = ToolEffect.RESTORE
+    permission = Permission.ALLOW
+    needs: frozenset[Capability] = frozenset()
+    timeout_s = 60.0
+
+    def request(self, arguments: Mapping[str, Any], context: ToolContext) -> ToolRequest:
+        """Describe a call; see `Tool.request`."""
+        del arguments, context
+        return ToolRequest(question="Take back the last change of files?", show={}, risk=Risk.LOW)
+
+    async def call(self, arguments: Mapping[str, Any], context: ToolContext) -> ToolOutput:
+        """Undo; see `Tool.call`."""
+        del arguments
+        await context.workspace.folder()
+        paths = await context.workspace.undo()
+        if not paths:
+            return failed("There is no change of files to take back.")
+        return ToolOutput(content=f"Taken back. Changed: {named(paths)}.", files=paths)
+
+
+def named(paths: Sequence[str]) -> str:
+    """Name some paths, bounded."""
+    shown = ", ".join(paths[:20])
+    return f"{shown} and {len(paths) - 20} more" if len(paths) > 20 else shown
