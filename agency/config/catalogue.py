@@ -13,15 +13,29 @@ from enum import StrEnum
 from functools import cache
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from agency.config.schema import Agent, ModelProvider, Queue, Settings
+from agency.config.schema import Agent, McpServer, ModelProvider, Queue, Settings
 from agency.core.names import DEFAULT_AGENT, DEFAULT_QUEUE, feature_of
 
 NAMED: Mapping[str, tuple[type, tuple[str, ...]]] = {
     "queues": (Queue, (DEFAULT_QUEUE,)),
     "agents": (Agent, (DEFAULT_AGENT,)),
     "providers": (ModelProvider, ()),
+    "mcp.servers": (McpServer, ()),
 }
 """Groups of sections that people name, with the dataclass of each and those that always are."""
+
+
+def field_of(group: str) -> str:
+    """Give the field of `Settings` that holds a group of named sections."""
+    return group.replace(".", "_")
+
+
+def group_of(section: str) -> tuple[str, str]:
+    """Split ``queues.mail`` into the group and the name; the name is empty for other sections."""
+    for group in NAMED:
+        if section.startswith(f"{group}."):
+            return group, section.removeprefix(f"{group}.")
+    return section, ""
 
 
 FEATURES = "features"
@@ -42,6 +56,7 @@ class Kind(StrEnum):
     NUMBER = "a number"
     TRUTH = "true or false"
     LIST = "a list of texts"
+    TABLE = "a table of texts"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,9 +105,10 @@ def sections() -> Mapping[str, type]:
     for part in fields(Settings):
         if part.name == FEATURES:
             continue
-        if part.name in NAMED:
-            record, names = NAMED[part.name]
-            found |= {f"{part.name}.{name}": record for name in names}
+        group = next((one for one in NAMED if field_of(one) == part.name), None)
+        if group is not None:
+            record, names = NAMED[group]
+            found |= {f"{group}.{name}": record for name in names}
         else:
             found[part.name] = hints[part.name]
     return found
@@ -176,5 +192,6 @@ def _kind(hint: Any) -> tuple[Kind, tuple[str, ...]]:  # noqa: ANN401  a type
         int: Kind.WHOLE,
         float: Kind.NUMBER,
         list[str]: Kind.LIST,
+        dict[str, str]: Kind.TABLE,
     }
     return kinds[hint], ()

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agency.config import catalogue
+from agency.config import catalogue, connections
 from agency.config.catalogue import Setting
 from agency.config.load import FLAGS, Loaded
 from agency.config.schema import Settings
@@ -86,11 +86,13 @@ def explain(loaded: Loaded) -> Sequence[Explained]:
 
 def _value_of(settings: Settings, name: str) -> Any:  # noqa: ANN401  as the schema says
     section, _, key = name.rpartition(".")
-    group, _, named = section.partition(".")
-    record = getattr(settings, group)
+    group, named = catalogue.group_of(section)
+    record = getattr(settings, catalogue.field_of(group))
     if group == catalogue.FEATURES:
         return record[key]
-    return getattr(record[named] if named else record, key)
+    value = getattr(record[named] if named else record, key)
+    # What servers are handed may be secret, also where it stands in the open.
+    return connections.shown(key, value) if group == connections.GROUP else value
 
 
 def describe_faults(error: InvalidInput) -> str:

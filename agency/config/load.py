@@ -12,7 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from agency.config import catalogue, model_names, places
+from agency.config import catalogue, connections, model_names, places
 from agency.config.catalogue import Setting
 from agency.config.lines import Path as Path_
 from agency.config.lines import find_lines, line_of
@@ -163,11 +163,8 @@ class _Reading:
     def named(self, group: str) -> list[str]:
         """List the sections ``[group.NAME]`` that are there."""
         sections = {one.section for one in self.settings.values()}
-        return sorted(
-            name
-            for part, _, name in (one.partition(".") for one in sections)
-            if part == group and name
-        )
+        named = (catalogue.group_of(one) for one in sections)
+        return sorted(name for part, name in named if part == group and name)
 
     def fault(self, where: str, what: str, hint: str = "") -> None:
         self._faults.append(Fault(where, what, hint))
@@ -194,18 +191,36 @@ class _Reading:
             elif not isinstance(table, dict):
                 self.fault(where, f"[{section}] must be a section, and is {table!r}.")
             elif section in catalogue.NAMED:
-                self._take_group(section, table, shown, lines)
+                self._take_group((section,), table, shown, lines)
             elif section == catalogue.FEATURES:
                 self._take_features(table, shown, lines)
             else:
-                self._take_section((section,), table, shown, lines)
+                rest = self._take_inner(section, table, shown, lines)
+                self._take_section((section,), rest, shown, lines)
+
+    def _take_inner(
+        self, section: str, table: Mapping[str, object], shown: str, lines: Mapping[Path_, int]
+    ) -> Mapping[str, object]:
+        """Take the groups inside of a section, ``[section.inner.NAME]``, and hand back the rest."""
+        rest = dict(table)
+        for group in catalogue.NAMED:
+            outer, _, inner = group.partition(".")
+            if outer == section and inner in rest:
+                tables = rest.pop(inner)
+                where = f"{shown}:{line_of((section, inner), lines)} {group}"
+                if isinstance(tables, dict):
+                    self._take_group((section, inner), tables, shown, lines)
+                else:
+                    self.fault(where, f"[{group}.NAME] must be a section.")
+        return rest
 
     def _take_group(
-        self, group: str, tables: Mapping[str, object], shown: str, lines: Mapping[Path_, int]
+        self, path: Path_, tables: Mapping[str, object], shown: str, lines: Mapping[Path_, int]
     ) -> None:
         """Take the sections ``[group.NAME]``."""
+        group = ".".join(path)
         for name, table in tables.items():
-            where = f"{shown}:{line_of((group, name), lines)} {group}.{name}"
+            where = f"{shown}:{line_of((*path, name), lines)} {group}.{name}"
             if not isinstance(table, dict):
                 what = f"[{group}] holds sections, [{group}.NAME], and {name!r} is {table!r}."
                 self.fault(where, what)
@@ -214,7 +229,7 @@ class _Reading:
                 self.fault(where, f"{name!r} cannot be the name of a section.", hint)
             else:
                 self._add(catalogue.settings_of_named(group, name))
-                self._take_section((group, name), table, shown, lines)
+                self._take_section((*path, name), table, shown, lines)
 
     def _take_features(
         self, table: Mapping[str, object], shown: str, lines: Mapping[Path_, int]
@@ -296,6 +311,7 @@ class _Reading:
                     continue
                 self._take(setting, Origin(Source.ENVIRONMENT, variable), variable, text)
                 break
+        self._take_connections(environ.get(connections.VARIABLE, ""))
         # AGENCY_URL and its like belong to others; AGENCY_SERVER_PORT can only be meant for us.
         flat = {_flat(variable) for variable in known}
         features: dict[str, str] = {}
@@ -309,6 +325,34 @@ class _Reading:
                 likely = nearest(variable, known)
                 hint = f"Did you mean {likely}?" if likely else ""
                 self.fault(variable, "No setting has this environment variable.", hint)
+
+    def _take_connections(self, text: str) -> None:
+        """Take ``MCP_CONNECTIONS``: a server in there replaces the file's of that name."""
+        if not text.strip():
+            return
+        origin = Origin(Source.ENVIRONMENT, connections.VARIABLE)
+        try:
+            servers = connections.read(text)
+        except Unsuitable as error:
+            self.fault(connections.VARIABLE, error.what, error.hint)
+            return
+        for name, entries in servers.items():
+            where = f"{connections.VARIABLE} {name}"
+            if not is_queue_name(name):
+                hint = "Use up to 64 letters, digits, dashes and underscores."
+                self.fault(where, f"{name!r} cannot be the name of a section.", hint)
+                continue
+            own = catalogue.settings_of_named(connections.GROUP, name)
+            for setting in own.values():
+                self.settings[setting.name] = setting
+                self.values[setting.name] = setting.default
+                self.origins[setting.name] = Origin(Source.DEFAULT)
+            for key, value in entries.items():
+                full = f"{connections.GROUP}.{name}.{key}"
+                if full in own:
+                    self._take(own[full], origin, f"{where}.{key}", value, is_text=False)
+                else:
+                    self.fault(f"{where}.{key}", *_no_setting(full, self.settings))
 
     def _take_variable(self, feature: str, variable: str, text: str, seen: dict[str, str]) -> None:
         """Take a variable that switches a feature; of two that disagree both are told."""
@@ -346,7 +390,8 @@ class _Reading:
 
 
 def _known_sections() -> frozenset[str]:
-    return frozenset({*catalogue.sections(), *catalogue.NAMED, catalogue.FEATURES})
+    outer = {group for group in catalogue.NAMED if "." not in group}
+    return frozenset({*catalogue.sections(), *outer, catalogue.FEATURES})
 
 
 def _flat(variable: str) -> str:
@@ -385,6 +430,8 @@ def _build(reading: _Reading, file: Path | None, *, base: Path, here: Path, home
         start = here if source in {Source.ENVIRONMENT, Source.FLAG} else base
         values[setting.name] = places.make_absolute(values[setting.name], start, home=home)
     _place_database(reading, home=home)
+    for name, what, hint in connections.faults(values, reading.named(connections.GROUP)):
+        reading.fault(_where(name, origins[name]), what, hint)
     for name, what, hint in model_names.faults(values, reading.named("providers")):
         reading.fault(_where(name, origins[name]), what, hint)
     reading.raise_faults()
@@ -394,12 +441,13 @@ def _build(reading: _Reading, file: Path | None, *, base: Path, here: Path, home
     sections: dict[str, Any] = {group: {} for group in catalogue.NAMED}
     sections[catalogue.FEATURES] = by_section.pop(catalogue.FEATURES, {})
     for section, entries in by_section.items():
-        group, _, name = section.partition(".")
+        group, name = catalogue.group_of(section)
         if name:
             sections[group][name] = catalogue.NAMED[group][0](**entries)
         else:
             sections[section] = catalogue.sections()[section](**entries)
-    return Loaded(Settings(**sections), origins, file)
+    fields = {catalogue.field_of(section): made for section, made in sections.items()}
+    return Loaded(Settings(**fields), origins, file)
 
 
 def _place_database(reading: _Reading, *, home: str) -> None:

@@ -57,6 +57,8 @@ def read(setting: Setting, text: str) -> Any:  # noqa: ANN401  as the schema say
             return check(setting, _TRUTHS.get(text.strip().lower(), text))
         case Kind.LIST:
             return check(setting, _read_list(text))
+        case Kind.TABLE:
+            return check(setting, _read_table(text))
         case Kind.TEXT | Kind.CHOICE:
             return check(setting, text)
 
@@ -75,13 +77,9 @@ def check(setting: Setting, value: object) -> Any:  # noqa: ANN401  as the schem
                 raise _wrong_kind(setting, value)
             return value
         case Kind.LIST:
-            if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-                raise _wrong_kind(setting, value)
-            for item in value:
-                _check_text(setting, item, is_required=True)
-            if setting.choices:
-                return [_check_choice(setting, item) for item in value]
-            return list(value)
+            return _check_list(setting, value)
+        case Kind.TABLE:
+            return _check_table(setting, value)
         case Kind.CHOICE:
             return _check_choice(setting, value)
         case Kind.TEXT:
@@ -118,6 +116,30 @@ def _check_choice(setting: Setting, value: object) -> str:
         f"It must be one of {options}, and is {value!r}.",
         hint=f"Did you mean {likely!r}?" if likely else "",
     )
+
+
+def _check_list(setting: Setting, value: object) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise _wrong_kind(setting, value)
+    for item in value:
+        _check_text(setting, item, is_required=True)
+    if setting.choices:
+        return [_check_choice(setting, item) for item in value]
+    return list(value)
+
+
+def _check_table(setting: Setting, value: object) -> dict[str, str]:
+    """Take texts, and numbers as what they are written like: ports are mostly no texts."""
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        raise _wrong_kind(setting, value)
+    found = {}
+    for key, item in value.items():
+        if isinstance(item, bool) or not isinstance(item, str | int | float):
+            # Not shown: tables hold what is handed to servers.
+            raise Unsuitable(f"It must be {setting.kind}, and {key!r} is none.")
+        found[key] = item if isinstance(item, str) else f"{item}"
+        _check_text(setting, found[key], is_required=False)
+    return found
 
 
 def _check_text(setting: Setting, value: str, *, is_required: bool) -> None:
@@ -173,6 +195,16 @@ def _check_header(value: str) -> None:
 def _read_list(text: str) -> object:
     if not text.lstrip().startswith("["):
         return [item for item in (part.strip() for part in text.split(",")) if item]
+    return _read_json(text)
+
+
+def _read_table(text: str) -> object:
+    """Read JSON; what is none is not handed on, because it would be shown."""
+    value = _read_json(text)
+    return value if isinstance(value, dict) else None
+
+
+def _read_json(text: str) -> object:
     import json
 
     try:

@@ -306,14 +306,21 @@ def _is_plain(key: str, value: str) -> bool:
 
 def masked(setup: ConnectionSetup) -> Mapping[str, Any]:
     """Give a setup as JSON in which nothing that may be a secret can be read."""
-    env = {key: MASK if _is_plain(key, value) else value for key, value in setup.env.items()}
-    headers = {
-        key: MASK if _is_plain(key, value) else value for key, value in setup.headers.items()
-    }
-    hidden = set(_plain_args(setup.args))
-    args = [_hide(text) if number in hidden else text for number, text in enumerate(setup.args)]
-    url = masked_url(setup.url)
-    return {**setup_json(setup), "env": env, "headers": headers, "args": args, "url": url}
+    return {name: shown(name, value) for name, value in setup_json(setup).items()}
+
+
+def shown(name: str, value: Any) -> Any:  # noqa: ANN401  JSON
+    """Give the value of one field of a setup as it may be shown."""
+    match name:
+        case "env" | "headers":
+            return {key: MASK if _is_plain(key, text) else text for key, text in value.items()}
+        case "args":
+            hidden = set(_plain_args(value))
+            return [_hide(text) if number in hidden else text for number, text in enumerate(value)]
+        case "url":
+            return masked_url(value)
+        case _:
+            return value
 
 
 def _hide(text: str) -> str:
