@@ -61,8 +61,7 @@ async def start(
     if services.is_stopping():
         raise ShuttingDown
     key = idempotency_key_of(request)
-    wanted = replace(
-        wanted,
+    wanted = wanted.asked_for(
         idempotency_key=key,
         request_hash=request_hash_of(request, body) if key is not None else None,
         correlation_id=CORRELATION_ID.get(),

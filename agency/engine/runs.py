@@ -88,6 +88,35 @@ class StartRequest:
     max_attempts: int | None = None
     attempts_default: int = 1
 
+    def asked_for(
+        self,
+        *,
+        idempotency_key: str | None,
+        request_hash: str | None,
+        correlation_id: str,
+        principal: str,
+    ) -> StartRequest:
+        """Say on whose behalf, and by which request; a third of the time of ``replace``."""
+        return StartRequest(
+            workflow=self.workflow,
+            input=self.input,
+            name=self.name,
+            session_id=self.session_id,
+            idempotency_key=idempotency_key,
+            request_hash=request_hash,
+            correlation_id=correlation_id,
+            principal=principal,
+            tags=self.tags,
+            priority=self.priority,
+            available_at=self.available_at,
+            delay_s=self.delay_s,
+            timeout_s=self.timeout_s,
+            queue=self.queue,
+            concurrency_key=self.concurrency_key,
+            max_attempts=self.max_attempts,
+            attempts_default=self.attempts_default,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartedRun:

@@ -70,6 +70,8 @@ async def _read(request: web.Request) -> bytes:
         raise BodyTooLarge(bytes_max)
     _check_coding(request)
     try:
+        if request.content.is_eof():
+            return await request.read()  # it is all there, as short ones are
         async with asyncio.timeout(BODY_READ_S):
             return await request.read()
     except TimeoutError as error:
