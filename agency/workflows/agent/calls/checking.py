@@ -78,12 +78,14 @@ class Checker:
         """Check one call; never raises. Time is bounded by the size of the arguments."""
         validator = self._validator(spec.parameters)
         found = list(_faults(validator, call.arguments))
-        if not found and not _strangers(call.arguments, spec.parameters):
+        has_strangers = bool(_strangers(call.arguments, spec.parameters))
+        if not found and not has_strangers and not _has_float(call.arguments):
             return Checked(arguments=call.arguments)
         arguments = copy.deepcopy(dict(call.arguments))
         coerced: list[str] = []
         arguments = _unwrapped(arguments, spec.parameters, coerced)
         coerced += _rename_strangers(arguments, spec.parameters)
+        _make_whole(arguments, spec.parameters, "", coerced)
         for _ in range(CHANGES_MAX):
             found = list(_faults(validator, arguments))
             # Keys first: a fault that a misspelt key makes is no fault of the value.
@@ -168,6 +170,36 @@ def _told(error: ValidationError) -> str:
         half = FAULT_CHARACTERS_MAX // 2
         text = f"{text[:half]} … {text[-half:]}"
     return f"{place}: {text}"
+
+
+def _has_float(value: Any) -> bool:  # noqa: ANN401  JSON
+    match value:
+        case float():
+            return True
+        case Mapping():
+            return any(_has_float(inner) for inner in value.values())
+        case list():
+            return any(_has_float(inner) for inner in value)
+        case _:
+            return False
+
+
+def _make_whole(value: Any, schema: Any, place: str, coerced: list[str]) -> None:  # noqa: ANN401
+    """Turn 3.0 into 3 where an integer is wanted: JSON Schema takes both, and programs do not."""
+    if not isinstance(schema, Mapping):
+        return
+    inner: list[tuple[Any, Any, Any]] = []
+    if isinstance(value, dict) and isinstance(schema.get("properties"), Mapping):
+        inner = [(key, value[key], schema["properties"].get(key)) for key in list(value)]
+    elif isinstance(value, list):
+        inner = [(i, one, schema.get("items")) for i, one in enumerate(value)]
+    for key, one, its in inner:
+        is_whole = isinstance(one, float) and one.is_integer() and abs(one) < 2**53
+        if is_whole and isinstance(its, Mapping) and its.get("type") == "integer":
+            value[key] = int(one)
+            coerced.append(f"{place}/{key}: {_shown(one)} to {_shown(value[key])}")
+        else:
+            _make_whole(one, its, f"{place}/{key}", coerced)
 
 
 def _strangers(arguments: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str]:

@@ -143,15 +143,19 @@ def _mended(text: str, reason: str) -> Loose:
         return Loose(fault=reason)
     if len(text) > REPAIR_CHARACTERS_MAX:
         return Loose(fault=reason)
-    if _is_cut(text):
-        return Loose(fault="is cut off before its end")
+    missing = _missing(text)
+    if missing:
+        value = _lenient(text + missing) if text[-1] in '}]"' else _NOTHING
+        if value is _NOTHING:
+            return Loose(fault="is cut off before its end")
+        return _checked(value, is_repaired=True)
     import json_repair
 
     try:
         value = json_repair.loads(text, skip_json_loads=True)
     except (ValueError, RecursionError, IndexError, TypeError, KeyError):
         return Loose(fault=reason)
-    if not isinstance(value, dict | list) or not value:
+    if not value or not isinstance(value, dict if text[0] == "{" else list):
         return Loose(fault=reason)
     found = _checked(value, is_repaired=True)
     if not found.fault and _letters_lost(text, value):
@@ -159,17 +163,26 @@ def _mended(text: str, reason: str) -> Loose:
     return found
 
 
-def _is_cut(text: str) -> bool:
-    """Tell whether a text ends inside of a string or a bare word: closing it would be guessing.
+def _missing(text: str) -> str:
+    """Name the brackets that a text lacks at its end; empty when none are, or too many.
 
-    Missing brackets behind a whole string or bracket are no guess.
+    Behind a whole text or bracket they may be added; anything else that is left out is a guess,
+    and so is the rest of a text that ends inside of a string: a quote stands for that here.
     """
+    missing: list[str] = []
     last = ""
     for token in _TOKEN.finditer(text):
         last = token[0]
+        match last:
+            case "{":
+                missing.append("}")
+            case "[":
+                missing.append("]")
+            case "}" | "]" if missing:
+                missing.pop()
     if last.startswith('"') and (len(last) < 2 or not last.endswith('"')):
-        return True
-    return text[-1] not in "}]\"'"
+        return '"'
+    return "".join(reversed(missing))
 
 
 def _letters_lost(text: str, value: Any) -> bool:  # noqa: ANN401  JSON value
