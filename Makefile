@@ -40,7 +40,12 @@ $(VENV)/.stamp-%: pyproject.toml $(VENV)/.stamp-run
 	$(PIP) --editable '.[$*]'
 	@touch $@
 
-setup: $(VENV)/.stamp-test $(VENV)/.stamp-check
+# bubblewrap, where the system has none; without it the tests that need it are skipped, and say so.
+$(VENV)/.stamp-tools: tests/tools_setup/bubblewrap.py | $(BIN)/python
+	$(BIN)/python -m tests.tools_setup.bubblewrap
+	@touch $@
+
+setup: $(VENV)/.stamp-test $(VENV)/.stamp-check $(VENV)/.stamp-tools
 
 check: $(VENV)/.stamp-test $(VENV)/.stamp-check
 	$(BIN)/ruff check .
@@ -48,11 +53,11 @@ check: $(VENV)/.stamp-test $(VENV)/.stamp-check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: $(VENV)/.stamp-test
+test: $(VENV)/.stamp-test $(VENV)/.stamp-tools
 	@echo "seed: $(SEED)"
 	SEED=$(SEED) $(BIN)/python -m pytest -m 'not soak' -rs -n $(WORKERS) --dist loadfile $(ARGS)
 
-soak: $(VENV)/.stamp-test
+soak: $(VENV)/.stamp-test $(VENV)/.stamp-tools
 	@echo "seed: $(SEED)"
 	SOAK=1 SEED=$(SEED) $(BIN)/python -m pytest -m soak -rs $(ARGS)
 

@@ -144,6 +144,8 @@ def parse_rule(text: str) -> HostRule:
     Raises:
         ValueError: it is none; the message says what it should be.
     """
+    if "://" in text:
+        raise ValueError(f"{text!r} is no host, but a whole address: write the host alone.")
     rest, port = _split_port(text.strip())
     network = _network(rest.removeprefix("[").removesuffix("]"))
     if network is not None:

@@ -133,8 +133,9 @@ class Bubblewrap:
             *("--uid", str(layout.USER_ID), "--gid", str(layout.USER_ID)),
             *("--hostname", "sandbox", "--json-status-fd", str(status)),
             *(("--seccomp", str(descriptors.given(rules, "filter"))) if rules else ()),
-            *self._system(),
+            # First, so that what is readable may lie in a place that they cover.
             *self._devices(),
+            *self._system(),
             *_cover(masks),
             *(part for path in command.readable for part in ("--ro-bind-try", *[str(path)] * 2)),
             *(_proxy_options(proxy) if proxy is not None else ()),
@@ -206,7 +207,8 @@ def _proxy_options(proxy: ProxyPlace) -> list[str]:
 
 
 def _environment(command: Command, *, has_proxy: bool) -> list[str]:
-    proxy = layout.proxy_environment(f"http://127.0.0.1:{PROXY_PORT}") if has_proxy else {}
+    url = f"http://127.0.0.1:{PROXY_PORT}"
+    proxy = layout.proxy_environment(url, command.hosts) if has_proxy else {}
     environment = {
         **layout.base_environment(home=_HOME, tmp=_TMP),
         **proxy,

@@ -148,7 +148,7 @@ def _private_tmp(surroundings: Surroundings, closing: ExitStack) -> Path:
 def _orders(command: Command, tmp: Path, proxy: ProxyPlace | None) -> dict[str, Any]:
     environment = {
         **layout.base_environment(home=str(tmp / "home"), tmp=str(tmp)),
-        **(layout.proxy_environment(proxy.url) if proxy is not None else {}),
+        **(layout.proxy_environment(proxy.url, command.hosts) if proxy is not None else {}),
         **command.environment,
     }
     return {

@@ -39,6 +39,9 @@ _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
 _SECCOMP_MODE_FILTER = 2
 
+_CAPABILITIES_VERSION = 0x20080522
+"""Version 3, as capset(2) has it."""
+
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _PATH_BENEATH, _NET_PORT = 1, 2
 
@@ -205,6 +208,7 @@ def _become(orders: dict[str, Any], libc: ctypes.CDLL | None, status: int) -> No
             _prctl(libc, _PR_SET_PDEATHSIG, signal.SIGKILL)
             if orders["is_restricted"]:
                 _prctl(libc, _PR_SET_NO_NEW_PRIVS, 1)
+                _give_up_capabilities(libc)
             if orders["landlock"] is not None:
                 _restrict_files(libc, orders["landlock"])
             if orders["filter"] is not None:
@@ -266,6 +270,15 @@ def _prctl(libc: ctypes.CDLL, option: int, value: int) -> None:
     zero = ctypes.c_ulong(0)
     if libc.prctl(option, ctypes.c_ulong(value), zero, zero, zero) != 0:
         _fail(f"prctl {option}")
+
+
+def _give_up_capabilities(libc: ctypes.CDLL) -> None:
+    """Give up what root may do beyond its own files; no program gives it back after this."""
+    import struct
+
+    header = struct.pack("<Ii", _CAPABILITIES_VERSION, 0)
+    if libc.capset(header, bytes(24)) != 0:
+        _fail("capset")
 
 
 def _filter_calls(libc: ctypes.CDLL, program: bytes) -> None:

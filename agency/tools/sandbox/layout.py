@@ -226,10 +226,16 @@ def base_environment(*, home: str, tmp: str) -> dict[str, str]:
     return {"PATH": path, "HOME": home, "LANG": "C.UTF-8", "TMPDIR": tmp}
 
 
-def proxy_environment(url: str) -> dict[str, str]:
-    """Name the proxy in all the ways in which programs look for one."""
+def proxy_environment(url: str, hosts: Sequence[str]) -> dict[str, str]:
+    """Name the proxy in all the ways in which programs look for one.
+
+    Args:
+        hosts: Whom the command may reach. Where this machine is among them its loopback is asked
+            for through the proxy; else it is the sandbox's own.
+    """
     names = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "ALL_PROXY", "all_proxy")
-    local = "localhost,127.0.0.1,::1"
+    is_machine = any(host.startswith(("localhost", "127.", "[::1]", "::1")) for host in hosts)
+    local = "" if is_machine else "localhost,127.0.0.1,::1"
     return {
         **dict.fromkeys(names, url),
         "NO_PROXY": local,

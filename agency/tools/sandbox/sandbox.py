@@ -47,9 +47,16 @@ class ChosenSandbox:
         surroundings: Surroundings,
         *,
         private: Sequence[HostRule] = (),
+        choice: Choice | None = None,
     ) -> None:
-        self._settings, self._surroundings, self._private = settings, surroundings, private
-        self._choice: Choice | None = None
+        """Make it; nothing is probed.
+
+        Args:
+            private: What may be reached through the proxy although it is not public.
+            choice: What an earlier probe with the same surroundings has found.
+        """
+        self._settings, self.surroundings, self._private = settings, surroundings, private
+        self._choice = choice
         self._choosing = threading.Lock()
         self._places = asyncio.Semaphore(settings.commands_max)
         self._live: set[CommandProcess] = set()
@@ -188,8 +195,8 @@ class ChosenSandbox:
             if self._choice is None:
                 began_s = monotonic_s()
                 try:
-                    _prepare(self._surroundings)
-                    self._choice = choose(self._settings, self._surroundings, open_cgroups())
+                    _prepare(self.surroundings)
+                    self._choice = choose(self._settings, self.surroundings, open_cgroups())
                 except SandboxFailed as error:
                     tried = Tried(self._settings.driver, error.message, "")
                     self._choice = Choice(None, NOTHING, _NO_PLACE, (tried,))

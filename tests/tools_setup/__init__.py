@@ -1,0 +1,1 @@
+"""Programs that tests need and that are not Python packages, fetched without being root."""
