@@ -596,15 +596,19 @@ class Client:
         *,
         provider: str | None = None,
         max_attempts: int | None = None,
+        budgets: Mapping[str, float] | None = None,
         dry_run: bool = False,
     ) -> VerbDocument:
         """Let an ended run go on from what has failed; with ``dry_run`` only tell what would be.
+
+        ``budgets`` are what an agent's run may use in all: ``turns``, ``tokens``, ``seconds``,
+        ``tool_calls``.
 
         Raises:
             RunNotFound, RunNotRetryable, RunChanged, RunHasParent, NameTaken, SessionBusy,
             WorkflowNotFound.
         """
-        wish = _given(provider=provider, max_attempts=max_attempts)
+        wish = _given(provider=provider, max_attempts=max_attempts, budgets=budgets or None)
         return self._verb(run_id, "retry", wish, dry_run=dry_run)
 
     def resume_run(

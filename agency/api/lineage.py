@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Annotated, Any
 
 from aiohttp import web
@@ -50,6 +51,29 @@ class RetryBody(DryBody):
     max_attempts: Attempts | None = Field(default=None, description="Tries of the run as a whole.")
 
 
+class BudgetsBody(Body):
+    """What an agent's run may use in all; what is not given stays as it was."""
+
+    turns: Annotated[int, Field(ge=1, le=10_000, description="Replies of the model.")] | None = None
+    tokens: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = Field(
+        default=None, description="Of prompts and replies."
+    )
+    seconds: Annotated[float, Field(gt=0, le=30 * 86_400)] | None = Field(
+        default=None, description="Of calls to models and tools."
+    )
+    tool_calls: Annotated[int, Field(ge=0, le=100_000)] | None = None
+
+
+class GoOnBody(RetryBody):
+    """How a run goes on that has failed, or has reached a limit."""
+
+    budgets: BudgetsBody | None = Field(
+        default=None,
+        description="Of an agent's run. Without it one that has used up a budget may use as much "
+        "once more.",
+    )
+
+
 class RunResumeBody(DryBody):
     """An answer to what the run waits for."""
 
@@ -81,8 +105,10 @@ class LineageQuery(Query):
 async def retry_run(request: web.Request) -> web.Response:
     """Let an ended run go on from what has failed."""
     run_id = _run_id(request)
-    body = await read_body(request, RetryBody, may_be_empty=True)
+    body = await read_body(request, GoOnBody, may_be_empty=True)
     wish = retry_wish_of(request, body)
+    if body.budgets is not None:
+        wish = replace(wish, budgets=body.budgets.model_dump(exclude_none=True))
     done = await request.app[SERVICES].lineage.retry(run_id, wish, dry_run=body.dry_run)
     return answer_with(done, run_id, "retry", dry_run=body.dry_run)
 
@@ -207,7 +233,7 @@ def routes() -> Sequence[Route]:
             "Only the failures that the run's own error names are done again; its attempts count "
             f"anew. {dry}",
             tag=TAG,
-            body=RetryBody,
+            body=GoOnBody,
             body_may_be_empty=True,
             answers={200: "VerbAnswer", 202: "VerbAnswer"},
             problems=(

@@ -41,38 +41,66 @@ def _waiting(command: Command) -> Command:
     return command
 
 
+def _given(**budgets: float | None) -> dict[str, float]:
+    return {name: bound for name, bound in budgets.items() if bound is not None}
+
+
+def _budgets(command: Command) -> Command:
+    """Add the options for what an agent's run may use."""
+    options = (
+        click.option("--turns", type=click.IntRange(min=1), help="Of an agent: model turns."),
+        click.option("--tokens", type=click.IntRange(min=1), help="Of an agent: tokens."),
+        click.option("--seconds", type=SPAN, help="Of an agent: time of its calls (90s, 5m)."),
+        click.option("--tool-calls", type=click.IntRange(min=0), help="Of an agent: tool calls."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 @click.command(
     cls=Verb,
     examples=(
         "agency runs retry order-17",
         "agency runs retry order-17 --dry-run",
         "agency runs retry order-17 --max-attempts 5 --no-wait",
+        "agency runs retry 0190c5b2-… --turns 50",
     ),
 )
 @click.argument("run_id", metavar="RUN")
 @PROVIDER
 @MAX_ATTEMPTS
+@_budgets
 @DRY_RUN
 @_waiting
 @daemon_options
 @pass_invocation
-def retry(
+def retry(  # noqa: PLR0913  one for each option
     invocation: Invocation,
     run_id: str,
     provider: str | None,
     max_attempts: int | None,
     timeout: float | None,
     *,
+    turns: int | None,
+    tokens: int | None,
+    seconds: float | None,
+    tool_calls: int | None,
     dry_run: bool,
     no_wait: bool,
 ) -> ExitCode:
     """Let an ended run go on from what has failed, and print its output when it has ended.
 
     Only the failures that the run's own error names are done again.
+    An agent's run that has used up a budget may use as much once more, or what is given in all.
     """
     client, limit = invocation.client(), _limit(timeout, no_wait=no_wait)
     done = client.retry(
-        id_of(client, run_id), provider=provider, max_attempts=max_attempts, dry_run=dry_run
+        id_of(client, run_id),
+        provider=provider,
+        max_attempts=max_attempts,
+        budgets=_given(turns=turns, tokens=tokens, seconds=seconds, tool_calls=tool_calls),
+        dry_run=dry_run,
     )
     return follow_verb(invocation, done, limit)
 
@@ -82,6 +110,7 @@ def retry(
     examples=(
         "agency runs resume order-17 --input '\"Main Street 1\"'",
         "agency runs resume order-17 --wait address#1 --input @address.json",
+        'agency runs resume 0190c5b2-… --input \'{"budgets": {"turns": 50}}\'',
     ),
 )
 @click.argument("run_id", metavar="RUN")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from agency.domain.entry import EntryKind
 from agency.domain.run import Run, RunError, RunStatus
@@ -69,11 +70,14 @@ class RetryPlan:
         entries: Numbers of the entries that are superseded.
         waits: Keys of the waits that are superseded.
         reopened: Keys of waits that the run's end has closed, and that are open again.
+        input: JSON value that replaces the run's input, if ``has_input``.
     """
 
     entries: Sequence[int] = ()
     waits: Sequence[str] = ()
     reopened: Sequence[str] = ()
+    input: Any = None
+    has_input: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,10 +44,11 @@ RETRYABLE = frozenset(
         RunStatus.DEAD_LETTER,
         RunStatus.TIMED_OUT,
         RunStatus.COMPENSATION_FAILED,
+        RunStatus.LIMIT_REACHED,
     }
 )
-"""Ends from which a run can go on where it has failed. One that has reached its limit would meet it
-again: it is forked or rerun with a larger one."""
+"""Ends from which a run can go on where it has stopped. One that has used up a budget gets the same
+once more, or another one."""
 
 ALLOWED: Mapping[RunStatus, frozenset[RunStatus]] = {
     RunStatus.PENDING: frozenset(

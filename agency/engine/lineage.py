@@ -7,16 +7,16 @@ it refuses what the deed would refuse.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
-from agency.core import ids
+from agency.core import ids, json
 from agency.core.clock import Clock
 from agency.core.limits import ATTEMPTS_MAX
 from agency.domain.lineage import EntryLine, ForkPlan, Kin, Outline, Retried
-from agency.domain.run import ENDED, RETRYABLE, NewRun, Run, RunStatus
+from agency.domain.run import ENDED, RETRYABLE, NewRun, Run, RunKind, RunStatus
 from agency.engine.answers import choose, decide
 from agency.engine.plans import (
     failed_compensations,
@@ -30,6 +30,7 @@ from agency.engine.queues import Queues
 from agency.engine.registry import Registry
 from agency.engine.runs import Runs, StartRequest
 from agency.errors import (
+    Fault,
     ForkPointNotFound,
     InvalidInput,
     QueueFull,
@@ -68,11 +69,17 @@ class Preview:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryWish:
-    """How a run is retried; None leaves it as it was."""
+    """How a run is retried; None leaves it as it was.
+
+    Attributes:
+        budgets: Of an agent's run what it may use in all from now on, by name; what is not named
+            stays as it was. Without any a run that has used one up may use as much once more.
+    """
 
     provider: str | None = None
     max_attempts: int | None = None
     principal: str = "local"
+    budgets: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +130,8 @@ class Lineage:
         """Let an ended run go on from what has failed; of a dead letter this is its requeue.
 
         Only the failures that the run's own error names are done again. Attempts count anew, and a
-        deadline is put off by the time that the run once had.
+        deadline is put off by the time that the run once had. One that has reached a limit goes on
+        with more.
 
         Raises:
             RunNotFound, RunNotRetryable, RunChanged, RunHasParent, NameTaken, SessionBusy,
@@ -138,8 +146,10 @@ class Lineage:
             raise RunNotRetryable(run_id, run.status)
         if run.status is RunStatus.COMPENSATION_FAILED:
             return await self._retry_compensation(outline, dry_run=dry_run)
-        self._registry.get(run.workflow)
-        plan = plan_retry(outline)
+        definition = self._registry.get(run.workflow)
+        changed = run.input if wish.budgets is None else _with_budgets(run, wish.budgets)
+        definition.input_codec.decode(json.encode(changed))
+        plan = replace(plan_retry(outline), input=changed, has_input=wish.budgets is not None)
         now = self._clock.now()
         span = await self._span(run)
         deadline_at = None if span is None else now + span
@@ -309,6 +319,8 @@ class Lineage:
     ) -> Preview:
         """Answer what a suspended run waits for, as resuming its newest snapshot does.
 
+        A run that has reached a limit is retried: the answer may be ``{"budgets": …}``.
+
         Raises:
             RunNotFound, RunEnded, RunNotSuspended, SnapshotSpent, WaitNotFound, WaitAmbiguous,
             AnswerNeeded, WaitNotAnswerable, WaitTaken, InvalidInput.
@@ -316,6 +328,9 @@ class Lineage:
         detail = await self._runs.get(run_id)
         snapshot_id = detail.snapshot_id
         if snapshot_id is None:
+            if detail.run.status is RunStatus.LIMIT_REACHED:
+                given = RetryWish(principal=principal, budgets=_budgets_in(input))
+                return await self.retry(run_id, given, dry_run=dry_run)
             if detail.run.status in ENDED:
                 raise RunEnded(run_id, detail.run.status)
             raise RunNotSuspended(run_id, detail.run.status)
@@ -358,3 +373,30 @@ class Lineage:
     def _check_open(self) -> None:
         if self._runs.is_closed:
             raise ShuttingDown
+
+
+def _with_budgets(run: Run, budgets: Mapping[str, float]) -> Any:  # noqa: ANN401  JSON value
+    """Put other budgets into the input of an agent's run.
+
+    Raises:
+        InvalidInput: the run is not an agent's.
+    """
+    if run.kind is not RunKind.AGENT or not isinstance(run.input, dict):
+        what = f"The run {run.id} is of kind {run.kind}, which has no budgets."
+        raise InvalidInput(what, faults=[Fault("/budgets", what)])
+    return {**run.input, "budgets": {**(run.input.get("budgets") or {}), **budgets}}
+
+
+def _budgets_in(answer: Any) -> Mapping[str, float] | None:  # noqa: ANN401  JSON value
+    """Find budgets in what a run that has reached a limit is resumed with.
+
+    Raises:
+        InvalidInput: it is something else.
+    """
+    if answer is None:
+        return None
+    found = answer.get("budgets") if isinstance(answer, dict) and len(answer) == 1 else None
+    if not isinstance(found, dict):
+        what = 'A run that has reached a limit takes {"budgets": {"turns": 20}}, or nothing.'
+        raise InvalidInput(what, faults=[Fault("/input", what)])
+    return found

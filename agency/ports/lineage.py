@@ -38,7 +38,8 @@ class LineageStore(Protocol):
     ) -> Run:
         """Let an ended run go on: it is pending, in its next generation, at its first attempt.
 
-        What the plan names is superseded, and waits that it names are open again. The end is
+        What the plan names is superseded, waits that it names are open again, and its input, if it
+        has one, replaces the run's. The end is
         forgotten (error, output, crashes) and recorded as a retry. The run takes its name again,
         and the last place in line for its session and its key.
 

@@ -27,6 +27,7 @@ from agency.errors import NameTaken, NotADeadLetter, RunChanged, RunHasParent, R
 from agency.storage.sqlite import forms, holds, rows, starts
 from agency.storage.sqlite.readers import Readers
 from agency.storage.sqlite.space import Space
+from agency.storage.sqlite.starts import RUN_INLINE_BYTES_MAX
 from agency.storage.sqlite.transaction import Row, Transaction
 from agency.storage.sqlite.writer import Writer
 
@@ -44,6 +45,7 @@ class _Retry:
     columns: dict[str, Any]
     principal: str
     now: int
+    input: bytes | None = None
 
 
 class SqliteLineage:
@@ -91,6 +93,7 @@ class SqliteLineage:
             },
             principal=principal,
             now=to_micros(now),
+            input=encode(plan.input) if plan.has_input else None,
         )
         work = partial(_retry, wish=wish)
         return rows.run_of(await self._writer.submit(partial(_undone, work) if dry_run else work))
@@ -189,10 +192,12 @@ def _retry(tx: Transaction, *, wish: _Retry) -> Row:
     counted = tx.one("count_steps", (number,))
     assert counted is not None
     tx.change("add_retry", (number, generation + 1, now, wish.principal, status, error))
+    before = tx.one("find_input_blob", {"number": number}) if wish.input is not None else None
     changed = tx.change(
         "retry_run",
         {
             **wish.columns,
+            "input": None if wish.input is None else tx.keep(wish.input, RUN_INLINE_BYTES_MAX),
             "number": number,
             "status": status,
             "generation": generation,
@@ -203,6 +208,8 @@ def _retry(tx: Transaction, *, wish: _Retry) -> Row:
     assert changed == 1, seen.id
     if blob is not None:
         tx.change("delete_lonely_blob", {"hash": blob})
+    if before is not None:
+        tx.change("delete_lonely_blob", {"hash": before[0]})
     holds.take_again(tx, number, holds.wanted_by(session_id, key), parent_id=parent_id)
     return _run(tx, seen.id)
 

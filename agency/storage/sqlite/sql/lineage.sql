@@ -22,6 +22,9 @@ SELECT number, status, generation, session_id, concurrency_key, name, parent_id,
        CASE typeof(output) WHEN 'text' THEN output END, error
   FROM runs WHERE id = ?;
 
+-- name: find_input_blob
+SELECT input FROM runs WHERE number = :number AND typeof(input) = 'text';
+
 -- name: retry_run
 -- Only the end that was seen is undone.
 UPDATE runs
@@ -29,7 +32,7 @@ UPDATE runs
        generation = generation + 1, crashes = 0, ran_alone = 0, owner = NULL, ended_at = NULL,
        ending = NULL, ending_epoch = NULL, hold = NULL, snapshot_id = NULL, error = NULL,
        output = NULL, available_at = :now, not_before = NULL, deadline_at = :deadline_at,
-       provider = coalesce(:provider, provider), steps = :steps, changed_at = :now
+       provider = coalesce(:provider, provider), input = coalesce(:input, input), steps = :steps, changed_at = :now
  WHERE number = :number AND status = :status AND generation = :generation;
 
 -- name: add_retry
