@@ -7,7 +7,7 @@ that a newer daemon can be asked by an older command line.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from typing import Any, Required, TypedDict
 
 
 class WaitDocument(TypedDict):
@@ -276,6 +276,15 @@ class SandboxDocument(TypedDict):
 
     driver: str
     levels: Mapping[str, str]
+    fix: str
+
+
+class FindingDocument(TypedDict):
+    """What one check of `agency doctor` has found; ``state`` is good, warning or bad."""
+
+    name: str
+    state: str
+    what: str
     fix: str
 
 
@@ -565,6 +574,34 @@ class InboxItemDocument(TypedDict):
     snapshot_id: str | None
 
 
+class AgentDocument(TypedDict):
+    """An agent; budgets that are null do not limit."""
+
+    name: str
+    description: str
+    model: str
+    tools: list[str]
+    permissions: dict[str, list[str]]
+    budgets: dict[str, float | None]
+    tools_per_turn: int | None
+    workflows: list[str]
+    delegation_depth: int
+    sandbox: list[str]
+
+
+class AgentToolDocument(TypedDict):
+    """A tool, with what one agent may do with it."""
+
+    name: str
+    toolset: str
+    description: str
+    parameters: dict[str, Any]
+    effect: str
+    permission: str
+    timeout_s: float
+    levels: dict[str, str]
+
+
 class TopicDocument(TypedDict):
     """A topic: how many events it keeps, and how many waits are open for it."""
 
@@ -586,3 +623,82 @@ class TopicEventDocument(TypedDict):
     expires_at: str
     is_taken: bool
     is_spreading: bool
+
+
+class ConnectionDocument(TypedDict):
+    """A connection to a server of tools, and how it is now."""
+
+    id: str
+    name: str
+    kind: str
+    origin: str
+    config: Mapping[str, Any]
+    is_active: bool
+    created_at: str
+    updated_at: str
+    state: str
+    reason: str
+    since: str
+    retry_at: str | None
+    protocol: str
+    server: str
+    pid: int | None
+    sandbox: str
+    opened: int
+    calls_running: int
+    tools: list[str]
+    tools_at: str | None
+    last_error: str
+    last_error_at: str | None
+
+
+class ConnectionShownDocument(ConnectionDocument):
+    """One connection, with the end of what its server has written to stderr."""
+
+    log: str
+
+
+class ConnectionTestDocument(TypedDict):
+    """What trying a connection has shown; ``reason`` is empty when it works."""
+
+    works: bool
+    reason: str
+    elapsed_s: float
+    protocol: str
+    server: str
+    tools: list[str]
+    log: str
+
+
+class ConnectionToolDocument(TypedDict):
+    """A tool of a connection, and what holds for its calls."""
+
+    name: str
+    server_name: str
+    description: str
+    parameters: Mapping[str, Any]
+    effect: str
+    permission: str
+    timeout_s: float
+    hints: Mapping[str, bool | None]
+
+
+class ToolQuestionDocument(TypedDict):
+    """What a server wants to know before its call goes on."""
+
+    key: str
+    kind: str
+    prompt: str
+    schema: Mapping[str, Any] | None
+    messages: list[Mapping[str, Any]]
+    options: Mapping[str, Any]
+
+
+class ToolOutcomeDocument(TypedDict, total=False):
+    """What a call came to: ``completed``, ``failed``, or ``input_required`` with questions."""
+
+    status: Required[str]
+    content: str
+    structured: Any
+    questions: list[ToolQuestionDocument]
+    state: Any

@@ -254,12 +254,16 @@ def _tell(choice: Choice, elapsed_s: float) -> None:
     log.log(logging.INFO if is_safe else logging.WARNING, "sandbox chosen", extra=told)
 
 
-def make_sandbox(settings: Settings, *, hidden: Sequence[Path] = ()) -> ChosenSandbox:
+def make_sandbox(
+    settings: Settings, *, hidden: Sequence[Path] = (), scratch: Path | None = None
+) -> ChosenSandbox:
     """Make the sandbox; nothing is probed yet.
 
     Args:
         hidden: Never shown to a command, beside the data directory and the homes: the
             configuration, and where else there are secrets.
+        scratch: Folder for what commands need for a moment, which is emptied; None for the one in
+            the data directory, which is the daemon's.
 
     Raises:
         ConfigurationInvalid: a host in the settings is none.
@@ -274,10 +278,11 @@ def make_sandbox(settings: Settings, *, hidden: Sequence[Path] = ()) -> ChosenSa
             faults.append(Fault("sandbox.private_hosts", str(error)))
     if faults:
         raise ConfigurationInvalid("The configuration is not valid.", faults=faults)
+    scratch = scratch or data_dir / SCRATCH
     homes = (Path.home(), Path("/root"), Path("/home"))
     surroundings = Surroundings(
-        scratch=data_dir / SCRATCH,
-        etc=data_dir / SCRATCH / "etc",
+        scratch=scratch,
+        etc=scratch / "etc",
         hidden=[data_dir, *(path.resolve() for path in (*hidden, *homes))],
         readable=[Path(path).resolve() for path in settings.sandbox.readable],
     )
