@@ -20,6 +20,8 @@ from urllib.parse import quote, urlencode, urlsplit
 from agency import errors
 from agency.core.json import NotJson, decode, encode
 from agency.documents import (
+    AgentDocument,
+    AgentToolDocument,
     AbortedDocument,
     ApprovalDocument,
     BulkItemDocument,
@@ -1060,6 +1062,20 @@ class Client:
         self.request("DELETE", f"/api/v1/approvals/rules/{rule_id}")
 
     # --- topics ----------------------------------------------------------------------------
+
+    def agents(self, *, limit: int | None = None, cursor: str | None = None) -> Page[AgentDocument]:
+        """List the agents by name."""
+        return self._page("/api/v1/agents", "agents", limit=limit, cursor=cursor)
+
+    def tools(
+        self, *, agent: str | None = None, limit: int | None = None, cursor: str | None = None
+    ) -> Page[AgentToolDocument]:
+        """List the tools by name, with what an agent may do with them.
+
+        Raises:
+            InvalidInput: there is no such agent.
+        """
+        return self._page("/api/v1/tools", "tools", agent=agent, limit=limit, cursor=cursor)
 
     def publish(
         self,

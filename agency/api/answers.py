@@ -335,6 +335,55 @@ class AcceptedAnswer(Answer):
     links: dict[str, str]
 
 
+class AgentAnswer(Answer):
+    """An agent."""
+
+    name: str
+    description: str
+    model: str
+    tools: list[str]
+    permissions: dict[str, list[str]]
+    budgets: dict[str, float | None]
+    """What a run may use; null does not limit."""
+    tools_per_turn: int | None
+    workflows: list[str]
+    delegation_depth: int
+    sandbox: list[str]
+
+
+class AgentPageAnswer(Answer):
+    """Agents by name."""
+
+    agents: list[AgentAnswer]
+    next_cursor: str | None
+
+
+class AgentToolAnswer(Answer):
+    """A tool, with what one agent may do with it."""
+
+    name: str
+    toolset: str
+    description: str
+    parameters: dict[str, Any]
+    """JSON Schema of the arguments."""
+    effect: str
+    """repeatable, restore or once."""
+    permission: str
+    """allow, ask or deny."""
+    timeout_s: float
+    levels: dict[str, str]
+    """What of its needs the sandbox enforces: enforced, partial or absent."""
+
+
+class AgentToolPageAnswer(Answer):
+    """Tools by name."""
+
+    tools: list[AgentToolAnswer]
+    away: list[str]
+    """Toolsets that cannot be asked now."""
+    next_cursor: str | None
+
+
 class ProcessedAnswer(Answer):
     """The agent's answer."""
 

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from agency.api import (
     agent,
+    agents,
     approvals,
     bulk,
     db,
@@ -74,6 +75,7 @@ def all_routes() -> Sequence[Route]:
     return (
         *health.routes(),
         *agent.routes(),
+        *agents.routes(),
         *snapshots.routes(),
         *workflows.routes(),
         *bulk.routes(),

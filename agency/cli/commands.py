@@ -30,6 +30,8 @@ from agency.version import VERSION
         "topics": "agency.cli.topics:topics",
         "agents": "agency.cli.agents:agents",
         "tools": "agency.cli.agents:tools",
+        "agents": "agency.cli.agents:agents",
+        "tools": "agency.cli.agents:tools",
         "sagas": "agency.cli.sagas:sagas",
         "status": "agency.cli.status:status",
         "updates": "agency.cli.updates:updates",

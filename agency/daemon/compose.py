@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from agency.ports.sandbox import Sandbox
     from agency.ports.vault import Secrets, Vault
     from agency.storage.sqlite.store import SqliteStore
+    from agency.workflows.agent.agent import Agent
     from agency.tools.direct import DirectCalls
     from agency.tools.toolsets import ToolsetRegistry
 
@@ -167,19 +168,39 @@ def open_models(
     return open_described(settings, vault=vault, fitness=store.fitness)
 
 
-def load_workflows(settings: Settings, *, store: SqliteStore, models: Models) -> Registry:
-    """Load the built-in workflows and the authors' files."""
-    from agency.engine.registry import load_registry
+def make_agent(
+    settings: Settings,
+    *,
+    store: SqliteStore,
+    models: Models,
+    vault: Vault,
+    sandbox: Sandbox,
+    tooling: Tooling,
+) -> Agent:
+    """Make the agents of ``[agents.NAME]`` over everything that they work with."""
     from agency.workflows.agent.agent import Agent
-    from agency.workflows.saga.stored import read_declared
 
-    agent = Agent(
+    return Agent(
         providers=models.providers,
         default=models.default.name,
         roles=models,
         settings=settings.llm,
         sessions=store.sessions,
+        agents=settings.agents,
+        toolsets=tooling.toolsets,
+        workspaces=tooling.workspaces.of,
+        redact=vault.redact,
+        levels=lambda: sandbox.levels,
     )
+
+
+def load_workflows(
+    settings: Settings, *, store: SqliteStore, models: Models, agent: Agent
+) -> Registry:
+    """Load the built-in workflows and the authors' files."""
+    from agency.engine.registry import load_registry
+    from agency.workflows.saga.stored import read_declared
+
     built_in = [agent.definition(), *model_workflows(models, store)]
     return load_registry(settings.workflows.paths, built_in=built_in, read_declared=read_declared)
 
@@ -248,10 +269,12 @@ def make_application(  # noqa: PLR0913  one for each thing below the doors
     is_stopping: Callable[[], bool],
     sandbox: Sandbox | None = None,
     tooling: Tooling | None = None,
+    agent: Agent | None = None,
 ) -> web.Application:
     """Make the doors over everything below."""
     from agency.api.application import make_application as make_doors
     from agency.web.services import Services
+    from agency.workflows.agent.catalogue import Catalogue
     from agency.workflows.saga.sagas import Sagas
 
     async def check_store() -> bool:
@@ -294,5 +317,6 @@ def make_application(  # noqa: PLR0913  one for each thing below the doors
             load_failures=registry.failures,
             sandbox=sandbox,
             workspaces=None if tooling is None else tooling.workspaces,
+            agents=None if agent is None else Catalogue(agent.means),
         )
     )

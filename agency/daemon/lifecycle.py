@@ -119,7 +119,10 @@ async def _open(boot: Boot, stack: AsyncExitStack, signals: Signals) -> _Opened 
     sandbox = await stack.enter_async_context(phase("sandbox", opening_sandbox))
     opening_tooling = compose.open_tooling(settings, store=store, sandbox=sandbox)
     tooling = await stack.enter_async_context(phase("tools", opening_tooling))
-    registry = compose.load_workflows(settings, store=store, models=models)
+    agent = compose.make_agent(
+        settings, store=store, models=models, vault=vault, sandbox=sandbox, tooling=tooling
+    )
+    registry = compose.load_workflows(settings, store=store, models=models, agent=agent)
     await compose.load_stored(registry, clock, store=store)
     _switch(registry, boot.loaded)
     _log_failures(registry)
@@ -148,6 +151,7 @@ async def _open(boot: Boot, stack: AsyncExitStack, signals: Signals) -> _Opened 
         is_stopping=signals.stop.is_set,
         sandbox=sandbox,
         tooling=tooling,
+        agent=agent,
     )
     doors = serving(application, sockets, connections_max=settings.server.connections_max)
     await stack.enter_async_context(phase("doors", doors))

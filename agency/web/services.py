@@ -26,6 +26,7 @@ from agency.ports.sandbox import Sandbox
 from agency.ports.store import SessionStore, TokenStore
 from agency.ports.vault import Secrets
 from agency.ports.workspace import Workspaces
+from agency.workflows.agent.catalogue import Catalogue
 from agency.workflows.saga.sagas import Sagas
 
 
@@ -44,6 +45,7 @@ class Services:
         providers: All who serve model calls, by name.
         workspaces: Files of runs; None where none are kept.
         load_failures: Modules of workflows that are missing from the registry, and why.
+        agents: Who works here, and with what; None where a test needs none.
         sandbox: Where commands of tools run; None where there are no tools.
     """
 
@@ -76,3 +78,4 @@ class Services:
     load_failures: Sequence[LoadFailure] = field(default=())
     workspaces: Workspaces | None = None
     sandbox: Sandbox | None = None
+    agents: Catalogue | None = None

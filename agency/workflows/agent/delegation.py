@@ -6,13 +6,24 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from agency.config.schema import Agent as AgentSettings
 from agency.core import json
 from agency.domain.tool import ToolOutput
 from agency.errors import StepFailed
 from agency.ports.model import ToolSpec
 from agency.workflows.agent import files
 from agency.workflows.agent.allowance import share_of
-from agency.workflows.agent.own_tools import Done, Own
+from agency.workflows.agent.own_tools import (
+    Approve,
+    AskPerson,
+    Done,
+    FindTool,
+    Own,
+    OwnTool,
+    StartWorkflow,
+    Todo,
+    Wait,
+)
 from agency.workflows.agent.records import FILES_MAX, AgentInput, AgentOutput, EncodedFile
 
 if TYPE_CHECKING:
@@ -23,6 +34,16 @@ SHARE = 0.5
 """Part of what is left of the budgets that a sub-agent gets when the model names none."""
 SHARE_MIN, SHARE_MAX = 0.05, 0.9
 TASK_CHARACTERS_MAX = 20_000
+
+
+def own_tools(settings: AgentSettings, *, depth: int) -> list[OwnTool]:
+    """List the tools that an agent has of its own, so deep below others."""
+    own: list[OwnTool] = [Todo(), FindTool(), Wait(), AskPerson(), Approve()]
+    if settings.workflows:
+        own.append(StartWorkflow(settings.workflows))
+    if depth < settings.delegation_depth:
+        own.append(Delegate())
+    return own
 
 
 class Delegate(Own):

@@ -34,18 +34,9 @@ from agency.workflows.agent.calls.judgement import Judgement, Verdict
 from agency.workflows.agent.calls.repetition import Finding, Remedy, Repetition
 from agency.workflows.agent.conversation import Conversation
 from agency.workflows.agent.deeds import Deeds
-from agency.workflows.agent.delegation import Delegate
+from agency.workflows.agent.delegation import own_tools
 from agency.workflows.agent.gate import Gate, Offer
 from agency.workflows.agent.means import Means
-from agency.workflows.agent.own_tools import (
-    Approve,
-    AskPerson,
-    FindTool,
-    OwnTool,
-    StartWorkflow,
-    Todo,
-    Wait,
-)
 from agency.workflows.agent.plan import progress_of
 from agency.workflows.agent.records import AgentInput, AgentOutput
 from agency.workflows.agent.state import State, judgement_of, result_message
@@ -86,7 +77,8 @@ class Loop:
         self.run: Run = ctx.execution.run
         self.agent, self.settings = means.agent(task.agent)
         self.gate = Gate(self.settings, task.tools)
-        self.toolbox = Toolbox(means.toolsets, self.gate, self._own_tools())
+        own = own_tools(self.settings, depth=task.depth)
+        self.toolbox = Toolbox(means.toolsets, self.gate, own)
         self.state = State()
         self.model = task.model or self.settings.model
         self.turn_key = ctx.session_id or self.run.id
@@ -105,14 +97,6 @@ class Loop:
         self._reader = AnswerReader(task.schema, means.checker) if task.schema is not None else None
         self._unfit: Answer | None = None
         self._wants_answer = False
-
-    def _own_tools(self) -> list[OwnTool]:
-        own: list[OwnTool] = [Todo(), FindTool(), Wait(), AskPerson(), Approve()]
-        if self.settings.workflows:
-            own.append(StartWorkflow(self.settings.workflows))
-        if self.task.depth < self.settings.delegation_depth:
-            own.append(Delegate())
-        return own
 
     # --- the loop ---------------------------------------------------------------------------
 
