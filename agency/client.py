@@ -20,12 +20,16 @@ from urllib.parse import quote, urlencode, urlsplit
 from agency import errors
 from agency.core.json import NotJson, decode, encode
 from agency.documents import (
+    AbortedDocument,
     AgentDocument,
     AgentToolDocument,
-    AbortedDocument,
     ApprovalDocument,
     BulkItemDocument,
     CheckDocument,
+    ConnectionDocument,
+    ConnectionShownDocument,
+    ConnectionTestDocument,
+    ConnectionToolDocument,
     DecidedDocument,
     DefinitionsDocument,
     FiringDocument,
@@ -51,6 +55,7 @@ from agency.documents import (
     StepDocument,
     SweptDocument,
     TokenDocument,
+    ToolOutcomeDocument,
     TopicDocument,
     TopicEventDocument,
     UpdateDocument,
@@ -71,6 +76,9 @@ WAIT_MARGIN_S = 10.0
 
 STREAM_SILENCE_S = 60.0
 """A stream that says nothing for so long is opened again: four signs of life are missing then."""
+
+CONNECTION_WAIT_S = 120.0
+"""A server of tools may take so long to start, to answer a call or to leave."""
 
 MAINTENANCE_S = 3600.0
 """The daemon answers when it is done, which takes minutes for many gigabytes."""
@@ -1298,6 +1306,122 @@ class Client:
             VaultLocked, RekeyRefused, PlaceNotWritable, StoreFull.
         """
         return cast(RekeyedDocument, self.request("POST", "/api/v1/vault/rekey").body)
+
+    # --- connections -----------------------------------------------------------------------
+
+    def connections(
+        self, *, limit: int | None = None, cursor: str | None = None
+    ) -> Page[ConnectionDocument]:
+        """List connections to servers of tools by name, with how they are."""
+        return self._page("/api/v1/connections", "connections", limit=limit, cursor=cursor)
+
+    def connection(self, key: str) -> ConnectionShownDocument:
+        """Read one connection, by its name or id.
+
+        Raises:
+            ConnectionNotFound: there is none.
+        """
+        answer = self.request("GET", f"/api/v1/connections/{_segment(key)}")
+        return cast(ConnectionShownDocument, answer.body)
+
+    def add_connection(
+        self, name: str, config: Mapping[str, Any], *, is_tested: bool = True
+    ) -> ConnectionDocument:
+        """Add a connection; it is open without a restart.
+
+        Args:
+            is_tested: Try it first, and add it only if it works.
+
+        Raises:
+            InvalidInput, ConnectionNameTaken, ConnectionsFull.
+            ConnectionFailed: it was tried and does not work; ``log`` is what its server has said.
+        """
+        body = {"name": name, "config": config, "test": is_tested}
+        answer = self.request("POST", "/api/v1/connections", body=body, wait_s=CONNECTION_WAIT_S)
+        return cast(ConnectionDocument, answer.body)
+
+    def change_connection(
+        self,
+        key: str,
+        *,
+        config: Mapping[str, Any] | None = None,
+        is_active: bool | None = None,
+        is_tested: bool = False,
+    ) -> ConnectionDocument:
+        """Change a stored connection, or switch it off or on.
+
+        Raises:
+            as `add_connection`, and ConnectionNotFound, ConnectionConfigured.
+        """
+        body: dict[str, Any] = {"test": is_tested}
+        if config is not None:
+            body["config"] = config
+        if is_active is not None:
+            body["is_active"] = is_active
+        path = f"/api/v1/connections/{_segment(key)}"
+        answer = self.request("PATCH", path, body=body, wait_s=CONNECTION_WAIT_S)
+        return cast(ConnectionDocument, answer.body)
+
+    def remove_connection(self, key: str) -> None:
+        """Forget a stored connection; its server has ended when this returns.
+
+        Raises:
+            ConnectionNotFound, ConnectionConfigured.
+        """
+        path = f"/api/v1/connections/{_segment(key)}"
+        self.request("DELETE", path, wait_s=CONNECTION_WAIT_S)
+
+    def test_connection(self, key: str) -> ConnectionTestDocument:
+        """Try a connection.
+
+        Raises:
+            ConnectionNotFound: there is none.
+        """
+        path = f"/api/v1/connections/{_segment(key)}/test"
+        answer = self.request("POST", path, wait_s=CONNECTION_WAIT_S)
+        return cast(ConnectionTestDocument, answer.body)
+
+    def connection_tools(
+        self, key: str, *, limit: int | None = None, cursor: str | None = None
+    ) -> Page[ConnectionToolDocument]:
+        """List the tools of a connection.
+
+        Raises:
+            ConnectionNotFound: there is none.
+            ToolUnavailable: it cannot be asked now, and was never asked before.
+        """
+        path = f"/api/v1/connections/{_segment(key)}/tools"
+        return self._page(path, "tools", limit=limit, cursor=cursor)
+
+    def call_tool(
+        self,
+        key: str,
+        tool: str,
+        arguments: Mapping[str, Any],
+        *,
+        answers: Mapping[str, Any] | None = None,
+        state: Any = None,  # noqa: ANN401  JSON value
+        timeout_s: float = CONNECTION_WAIT_S,
+    ) -> ToolOutcomeDocument:
+        """Call a tool of a connection, or go on with a call that has asked.
+
+        Args:
+            answers, state: Of the questions of an earlier outcome, and its state.
+            timeout_s: Longest wait for the answer.
+
+        Raises:
+            ConnectionNotFound, ToolNotFound, InvalidInput, ToolUnavailable, ToolInterrupted.
+        """
+        body = {
+            "tool": tool,
+            "arguments": arguments,
+            "answers": answers or {},
+            "state": state,
+        }
+        path = f"/api/v1/connections/{_segment(key)}/call"
+        return cast(
+            ToolOutcomeDocument, self.request("POST", path, body=body, wait_s=timeout_s).body
+        )
 
     def _page(self, path: str, member: str, **query: object) -> Page[Any]:
         body = self.request("GET", path, query=query).body

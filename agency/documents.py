@@ -602,34 +602,6 @@ class AgentToolDocument(TypedDict):
     levels: dict[str, str]
 
 
-class AgentDocument(TypedDict):
-    """An agent; budgets that are null do not limit."""
-
-    name: str
-    description: str
-    model: str
-    tools: list[str]
-    permissions: dict[str, list[str]]
-    budgets: dict[str, float | None]
-    tools_per_turn: int | None
-    workflows: list[str]
-    delegation_depth: int
-    sandbox: list[str]
-
-
-class AgentToolDocument(TypedDict):
-    """A tool, with what one agent may do with it."""
-
-    name: str
-    toolset: str
-    description: str
-    parameters: dict[str, Any]
-    effect: str
-    permission: str
-    timeout_s: float
-    levels: dict[str, str]
-
-
 class TopicDocument(TypedDict):
     """A topic: how many events it keeps, and how many waits are open for it."""
 

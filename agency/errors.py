@@ -1638,8 +1638,8 @@ class ConnectionConfigured(Conflict):
     def __init__(self, name: str) -> None:
         super().__init__(
             f"The connection {name!r} comes from the configuration.",
-            hint=f"Change [mcp.servers.{name}] or MCP_CONNECTIONS, and run `agency reload` or "
-            "start the daemon anew.",
+            hint=f"Change [mcp.servers.{name}] and send the daemon SIGHUP, or MCP_CONNECTIONS and "
+            "start it anew.",
         )
         self.name = name
 

@@ -664,6 +664,23 @@ class HealthAnswer(Answer):
     """How many are ``loaded``, and which files have ``failed``."""
     sandbox: SandboxAnswer
     """Where commands of tools run, and what it enforces there."""
+    connections: ConnectionsHealthAnswer
+    """Servers of tools, by their state, and those that need somebody."""
+
+
+class BrokenConnectionAnswer(Answer):
+    """A connection that has given up, and why."""
+
+    name: str
+    reason: str
+
+
+class ConnectionsHealthAnswer(Answer):
+    """How the servers of tools are."""
+
+    states: dict[str, int]
+    """How many are ``connecting``, ``ready``, ``backoff``, ``broken`` and ``disabled``."""
+    broken: list[BrokenConnectionAnswer]
 
 
 class SignAnswer(Answer):
@@ -1116,3 +1133,202 @@ class TaskInboxAnswer(Answer):
     """The caller's newest results."""
 
     items: list[TaskInboxItemAnswer]
+
+
+class FitnessAnswer(Answer):
+    """What a check has found; scores are shares from 0 to 1, null for what could not be tried."""
+
+    answers: float | None
+    schema_: float | None = Field(alias="schema")
+    tool_call: float | None
+    tool_choice: float | None
+    recall: float | None
+    recall_tokens: int
+    tokens_per_s: float | None
+    load_s: float
+    tools_per_turn: int
+    calls_natively: bool
+    checked_at: str
+    run_id: str
+    stale: bool
+    """The model was pulled anew since; agents no longer go by it."""
+
+
+class ModelRowAnswer(Answer):
+    """A model."""
+
+    model: str
+    """``PROVIDER/MODEL``, as requests and settings may name it."""
+    provider: str
+    name: str
+    size_bytes: int
+    """0 where the provider does not tell."""
+    remote: bool
+    """What is asked of it leaves this machine."""
+    digest: str
+    roles: list[str]
+    """What it is asked for by the settings, first or as a fallback."""
+    fitness: FitnessAnswer | None
+
+
+class ModelProviderAnswer(Answer):
+    """Who serves models."""
+
+    name: str
+    default: bool
+    rehearsal: bool
+    reachable: bool
+    reason: str
+
+
+class ModelPageAnswer(Answer):
+    """Models, by provider and name."""
+
+    models: list[ModelRowAnswer]
+    providers: list[ModelProviderAnswer]
+    next_cursor: str | None
+
+
+class ContextAnswer(Answer):
+    """How many tokens the context has, by who says so; null where nobody does."""
+
+    tokens: int | None
+    """The smallest of the others."""
+    configured: int | None
+    trained: int | None
+    allocated: int | None
+
+
+class ModelShownAnswer(ModelRowAnswer):
+    """A model, with what it can do."""
+
+    capabilities: list[str] | None
+    context: ContextAnswer
+    details: dict[str, Any]
+    rehearsal: bool
+
+
+class ConnectionAnswer(Answer):
+    """A connection to a server of tools, and how it is now."""
+
+    id: str
+    name: str
+    kind: Literal["mcp_stdio", "mcp_http"]
+    origin: Literal["stored", "configured"]
+    config: dict[str, Any]
+    """As it was given; values that may be secrets are ``***``."""
+    is_active: bool
+    created_at: str
+    updated_at: str
+    state: Literal["connecting", "ready", "backoff", "broken", "disabled"]
+    reason: str
+    """Why it is not ready; empty when it is."""
+    since: str
+    retry_at: str | None
+    """When it is tried again; null when it does not wait for that."""
+    protocol: str
+    """Revision of MCP that is spoken; empty while it is not ready."""
+    server: str
+    """What the server calls itself."""
+    pid: int | None
+    """Process of a server that is a program."""
+    sandbox: str
+    """Driver of the sandbox that the program runs in; ``none`` outside of one."""
+    opened: int
+    """How often it has become ready since the daemon started."""
+    calls_running: int
+    tools: list[str]
+    """Names of the tools that it has offered last."""
+    tools_at: str | None
+    last_error: str
+    last_error_at: str | None
+    links: dict[str, str]
+
+
+class ConnectionShownAnswer(ConnectionAnswer):
+    """One connection, with what its server has to say."""
+
+    log: str
+    """End of what the server has written to stderr, and of what was noted about it."""
+
+
+class ConnectionPageAnswer(Answer):
+    """Connections by name."""
+
+    connections: list[ConnectionAnswer]
+    next_cursor: str | None
+
+
+class ConnectionDeletedAnswer(Answer):
+    """A connection that was forgotten."""
+
+    name: str
+    deleted: Literal[True]
+
+
+class ConnectionTestAnswer(Answer):
+    """What trying a connection has shown."""
+
+    works: bool
+    reason: str
+    """Why it does not; empty when it does."""
+    elapsed_s: float
+    protocol: str
+    server: str
+    tools: list[str]
+    log: str
+
+
+class ToolHintsAnswer(Answer):
+    """What the server says of a tool; null where it says nothing."""
+
+    read_only: bool | None
+    idempotent: bool | None
+    destructive: bool | None
+
+
+class ConnectionToolAnswer(Answer):
+    """A tool of a connection."""
+
+    name: str
+    """What agents call it by."""
+    server_name: str
+    description: str
+    parameters: dict[str, Any]
+    """JSON Schema of the arguments."""
+    effect: Literal["repeatable", "restore", "once"]
+    """What becomes of a call that was interrupted."""
+    permission: Literal["allow", "ask", "deny"]
+    """What holds for agents when no policy says otherwise."""
+    timeout_s: float
+    hints: ToolHintsAnswer
+
+
+class ConnectionToolPageAnswer(Answer):
+    """Tools by name."""
+
+    tools: list[ConnectionToolAnswer]
+    next_cursor: str | None
+
+
+class ToolQuestionAnswer(Answer):
+    """What a server wants to know before it goes on."""
+
+    key: str
+    kind: Literal["input", "model"]
+    prompt: str
+    schema_: dict[str, Any] | None = Field(alias="schema")
+    messages: list[dict[str, Any]]
+    options: dict[str, Any]
+
+
+class ToolOutcomeAnswer(Answer):
+    """What a call came to."""
+
+    status: Literal["completed", "failed", "input_required"]
+    content: str | None = None
+    """What the server says; null while it asks."""
+    structured: Any = None
+    questions: list[ToolQuestionAnswer] | None = None
+    state: Any = None
+    """Sent back with the answers."""

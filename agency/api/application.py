@@ -12,6 +12,7 @@ from agency.api import (
     agents,
     approvals,
     bulk,
+    connections,
     db,
     dead_letters,
     definitions,
@@ -95,4 +96,6 @@ def all_routes() -> Sequence[Route]:
         *tokens.routes(),
         *secrets.routes(),
         *documents.routes(),
+        *connections.routes(),
+        *models.routes(),
     )

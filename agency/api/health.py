@@ -8,6 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
+from agency.api.connection_shape import summary_json
 from agency.core.clock import monotonic_s, to_text
 from agency.domain.run import RunStatus
 from agency.errors import AgencyError, ShuttingDown, Unavailable
@@ -95,8 +96,14 @@ async def show_health(request: web.Request) -> web.Response:
             ],
         },
         "sandbox": sandbox_json(services.sandbox),
+        "connections": _connections_json(services),
     }
     return json_answer(answer, status=503 if counts is None else 200)
+
+
+def _connections_json(services: Services) -> dict[str, Any]:
+    connections = services.connections
+    return summary_json([] if connections is None else list(connections.list()))
 
 
 async def show_live(_: web.Request) -> web.Response:

@@ -47,6 +47,10 @@ def queue_path(name: str) -> str:
     return f"/api/v1/queues/{name}"
 
 
+def connection_path(name: str) -> str:
+    return f"/api/v1/connections/{name}"
+
+
 def problem_type(code: str) -> str:
     """Where the daemon itself explains a problem. Source: RFC 9457, section 3.1.1."""
     return f"{DOCS}#problem-{code}"

@@ -20,6 +20,7 @@ from agency.engine.schedules import Schedules
 from agency.engine.topics import Topics
 from agency.engine.transfers import Transfers
 from agency.engine.updates import Updates
+from agency.ports.connection import Connections
 from agency.ports.fitness import FitnessStore
 from agency.ports.model import Provider, Roles
 from agency.ports.sandbox import Sandbox
@@ -45,6 +46,7 @@ class Services:
         providers: All who serve model calls, by name.
         workspaces: Files of runs; None where none are kept.
         load_failures: Modules of workflows that are missing from the registry, and why.
+        connections: Servers of tools; None where there are no tools.
         agents: Who works here, and with what; None where a test needs none.
         sandbox: Where commands of tools run; None where there are no tools.
     """
@@ -77,5 +79,6 @@ class Services:
     has_room: Callable[[], bool] = field(default=lambda: True)
     load_failures: Sequence[LoadFailure] = field(default=())
     workspaces: Workspaces | None = None
+    connections: Connections | None = None
     sandbox: Sandbox | None = None
     agents: Catalogue | None = None

@@ -20,6 +20,7 @@ from agency.domain.connection import (
     effect_of,
     permission_of,
 )
+from agency.domain.setups import check_stored
 from agency.domain.tool import Asks, ToolOutput
 from agency.errors import (
     AgencyError,
@@ -38,7 +39,6 @@ from agency.tools.mcp.means import Means
 from agency.tools.mcp.owner import CLOSE_S, Owner
 from agency.tools.mcp.reaping import reap
 from agency.tools.mcp.sent import idempotency_key
-from agency.domain.setups import check_stored
 from agency.tools.mcp.tools import LIST_WAIT_S, McpToolset, make, timeout_of
 
 log = logging.getLogger(__name__)

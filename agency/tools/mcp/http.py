@@ -12,6 +12,7 @@ from mcp.client.streamable_http import streamable_http_client
 from agency.core.addresses import HostRule, resolve_checked
 from agency.core.json import NotJson, decode
 from agency.errors import AddressRefused, HostNotFound
+from agency.tools.mcp.refusals import Refusals
 from agency.tools.mcp.sent import Sent, key_in
 
 SSE_EVENT_BYTES_MAX = 8 << 20
@@ -24,19 +25,6 @@ _NOT_DONE = frozenset({401, 403, 404, 405, 407, 413, 415, 421, 429, 503})
 """Statuses with which a server says that it has not begun with the request."""
 
 _STREAM = "text/event-stream"
-
-
-class Refusals:
-    """What servers have said in statuses, which the SDK tells in words of its own.
-
-    Attributes:
-        status: The last status from 400, 0 before.
-        reason: Why the last request could not be sent; empty before.
-    """
-
-    def __init__(self) -> None:
-        self.status = 0
-        self.reason = ""
 
 
 @asynccontextmanager

@@ -28,7 +28,7 @@ from agency.tools.mcp.calls import (
     TimedOut,
     parse_state,
 )
-from agency.tools.mcp.http import Refusals
+from agency.tools.mcp.refusals import Refusals
 from agency.tools.mcp.results import failed, output_of
 from agency.tools.mcp.sent import META_KEY, Sent
 

@@ -14,13 +14,14 @@ import mcp_types as types
 
 from agency.domain.connection import Connection, ConnectionKind, ConnectionOrigin, ServerTool
 from agency.errors import InvalidInput
-from agency.tools.mcp.http import Refusals, http_streams
+from agency.tools.mcp.http import http_streams
 from agency.tools.mcp.lines import Lines, Log
 from agency.tools.mcp.live import Hooks
 from agency.tools.mcp.means import INHERITED, Means
 from agency.tools.mcp.naming import full_names
 from agency.tools.mcp.program import Launch, Program, Recording, open_program
 from agency.tools.mcp.redaction import Redaction
+from agency.tools.mcp.refusals import Refusals
 from agency.tools.mcp.results import tool_of
 from agency.tools.mcp.sent import Sent
 from agency.tools.mcp.session import Session

@@ -12,7 +12,7 @@ import importlib
 import logging
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -40,6 +40,7 @@ from agency.tools.mcp.calls import BrokenOff, CallRequest, NotDone, Parked, pars
 from agency.tools.mcp.lines import Log
 from agency.tools.mcp.means import Means
 from agency.tools.mcp.program import END_S, NotStarted
+from agency.tools.mcp.refusals import NO_ENTRY
 
 if TYPE_CHECKING:
     from agency.tools.mcp.opening import Life
@@ -80,7 +81,6 @@ _FINAL = (
     InvalidInput,
 )
 _NOT_OPENED = "it could not be opened"
-_NO_ENTRY = frozenset({401, 403})
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,7 +284,7 @@ class Owner:
         session = life.session
         has_worked = session is not None and session.calls.done > 0
         is_good = was_ready and (has_worked or monotonic_s() - since_s >= STABLE_S)
-        is_final = isinstance(leaf, _FINAL) or (not was_ready and life.refusals.status in _NO_ENTRY)
+        is_final = isinstance(leaf, _FINAL) or (not was_ready and life.refusals.status in NO_ENTRY)
         # Some old servers leave at a question that they do not know.
         can_be_older = not was_ready and self._mode == "auto" and life.program is not None
         self._mode = "legacy" if can_be_older or self._was_legacy(session) else "auto"
@@ -295,6 +295,7 @@ class Owner:
         return session is not None and session.ready.done() and not session.is_modern
 
     def _reason(self, life: Life, leaf: BaseException | None, reason: str) -> str:
+        """Say why a life has ended, by whoever knows best."""
         told = "" if life.program is None else life.program.reason()
         if life.session is not None and life.session.lost.is_set() and not reason:
             return told or life.session.reason
@@ -302,14 +303,9 @@ class Owner:
             return reason
         if isinstance(leaf, AgencyError):
             return leaf.message.rstrip(".")
-        if told:
-            return told
-        if life.refusals.reason:
-            return life.refusals.reason
-        if life.refusals.status in _NO_ENTRY:
-            return f"it answered with HTTP {life.refusals.status}: are the credentials right?"
-        if life.refusals.status:
-            return f"it answered with HTTP {life.refusals.status}"
+        known = told or life.refusals.sentence()
+        if known:
+            return known
         if leaf is not None and not isinstance(leaf, asyncio.CancelledError):
             return str(leaf).splitlines()[0][:500] if str(leaf) else type(leaf).__name__
         return reason or "it was lost"
@@ -357,16 +353,20 @@ class Owner:
             InvalidInput: the state is none.
         """
         state = parse_state(request.state)
-        wait_s = min(CALL_WAIT_S, request.timeout_s)
+        deadline_s = monotonic_s() + request.timeout_s
         reason = ""
         async with self._slot(request.timeout_s):
             for _ in range(TRIES):
-                session = await self._await_session(wait_s)
+                left_s = deadline_s - monotonic_s()
+                if left_s <= 0:
+                    break
+                session = await self._await_session(min(CALL_WAIT_S, left_s))
                 is_lost = isinstance(state, Parked) and not session.calls.holds(state, request.key)
                 if is_lost and request.effect is ToolEffect.ONCE:
                     raise BrokenOff("the server does not hold the call any more that had asked")
+                left_s = max(0.001, deadline_s - monotonic_s())
                 try:
-                    return await session.calls.call(request)
+                    return await session.calls.call(replace(request, timeout_s=left_s))
                 except NotDone as error:
                     reason = str(error)
         raise self._unavailable(reason)

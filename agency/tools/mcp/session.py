@@ -23,9 +23,9 @@ from mcp.shared.exceptions import MCPError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from agency.core.clock import monotonic_s
-from agency.tools.mcp.http import Refusals
 from agency.tools.mcp.lines import Log
 from agency.tools.mcp.live import CANCEL_S, Calls, Hooks, is_answer, is_gone
+from agency.tools.mcp.refusals import Refusals
 from agency.tools.mcp.results import TOOLS_MAX
 from agency.tools.mcp.sent import Sent
 from agency.version import VERSION

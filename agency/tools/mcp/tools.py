@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from agency.core.clock import monotonic_s
 from agency.domain.approval import Risk
 from agency.domain.connection import Connection, ServerTool, effect_of, permission_of
 from agency.domain.tool import Asks, Capability, Permission, ToolEffect, ToolOutput
@@ -20,6 +22,9 @@ log = logging.getLogger(__name__)
 
 LIST_WAIT_S = 10.0
 """How long a list of tools waits for a server that has never been asked."""
+
+CANCEL_MARGIN_S = 3.0
+"""How much longer than a call may take whoever has called should wait for its end."""
 
 
 def timeout_of(tool: ServerTool, connection: Connection, default_s: float) -> float:
@@ -61,8 +66,8 @@ class McpTool:
 
     @property
     def timeout_s(self) -> float:
-        """Longest call, in seconds."""
-        return self._timeout_s
+        """Longest call, in seconds, with the time that it takes to cancel it at the server."""
+        return self._timeout_s + CANCEL_MARGIN_S
 
     def request(self, arguments: Mapping[str, Any], context: ToolContext) -> ToolRequest:
         """Describe a call: which server, which tool, which arguments."""
@@ -101,14 +106,16 @@ async def make(owner: Owner, request: CallRequest) -> ToolOutput | Asks:
     """
     name = f"{owner.connection.name}'s {request.tool!r}"
     is_repeatable = request.effect is ToolEffect.REPEATABLE
+    began_s = monotonic_s()
     try:
         try:
             return await owner.call(request)
         except BrokenOff as error:
-            if not is_repeatable:
+            left_s = request.timeout_s - (monotonic_s() - began_s)
+            if not is_repeatable or left_s <= 0:
                 raise
             log.info("call made again", extra={"tool": request.tool, "reason": str(error)})
-            return await owner.call(request)
+            return await owner.call(replace(request, timeout_s=left_s))
     except BrokenOff as error:
         raise ToolInterrupted(f"The call of {name} broke off: {error}.") from error
     except TimedOut as error:
