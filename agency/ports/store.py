@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol, overload
 
 from agency.domain.entry import Entry, EntryKind
 from agency.domain.event import Event
-from agency.domain.message import Message, NewMessage
+from agency.domain.message import NewMessage
 from agency.domain.principal import Token
 from agency.domain.run import NewRun, Phase, Run, RunError, RunStatus
 from agency.domain.snapshot import Snapshot
@@ -29,6 +29,7 @@ from agency.ports.fitness import FitnessStore
 from agency.ports.lineage import LineageStore
 from agency.ports.queues import QueueStore
 from agency.ports.secret import SecretStore
+from agency.ports.session import SessionStore as SessionStore  # noqa: PLC0414  also found here
 from agency.ports.topic import TopicStore
 from agency.ports.transfers import TransferStore
 from agency.ports.updates import UpdateStore
@@ -620,14 +621,6 @@ class SnapshotStore(Protocol):
             SnapshotNotFound: there is none.
             SnapshotLive: it is the newest of a run that has not ended.
         """
-        ...
-
-
-class SessionStore(Protocol):
-    """Conversations: append-only messages."""
-
-    async def messages(self, session_id: str, *, limit: int) -> Sequence[Message]:
-        """Read the newest ``limit`` messages of a session, oldest first; none if unknown."""
         ...
 
 

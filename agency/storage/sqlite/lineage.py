@@ -24,7 +24,7 @@ from agency.domain.lineage import (
 from agency.domain.run import RETRYABLE, NewRun, Run, RunError, RunStatus
 from agency.domain.wait import WaitKind, WaitOutcome
 from agency.errors import NameTaken, NotADeadLetter, RunChanged, RunHasParent, RunNotFound
-from agency.storage.sqlite import forms, holds, rows, starts
+from agency.storage.sqlite import forms, holds, rows, session_forks, starts
 from agency.storage.sqlite.readers import Readers
 from agency.storage.sqlite.space import Space
 from agency.storage.sqlite.starts import RUN_INLINE_BYTES_MAX
@@ -239,15 +239,14 @@ def _fork(
     new = form.new
     if session_id is not None and new.session_id is not None and new.session_id != session_id:
         created_at = to_micros(new.created_at)
-        tx.change("add_session", (new.session_id, created_at))
-        tx.change(
-            "copy_messages",
-            {
-                **copied,
-                "source_session": session_id,
-                "fork_session": new.session_id,
-                "moment": created_at if plan.moment is None else to_micros(plan.moment),
-            },
+        session_forks.fork_for_run(
+            tx,
+            session_id,
+            new_id=new.session_id,
+            run=number,
+            fork=started,
+            moment=created_at if plan.moment is None else to_micros(plan.moment),
+            now=created_at,
         )
     return _run(tx, new.id), True
 

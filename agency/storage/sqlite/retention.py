@@ -129,8 +129,30 @@ def _delete_run(tx: Transaction, run: Row, work: Work) -> None:
     _delete_blobs(tx, blobs)
 
 
+def _delete_session(tx: Transaction, number: int, rows_max: int) -> tuple[int, bool]:
+    """Delete up to so many messages, and with the last one the session; tell both."""
+    messages = tx.all("list_oldest_messages", (number, rows_max))
+    for message, _ in messages:
+        tx.change("delete_message", (message,))
+    _delete_blobs(tx, {blob for _, blob in messages if blob is not None})
+    return len(messages), tx.change("delete_session", (number,)) == 1
+
+
+def sweep_sessions(tx: Transaction, *, rows_max: int) -> int:
+    """Delete the rows of deleted sessions that no fork reads; tell how many."""
+    rows = 0
+    # The parent of one that goes may be the next.
+    while rows < rows_max and (found := tx.all("list_deleted_sessions", (rows_max,))):
+        for (number,) in found:
+            if rows >= rows_max:
+                return rows
+            messages, is_gone = _delete_session(tx, number, max(1, rows_max - rows))
+            rows += messages + int(is_gone)
+    return rows
+
+
 def sweep(tx: Transaction, *, rows_max: int) -> int:
-    """Delete rows of journals whose runs are gone, and tell how many."""
+    """Delete rows of journals whose runs are gone and of deleted sessions; tell how many."""
     rows = 0
     for (number,) in tx.all("list_leftovers", (rows_max,)):
         if rows >= rows_max:
@@ -141,7 +163,7 @@ def sweep(tx: Transaction, *, rows_max: int) -> int:
         if is_done:
             tx.change("delete_leftover", (number,))
         _delete_blobs(tx, blobs)
-    return rows
+    return rows + sweep_sessions(tx, rows_max=max(0, rows_max - rows))
 
 
 def _delete_entries(
@@ -189,15 +211,12 @@ def retire_sessions(
     page = tx.all("page_sessions", {"after": after, "limit": limit})
     deleted = 0
     room = rows_max
-    for number, used_at, has_runs in page:
-        if used_at >= before or has_runs:
+    for number, used_at, is_needed in page:
+        if used_at >= before or is_needed:
             continue
-        messages = tx.all("list_oldest_messages", (number, room))
-        for message, _ in messages:
-            tx.change("delete_message", (message,))
-        _delete_blobs(tx, {blob for _, blob in messages if blob is not None})
-        room -= len(messages)
-        if tx.change("delete_session", (number,)) == 0:
+        messages, is_gone = _delete_session(tx, number, room)
+        room -= messages
+        if not is_gone:
             return deleted, number - 1  # it has more: go on with it
         deleted += 1
         if room <= 0:

@@ -63,7 +63,7 @@ class SqliteStore:
         self.journal = SqliteJournal(readers)
         self.mail = SqliteMail(writer, readers, space)
         self.snapshots = SqliteSnapshots(writer, readers)
-        self.sessions = SqliteSessions(readers)
+        self.sessions = SqliteSessions(writer, readers, space)
         self.tokens = SqliteTokens(writer, readers)
         self.secrets = SqliteSecrets(writer, readers, space)
         self.lineage = SqliteLineage(writer, readers, space)

@@ -78,18 +78,6 @@ SELECT :fork, key, kind, name, due_at, target, opened_at, outcome, resolved_at, 
   FROM waits
  WHERE run = :run AND key = :key AND outcome IS NOT NULL;
 
--- name: copy_messages
-INSERT INTO messages (session, position, role, run, created_at, content)
-SELECT fork.number, messages.position, messages.role,
-       CASE messages.run WHEN :run THEN :fork ELSE messages.run END, messages.created_at,
-       messages.content
-  FROM sessions AS source
- CROSS JOIN messages ON messages.session = source.number
- CROSS JOIN sessions AS fork
- WHERE source.id = :source_session AND fork.id = :fork_session
-   AND messages.created_at <= :moment
- ORDER BY messages.position;
-
 -- name: begin_with_journal
 -- With an epoch as if it had been claimed, so that whoever claims it reads its journal.
 UPDATE runs

@@ -178,13 +178,18 @@ SELECT snapshots.number, snapshots.created_at,
 DELETE FROM snapshots WHERE number = ?;
 
 -- name: page_sessions
--- The next sessions, with when they were last used, and whether runs belong to them.
+-- The next sessions, with when they were last used, and whether runs belong to them or forks read
+-- them.
 SELECT sessions.number,
        coalesce((SELECT newest.created_at FROM messages AS newest
                   WHERE newest.session = sessions.number
                   ORDER BY newest.position DESC LIMIT 1), sessions.created_at),
        EXISTS (SELECT 1 FROM runs
                 WHERE runs.session_id = sessions.id AND runs.session_id IS NOT NULL)
+       OR EXISTS (SELECT 1 FROM sessions AS forks
+                   WHERE forks.parent = sessions.number AND forks.parent IS NOT NULL)
+       OR EXISTS (SELECT 1 FROM sessions AS forks
+                   WHERE forks.root = sessions.number AND forks.root IS NOT NULL)
   FROM sessions
  WHERE sessions.number > :after
  ORDER BY sessions.number LIMIT :limit;

@@ -12,13 +12,21 @@ SELECT id, key, kind,
  ORDER BY id;
 
 -- name: page_messages
+WITH RECURSIVE chain (session, parent, forked_at, upto) AS (
+    SELECT sessions.number, sessions.parent, sessions.forked_at, 9223372036854775807
+      FROM sessions WHERE sessions.id = :session_id
+    UNION ALL
+    SELECT parents.number, parents.parent, parents.forked_at, min(chain.upto, chain.forked_at)
+      FROM chain CROSS JOIN sessions AS parents ON parents.number = chain.parent
+     WHERE chain.forked_at > :after)
 SELECT messages.position, messages.role,
        CASE typeof(messages.content)
        WHEN 'text' THEN (SELECT data FROM blobs WHERE hash = messages.content)
        ELSE messages.content END,
        messages.created_at, messages.run IS :run
-  FROM sessions CROSS JOIN messages ON messages.session = sessions.number
- WHERE sessions.id = :session_id AND messages.position > :after AND messages.created_at <= :until
+  FROM chain CROSS JOIN messages ON messages.session = chain.session
+ WHERE messages.position > :after AND messages.position <= chain.upto
+   AND messages.created_at <= :until
  ORDER BY messages.position LIMIT :limit;
 
 -- name: page_untaken
