@@ -19,6 +19,7 @@ from agency.api import (
     documents,
     health,
     lineage,
+    models,
     queues,
     runs,
     sagas,
@@ -95,7 +96,7 @@ def all_routes() -> Sequence[Route]:
         *tasks.routes(),
         *tokens.routes(),
         *secrets.routes(),
-        *documents.routes(),
         *connections.routes(),
         *models.routes(),
+        *documents.routes(),
     )

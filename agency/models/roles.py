@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
 from agency.core.clock import monotonic_s
-from agency.domain.fitness import Fitness
+from agency.domain.fitness import Fitness, fitness_name
 from agency.errors import (
     AgencyError,
     ModelCrashed,
@@ -44,6 +45,10 @@ less than the engine allows a step, so that its last try goes to the other model
 
 CRASHES_KEPT_S = 600.0
 """A model that crashed is left alone by that run for so long."""
+
+DIGESTS_KEPT_S = 60.0
+DIGESTS_WAIT_S = 2.0
+"""Whether a model was pulled anew since its check is looked at so often, and so patiently."""
 
 CRASHES_ROWS_MAX = 1000
 """Runs with crashes that are remembered; the oldest are forgotten first."""
@@ -82,6 +87,7 @@ class Models:
         self._roles = {role: tuple(names) for role, names in (roles or {}).items() if names}
         self._fitness = fitness
         self._crashes = _Crashes()
+        self._digests_kept: dict[str, tuple[float, Mapping[str, str]]] = {}
 
     @property
     def default(self) -> Provider:
@@ -182,7 +188,26 @@ class Models:
     async def _fitness_of(self, choice: Choice) -> Fitness | None:
         if self._fitness is None:
             return None
-        return await self._fitness.find(choice.provider, choice.model)
+        found = await self._fitness.find(choice.provider, choice.model)
+        if found is None or not found.digest:
+            return found
+        now = (await self._digests(choice.provider)).get(fitness_name(choice.model))
+        # Other weights under the old name have not been checked.
+        return found if now is None or now == found.digest else None
+
+    async def _digests(self, provider: str) -> Mapping[str, str]:
+        """Read which weights the names stand for, from memory for a minute; empty when away."""
+        kept = self._digests_kept.get(provider)
+        if kept is not None and monotonic_s() < kept[0]:
+            return kept[1]
+        try:
+            async with asyncio.timeout(DIGESTS_WAIT_S):
+                listed = await self._providers[provider].models()
+        except (AgencyError, TimeoutError):
+            listed = ()
+        digests = {fitness_name(one.name): one.digest for one in listed if one.digest}
+        self._digests_kept[provider] = (monotonic_s() + DIGESTS_KEPT_S, digests)
+        return digests
 
     async def _first(
         self,

@@ -29,11 +29,14 @@ from agency.engine.engine import Engine
 from agency.engine.queues import Queues
 from agency.engine.registry import LoadFailure, load_registry
 from agency.engine.runs import Runs
+from agency.models.roles import Models
 from agency.ports.store import RunFilter, SessionStore, TokenStore
 from agency.storage.sqlite.store import open_store
 from agency.vault.opening import open_vault
 from agency.web.services import Services
 from agency.workflows.agent.agent import Agent
+from agency.workflows.models.check import ModelCheck
+from agency.workflows.models.pull import ModelPull
 from agency.workflows.saga.sagas import Sagas
 from tests.integration.api.played import WORKFLOWS, PlayedProvider
 
@@ -136,6 +139,7 @@ async def serving(
     )
     clock = SystemClock()
     provider = PlayedProvider()
+    models = Models({provider.name: provider}, default=provider.name, model=settings.llm.model)
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(
             open_store(folder / "agency.db", settings=settings.store, clock=clock)
@@ -146,7 +150,9 @@ async def serving(
             settings=settings.llm,
             sessions=store.sessions,
         )
-        registry = load_registry([], built_in=[agent.definition()])
+        pull = ModelPull(models, models.providers).definition()
+        check = ModelCheck(models, models.providers, store.fitness).definition()
+        registry = load_registry([], built_in=[agent.definition(), pull, check])
         for function in WORKFLOWS:
             registry.add_function(function)
         engine = await stack.enter_async_context(
@@ -191,7 +197,9 @@ async def serving(
                 sessions=store.sessions,
                 vault=vault,
                 provider=provider,
-                providers={provider.name: provider},
+                providers=models.providers,
+                roles=models,
+                fitness=store.fitness,
                 settings=settings,
                 clock=clock,
                 version="0.0.test",

@@ -1,0 +1,1 @@
+"""Built-in workflows about models: fetching one, and finding out what it is fit for."""
