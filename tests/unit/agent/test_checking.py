@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agency.ports.model import ToolCall, ToolSpec
@@ -207,6 +207,7 @@ VALUES = st.recursive(
 )
 
 
+@settings(max_examples=150, deadline=None)
 @given(
     st.sampled_from([READ, WRITE, SHELL, NOW, TAG]),
     st.dictionaries(

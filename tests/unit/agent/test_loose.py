@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agency.workflows.agent.calls.loose import (
@@ -91,6 +91,7 @@ JSON = st.recursive(
 )
 
 
+@settings(max_examples=150, deadline=None)
 @given(JSON)
 def test_json_is_read_as_it_is(value: Any) -> None:
     read = read_value(json.dumps(value))
@@ -98,6 +99,7 @@ def test_json_is_read_as_it_is(value: Any) -> None:
     assert (value, False, "") == (read.value, read.is_repaired, read.fault)
 
 
+@settings(max_examples=150, deadline=None)
 @given(st.dictionaries(st.text(max_size=8), JSON, min_size=1, max_size=4), st.data())
 def test_cut_json_is_never_another_value(value: Any, data: st.DataObject) -> None:
     """Cut anywhere, it is refused, or has lost members but changed none that it still has."""
@@ -123,6 +125,7 @@ def assert_within(found: Any, whole: Any) -> None:
         assert found == whole
 
 
+@settings(max_examples=150, deadline=None)
 @given(st.text(alphabet="{}[]\":,\\ab1 \n'", max_size=60))
 def test_reading_never_raises(text: str) -> None:
     read = read_value(text)

@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agency.ports.model import ToolCall
@@ -377,6 +377,7 @@ FRAGMENTS = st.sampled_from(
 )
 
 
+@settings(max_examples=150, deadline=None)
 @given(st.lists(st.one_of(FRAGMENTS, st.text(max_size=12)), max_size=24).map("".join))
 def test_reading_never_raises_and_never_invents_a_call(text: str) -> None:
     reading = read_calls(said(text), TOOLS)
@@ -389,6 +390,7 @@ def test_reading_never_raises_and_never_invents_a_call(text: str) -> None:
         json.dumps(call.arguments)
 
 
+@settings(max_examples=150, deadline=None)
 @given(
     st.sampled_from(sorted(NAMES)),
     st.dictionaries(
