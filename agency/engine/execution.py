@@ -525,8 +525,10 @@ class Execution:
             self._alert()
             return
         self._light = None
-        self._note_end(verdict, NOTHING, finishing.result())
-        light.ended(self)
+        try:
+            self._note_end(verdict, NOTHING, finishing.result())
+        finally:
+            light.ended(self)
 
     async def _finish_after(self, finishing: asyncio.Future[Sequence[Wake]]) -> Left:
         """Wait for the end that was handed in as a light execution."""

@@ -307,13 +307,18 @@ def check(file: BinaryIO, *, entries_max: int) -> Checked:
     return Checked(head=head, run=run, hash=digest.hash, counts=dict(digest.counts))
 
 
-def parts_of(file: BinaryIO) -> Iterator[Part]:
-    """Read the parts of a file that was checked. Blocks."""
-    file.seek(0)
-    for number, line in enumerate(file, 1):
-        value = json.decode(line)
-        if number > 2 and value["part"] != "end":
-            yield _part(value)
+class Parts:
+    """The parts of a file that was checked, read anew from its beginning each time. Blocks."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def __iter__(self) -> Iterator[Part]:
+        self._file.seek(0)
+        for number, line in enumerate(self._file, 1):
+            value = json.decode(line)
+            if number > 2 and value["part"] != "end":
+                yield _part(value)
 
 
 def _next(file: BinaryIO, number: int) -> tuple[bytes, dict[str, Any]]:

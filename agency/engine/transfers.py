@@ -26,11 +26,11 @@ from agency.domain.wait import Wait
 from agency.engine.export_file import (
     Checked,
     Digest,
+    Parts,
     check,
     end_line,
     head_line,
     part_line,
-    parts_of,
     run_line,
 )
 from agency.engine.plans import newest_of, plan_fork
@@ -208,7 +208,7 @@ class Transfers:
             phase=checked.run.phase,
         )
         try:
-            run, is_new = await self._store.transfers.take_in(new, arrival, parts_of(file))
+            run, is_new = await self._store.transfers.take_in(new, arrival, Parts(file))
         except QueueFull as full:
             raise self._queues.explain_full(full) from None
         if is_new:

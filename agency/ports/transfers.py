@@ -93,7 +93,8 @@ class TransferStore(Protocol):
         of a file that was brought in before is the run of that time, unless ``again``.
 
         Args:
-            parts: Read once, in the store's own thread; must not raise.
+            parts: Read in the store's own thread, once more if the transaction has to be carried
+                out again; must not raise.
 
         Raises:
             ExportTaken: a moved run was brought in from this file before.

@@ -579,7 +579,7 @@ class Writer:
 
 
 def each(tx: Transaction, works: Sequence[Callable[[Transaction], Any]]) -> Sequence[Any]:
-    """Carry out one after another what has nothing in common; the work of `Writer.submit`."""
+    """Carry out what has nothing in common with others; the work of `Writer.submit`."""
     return [work(tx) for work in works]
 
 
@@ -595,7 +595,10 @@ def _segments(batch: Sequence[Member]) -> list[Segment]:
 
 
 def _sort(member: Member) -> object:
-    return member.work if type(member) is Operation else Recording
+    if type(member) is not Operation:
+        return Recording
+    # What has nothing in common shares no savepoint: it may be dear to carry out again.
+    return member if member.work is each else member.work
 
 
 def _count_rows(recordings: Sequence[Recording]) -> int:

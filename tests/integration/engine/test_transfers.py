@@ -13,6 +13,7 @@ import pytest
 
 from agency import Context, current_step, workflow
 from agency.domain.run import RunStatus
+from agency.engine.export_file import Parts
 from agency.engine.transfers import Export, ImportWish
 from agency.errors import (
     ExportCorrupt,
@@ -75,6 +76,17 @@ def asking(world: World) -> Callable[..., Any]:
         return [quote, address, await ctx.step("ship", world.do, "ship"), ctx.random()]
 
     return order
+
+
+async def test_parts_of_a_file_are_read_anew_when_the_store_begins_again(tmp_path: Path) -> None:
+    """A group of transactions that is undone is carried out once more, imports included."""
+    async with two_houses(tmp_path, asking(World())) as (here, _):
+        parts = Parts(io.BytesIO(await exported(here, await here.start("order", "a"))))
+
+    first = list(parts)
+
+    assert first
+    assert first == list(parts)
 
 
 async def test_copy_goes_on_elsewhere_and_the_original_here(tmp_path: Path) -> None:

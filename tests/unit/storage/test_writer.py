@@ -93,6 +93,27 @@ async def test_what_waits_is_one_commit(store: SqliteStore) -> None:
     assert ["COMMIT", "BEGIN", "INSERT", "SAVEPOINT", "COMMIT"] == seen
 
 
+async def test_neighbours_of_what_raises_are_carried_out_once(store: SqliteStore) -> None:
+    done: list[str] = []
+
+    def fail(_: Transaction) -> None:
+        raise ValueError
+
+    async with Gate(store):
+        calls: list[Any] = [
+            store._writer.submit(lambda _: done.append("before")),
+            store._writer.submit(fail),
+            store._writer.submit(lambda _: done.append("after")),
+        ]
+        tasks = [asyncio.ensure_future(call) for call in calls]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+
+    assert isinstance(results[1], ValueError)
+    assert ["before", "after"] == done
+
+
 async def test_group_of_entries_alone_is_one_statement(store: SqliteStore) -> None:
     claims = [await start_claimed(store) for _ in range(50)]
     async with Gate(store):
