@@ -11,6 +11,7 @@ from pydantic import Field
 from agency import errors
 from agency.api.failed_runs import problem_of_run
 from agency.api.fields import Name
+from agency.api.lineage import BudgetsBody
 from agency.api.run_shape import SUCCEEDED, accepted_json, location
 from agency.api.starting import replayed, start
 from agency.core.ids import new_id
@@ -23,11 +24,18 @@ from agency.web.patience import PATIENCE
 from agency.web.preferences import preference_of
 from agency.web.problems import problem_answer
 from agency.web.routes import Route
+from agency.workflows.agent.records import FILES_MAX, PATTERNS_MAX, PROMPT_CHARACTERS_MAX
 
 WORKFLOW = "agent"
 """Name of the agent's workflow."""
 
 Steps = Annotated[int, Field(ge=1, le=10_000, description="Model turns at most.")]
+
+
+class FileBody(Body):
+    """A file that is not text."""
+
+    base64: str
 
 
 class ProcessBody(Body):
@@ -39,6 +47,25 @@ class ProcessBody(Body):
         default=None, description="Conversation to go on with; a new one without it."
     )
     model: Name | None = Field(default=None, description="Model to ask, if not the default.")
+    agent: Name | None = Field(default=None, description="Agent of `[agents.NAME]`.")
+    tools: Annotated[list[Name], Field(max_length=PATTERNS_MAX)] | None = Field(
+        default=None,
+        description="Tools that may be used, of those that the agent may: names, toolsets, "
+        "patterns. Without it all, empty none.",
+    )
+    budgets: BudgetsBody | None = Field(default=None, description="What the run may use.")
+    answer_schema: dict[str, Any] | None = Field(
+        default=None, alias="schema", description="JSON Schema that the answer must obey."
+    )
+    files: Annotated[dict[str, str | FileBody], Field(max_length=FILES_MAX)] | None = Field(
+        default=None, description="What is in its workspace: path to text or base64."
+    )
+    system_prompt: Annotated[str, Field(max_length=PROMPT_CHARACTERS_MAX)] | None = Field(
+        default=None, description="Is added to the agent's own."
+    )
+    return_files: Annotated[list[Name], Field(max_length=FILES_MAX)] | None = Field(
+        default=None, description="Patterns of files that the answer holds."
+    )
 
 
 def agent_input(
@@ -53,6 +80,13 @@ def agent_input(
     return wanted
 
 
+def _input_of(body: ProcessBody) -> dict[str, Any]:
+    given: dict[str, Any] = body.model_dump(
+        exclude={"session_id"}, exclude_none=True, by_alias=True
+    )
+    return given
+
+
 async def process(request: web.Request) -> web.Response:
     """Give the agent a message, and wait for its answer as long as a request may last."""
     body = await read_body(request, ProcessBody)
@@ -60,7 +94,7 @@ async def process(request: web.Request) -> web.Response:
     preference = preference_of(request, default_s=services.settings.server.sync_wait_s)
     wanted = StartRequest(
         workflow=WORKFLOW,
-        input=agent_input(body.message, max_steps=body.max_steps, model=body.model),
+        input=_input_of(body),
         session_id=body.session_id or new_id(),
     )
     # The members of the body have the names of those of the input.
@@ -127,8 +161,19 @@ def routes() -> Sequence[Route]:
                 errors.ModelReplyBroken,
                 errors.StepFailed,
                 errors.ModelTimedOut,
+                errors.AgentStopped,
+                errors.ModelAnswerUnfit,
             ),
-            examples={"question": {"message": "What is Rust?", "max_steps": 10}},
+            examples={
+                "question": {"message": "What is Rust?", "max_steps": 10},
+                "task": {
+                    "message": "Sum up notes.txt in summary.txt.",
+                    "tools": ["files"],
+                    "budgets": {"turns": 20},
+                    "files": {"notes.txt": "Rust is a language."},
+                    "return_files": ["summary.txt"],
+                },
+            },
             waits=True,
             is_idempotent=True,
         ),

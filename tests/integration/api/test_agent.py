@@ -164,3 +164,53 @@ async def test_a_caller_who_hangs_up_does_not_end_the_run(daemon: Daemon) -> Non
     (run,) = await daemon.all_runs()
     answer = await daemon.ask("GET", f"/api/v1/runs/{run.id}")
     assert answer.json["status"] == "running"
+
+
+async def test_wishes_of_the_body_reach_the_agent(daemon: Daemon) -> None:
+    answer = await daemon.ask(
+        "POST",
+        PATH,
+        json={
+            "message": "Hello",
+            "agent": "default",
+            "tools": [],
+            "budgets": {"turns": 3},
+            "system_prompt": "Be short.",
+        },
+    )
+
+    assert answer.status == 200
+    run = (await daemon.runs.get(answer.json["run_id"])).run
+    assert run.input == {
+        "message": "Hello",
+        "agent": "default",
+        "tools": [],
+        "budgets": {"turns": 3},
+        "system_prompt": "Be short.",
+    }
+
+
+async def test_answer_obeys_the_schema_of_the_request(daemon: Daemon) -> None:
+    schema = {"type": "object", "properties": {"n": {"const": 7}}, "required": ["n"]}
+
+    answer = await daemon.ask("POST", PATH, json={"message": '{"n": 7}', "schema": schema})
+
+    assert answer.status == 200, answer.text
+    run = (await daemon.runs.get(answer.json["run_id"])).run
+    assert run.output["answer"] == {"n": 7}
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        {"tools": "all"},
+        {"budgets": {"turns": 0}},
+        {"budgets": {"stepps": 3}},
+        {"files": {"a": {"base65": "x"}}},
+        {"schema": "object"},
+    ],
+)
+async def test_wishes_that_cannot_be_are_refused(daemon: Daemon, wish: dict[str, object]) -> None:
+    answer = await daemon.ask("POST", PATH, json={"message": "Hello", **wish})
+
+    assert answer.status == 422, answer.text
