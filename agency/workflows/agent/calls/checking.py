@@ -65,8 +65,9 @@ class Checker:
     """
 
     def __init__(self) -> None:
-        # By identity, together with the schema itself, so that its id is not used for another.
-        self._validators: dict[int, tuple[Mapping[str, Any], Any]] = {}
+        """Begin with none."""
+        # By content: a server's list of tools makes new schemas that say the same.
+        self._validators: dict[bytes, Any] = {}
 
     @staticmethod
     def prepare() -> None:
@@ -99,14 +100,13 @@ class Checker:
         return Checked(arguments=arguments, coerced=coerced, faults=faults)
 
     def _validator(self, schema: Mapping[str, Any]) -> Any:  # noqa: ANN401  of jsonschema
-        known = self._validators.get(id(schema))
-        if known is not None and known[0] is schema:
-            return known[1]
-        if len(self._validators) >= SCHEMAS_MAX:
-            self._validators.clear()
-        validator = _make_validator(schema)
-        self._validators[id(schema)] = (schema, validator)
-        return validator
+        content = json.encode(schema)
+        known = self._validators.get(content)
+        if known is None:
+            if len(self._validators) >= SCHEMAS_MAX:
+                self._validators.clear()
+            known = self._validators[content] = _make_validator(schema)
+        return known
 
 
 def _make_validator(schema: Mapping[str, Any]) -> Any:  # noqa: ANN401  of jsonschema

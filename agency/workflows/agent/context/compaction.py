@@ -118,7 +118,8 @@ async def compact(
         most = min(
             SUMMARY_BYTES_MAX, int(room.meter.units(room.budget.available) * SUMMARY_SHARE_MAX)
         )
-        if old and old_units > min(SPILLED_BYTES_MIN, most):
+        is_worth_it = old_units > min(SPILLED_BYTES_MIN, most)
+        if old and (is_worth_it or units > needed):
             through = old[-1].place + 1
             summary, by = await _summary(transcript, old, spilled, most, room, summarise)
             units -= old_units + _summary_units(transcript.summary) - _summary_units(summary)
