@@ -123,13 +123,13 @@ class Clients:
         )
         ids = set()
         for answer in answers:
-            if isinstance(answer, BaseException):
-                self._world.wishes.insert(0, request)
-                if not isinstance(answer, REFUSALS):
-                    raise answer
-            else:
+            if not isinstance(answer, BaseException):
                 ids.add(answer.run.id)
                 self._accepted(answer.run)
+            elif not isinstance(answer, REFUSALS):
+                raise answer
+        if not ids:
+            self._world.wishes.insert(0, request)
         if len(ids) > 1:
             self._witness.fault(f"one key has made several runs: {sorted(ids)}")
 

@@ -371,10 +371,11 @@ class Lives:
         until = loop.time() + LAST_LIFE_S
         pause_s = 0.1
         while loop.time() < until and not world.witness.faults:
-            while world.wishes:
+            # What is refused is wished again: others may have to end before it.
+            for _ in range(len(world.wishes)):
                 await clients.attempt(clients.start)
             runs = await clients.live_runs()
-            if not runs:
+            if not runs and not world.wishes:
                 return
             for run in runs:
                 detail = await clients._runs.get(run.id)
