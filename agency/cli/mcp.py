@@ -40,7 +40,7 @@ DESCRIPTION_SHOWN = 80
     examples=(
         "agency mcp ls",
         "agency mcp add files --cwd /data -- mcp-server-filesystem /data",
-        "agency mcp add search --url https://mcp.example.org/mcp",
+        "agency mcp add search --http https://mcp.example.org/mcp",
         "agency mcp tools files",
         'agency mcp call files list_directory \'{"path": "/data"}\'',
     ),
@@ -143,13 +143,13 @@ def _pairs(texts: Sequence[str], mark: str, option: str) -> dict[str, str]:
     examples=(
         "agency mcp add files --cwd /data -- mcp-server-filesystem /data",
         "agency mcp add github --env GITHUB_TOKEN=secret://github-token -- github-mcp-server stdio",
-        "agency mcp add search --url https://mcp.example.org/mcp "
+        "agency mcp add search --http https://mcp.example.org/mcp "
         '--header "Authorization: Bearer secret://search-token"',
     ),
 )
 @click.argument("name", metavar="NAME")
 @click.argument("command", nargs=-1, metavar="[-- COMMAND ARGUMENT…]")
-@click.option("--url", "address", help="Address of a server that is spoken with over HTTP.")
+@click.option("--http", "address", metavar="URL", help="Address of a server that is spoken with over HTTP.")
 @click.option("--env", multiple=True, help="KEY=VALUE for the program; secrets as secret://NAME.")
 @click.option("--header", multiple=True, help='"Name: value"; secrets as secret://NAME.')
 @click.option("--cwd", default="", help="Folder it starts in, and may write in the sandbox.")
@@ -177,7 +177,7 @@ def add(
     """
     output = invocation.output
     if bool(command) == bool(given["address"]):
-        raise click.UsageError("Name either a command, after --, or --url.")
+        raise click.UsageError("Name either a command, after --, or --http URL.")
     config = {
         "command": command[0] if command else "",
         "args": list(command[1:]),

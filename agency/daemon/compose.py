@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from agency.ports.vault import Secrets, Vault
     from agency.storage.sqlite.store import SqliteStore
     from agency.workflows.agent.agent import Agent
+    from agency.tools.mcp.connections import McpConnections
     from agency.tools.direct import DirectCalls
     from agency.tools.toolsets import ToolsetRegistry
 
@@ -150,6 +152,49 @@ async def open_tooling(
         toolsets = await stack.enter_async_context(opening_tools)
         calls = DirectCalls(toolsets, workspaces, allow=settings.tools.legs_allow)
         yield Tooling(toolsets=toolsets, workspaces=workspaces, calls=calls)
+
+
+def make_connections(
+    settings: Settings,
+    clock: Clock,
+    *,
+    store: SqliteStore,
+    vault: Secrets,
+    sandbox: Sandbox,
+    tooling: Tooling,
+    own_port: int,
+) -> McpConnections:
+    """Make the connections to servers of tools; they are opened when the doors are.
+
+    Raises:
+        ConfigurationInvalid: an entry of ``[mcp] allow_private`` is no host.
+    """
+    from agency.config.connections import setups_of
+    from agency.core.addresses import parse_rule
+    from agency.tools.mcp.connections import McpConnections
+    from agency.tools.mcp.means import Means
+
+    try:
+        private = [parse_rule(one) for one in settings.mcp.allow_private]
+    except ValueError as error:
+        raise ConfigurationInvalid(f"[mcp] allow_private: {error}") from error
+    means = Means(
+        clock=clock,
+        store=store.connections,
+        vault=vault,
+        sandbox=sandbox,
+        environ=dict(os.environ),
+        folder=Path(settings.server.data_dir) / "mcp",
+        private=private,
+        own_port=own_port,
+        own_hosts=frozenset({settings.server.host, *settings.server.allowed_hosts}),
+        timeout_s=settings.mcp.timeout_seconds,
+        connect_timeout_s=settings.mcp.connect_timeout_s,
+        concurrency=settings.mcp.concurrency,
+    )
+    connections = McpConnections(means, setups_of(settings), tooling.toolsets)
+    vault.add_usage(connections.secret_usage)
+    return connections
 
 
 async def open_vault(settings: Settings, clock: Clock, *, store: SqliteStore) -> Secrets:
@@ -270,6 +315,7 @@ def make_application(  # noqa: PLR0913  one for each thing below the doors
     sandbox: Sandbox | None = None,
     tooling: Tooling | None = None,
     agent: Agent | None = None,
+    connections: McpConnections | None = None,
 ) -> web.Application:
     """Make the doors over everything below."""
     from agency.api.application import make_application as make_doors
@@ -317,6 +363,7 @@ def make_application(  # noqa: PLR0913  one for each thing below the doors
             load_failures=registry.failures,
             sandbox=sandbox,
             workspaces=None if tooling is None else tooling.workspaces,
+            connections=connections,
             agents=None if agent is None else Catalogue(agent.means),
         )
     )

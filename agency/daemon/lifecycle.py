@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agency.config.connections import setups_of
 from agency.config.load import Loaded
 from agency.config.places import database_path
 from agency.core.clock import SystemClock, monotonic_s
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from agency.engine.engine import Engine
     from agency.engine.registry import Registry
     from agency.ports.store import TokenStore
+    from agency.tools.mcp.connections import McpConnections
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +69,7 @@ class Boot:
 @dataclass(frozen=True, slots=True)
 class _Opened:
     engine: Engine
+    connections: McpConnections
     broken: asyncio.Event
     serving: Serving
 
@@ -119,6 +122,16 @@ async def _open(boot: Boot, stack: AsyncExitStack, signals: Signals) -> _Opened 
     sandbox = await stack.enter_async_context(phase("sandbox", opening_sandbox))
     opening_tooling = compose.open_tooling(settings, store=store, sandbox=sandbox)
     tooling = await stack.enter_async_context(phase("tools", opening_tooling))
+    connections = compose.make_connections(
+        settings,
+        clock,
+        store=store,
+        vault=vault,
+        sandbox=sandbox,
+        tooling=tooling,
+        own_port=sockets[0].getsockname()[1],
+    )
+    await stack.enter_async_context(phase("connections", connections.opened()))
     agent = compose.make_agent(
         settings, store=store, models=models, vault=vault, sandbox=sandbox, tooling=tooling
     )
@@ -152,13 +165,16 @@ async def _open(boot: Boot, stack: AsyncExitStack, signals: Signals) -> _Opened 
         sandbox=sandbox,
         tooling=tooling,
         agent=agent,
+        connections=connections,
     )
     doors = serving(application, sockets, connections_max=settings.server.connections_max)
     await stack.enter_async_context(phase("doors", doors))
     url = address_of(settings.server.host, sockets)
     stack.enter_context(announced(data_dir, url))
+    connections.begin()
     return _Opened(
         engine,
+        connections,
         store.broken,
         Serving(
             url=url,
@@ -250,7 +266,9 @@ async def _attend(boot: Boot, opened: _Opened, signals: Signals) -> None:
             return
         signals.hangup.clear()
         boot.notifier.reloading()
-        reload(boot.loaded, boot.load, boot.logs)
+        fresh = reload(boot.loaded, boot.load, boot.logs)
+        if fresh is not None:
+            await opened.connections.configure(setups_of(fresh.settings))
         boot.notifier.ready(opened.serving.status)
 
 

@@ -257,6 +257,12 @@ def _is_listed(name: str, patterns: Sequence[str]) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
+def references_of(setup: ConnectionSetup) -> Sequence[str]:
+    """List the secrets that a setup refers to, each once."""
+    texts = [*setup.env.values(), *setup.headers.values(), setup.url]
+    return list(dict.fromkeys(name for text in texts for name in REFERENCE.findall(text)))
+
+
 def plain_secrets(setup: ConnectionSetup) -> Sequence[str]:
     """List where values stand that look like secrets and are no references.
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from agency.core.ids import derive_id, new_id
 from agency.domain.connection import (
@@ -19,6 +19,7 @@ from agency.domain.connection import (
     ServerTool,
     effect_of,
     permission_of,
+    references_of,
 )
 from agency.domain.setups import check_stored
 from agency.domain.tool import Asks, ToolOutput
@@ -45,22 +46,38 @@ log = logging.getLogger(__name__)
 
 FAULTS_SHOWN_MAX = 20
 
+Configured = Mapping[str, tuple[ConnectionSetup, bool]]
+"""Connections of the configuration by name, and whether they are to be opened."""
+
 
 @dataclass(slots=True, eq=False)
 class _Kept:
     owner: Owner
     stop: asyncio.Event
     task: asyncio.Task[None] | None = None
+    is_source: bool = False
+
+
+class Sources(Protocol):
+    """Where sources of tools come and go; see `agency.tools.toolsets.ToolsetRegistry`."""
+
+    def all(self) -> Sequence[Toolset]: ...
+
+    def add(self, toolset: Toolset) -> None: ...
+
+    def remove(self, name: str) -> None: ...
 
 
 class McpConnections:
     """The connections; see `agency.ports.connection.Connections`."""
 
-    def __init__(self, means: Means, configured: Mapping[str, ConnectionSetup]) -> None:
+    def __init__(self, means: Means, configured: Configured, sources: Sources) -> None:
         self._means = means
         self._configured = dict(configured)
+        self._sources = sources
         self._kept: dict[str, _Kept] = {}
         self._changing = asyncio.Lock()
+        self._beginning: asyncio.Task[None] | None = None
         self._is_open = False
 
     # --- their life -------------------------------------------------------------------------
@@ -69,8 +86,8 @@ class McpConnections:
     async def opened(self) -> AsyncIterator[None]:
         """Know all connections; they are opened by `begin`, and closed together at the end."""
         now = self._means.clock.now()
-        for name, setup in self._configured.items():
-            self._know(_configured(name, setup, now))
+        for name, described in self._configured.items():
+            self._know(_configured(name, described, now))
         for connection in await self._means.store.list():
             if connection.name in self._kept:
                 told = {"connection": connection.name}
@@ -80,14 +97,21 @@ class McpConnections:
         try:
             yield
         finally:
+            if self._beginning is not None:
+                self._beginning.cancel()
+                await asyncio.wait([self._beginning])
             self._is_open = False
             await self._close(list(self._kept.values()))
 
-    async def begin(self) -> None:
-        """End what an earlier daemon has left, and open all connections in the background.
+    def begin(self) -> None:
+        """End what an earlier daemon has left and open all connections, beside whatever is done.
 
         Called when the doors are open: a connection may lead to this daemon itself.
         """
+        work = self._begin()
+        self._beginning = asyncio.get_running_loop().create_task(work, name="mcp-begin")
+
+    async def _begin(self) -> None:
         try:
             await reap(self._means.store)
         except AgencyError as error:
@@ -96,7 +120,7 @@ class McpConnections:
         for kept in self._kept.values():
             self._start(kept)
 
-    async def configure(self, configured: Mapping[str, ConnectionSetup]) -> Sequence[str]:
+    async def configure(self, configured: Configured) -> Sequence[str]:
         """Take over a changed configuration; only what has changed is opened anew.
 
         Returns:
@@ -109,7 +133,7 @@ class McpConnections:
                 if self._configured.get(name) != configured.get(name)
             ]
             stored = {one.name: one for one in await self._means.store.list()}
-            await self._close([self._kept.pop(name) for name in changed if name in self._kept])
+            await self._close([self._forget(name) for name in changed if name in self._kept])
             self._configured = dict(configured)
             for name in changed:
                 if name in configured:
@@ -120,8 +144,19 @@ class McpConnections:
             return changed
 
     def _know(self, connection: Connection) -> _Kept:
-        kept = _Kept(Owner(connection, self._means), asyncio.Event())
+        is_ours = connection.name in {source.name for source in self._sources.all()}
+        refusal = "its name is that of tools of our own; give it another one" if is_ours else ""
+        kept = _Kept(Owner(connection, self._means, refusal=refusal), asyncio.Event())
         self._kept[connection.name] = kept
+        if connection.is_active and not is_ours:
+            self._sources.add(McpToolset(kept.owner, self._means.timeout_s))
+            kept.is_source = True
+        return kept
+
+    def _forget(self, name: str) -> _Kept:
+        kept = self._kept.pop(name)
+        if kept.is_source:
+            self._sources.remove(name)
         return kept
 
     def _start(self, kept: _Kept) -> None:
@@ -156,13 +191,14 @@ class McpConnections:
 
     # --- the doors --------------------------------------------------------------------------
 
-    def toolsets(self) -> Sequence[Toolset]:
-        """Give a source of tools for each connection that is not switched off, by name."""
-        return [
-            McpToolset(kept.owner, self._means.timeout_s)
-            for _, kept in sorted(self._kept.items())
-            if kept.owner.connection.is_active
-        ]
+    async def secret_usage(self) -> Mapping[str, Sequence[str]]:
+        """Tell which secrets connections refer to, by who does."""
+        found = {}
+        for name, kept in self._kept.items():
+            names = references_of(kept.owner.connection.setup)
+            if names:
+                found[f"connection {name}"] = names
+        return found
 
     def list(self) -> Sequence[ConnectionView]:
         """List all; see `Connections.list`."""
@@ -184,6 +220,7 @@ class McpConnections:
         async with self._changing:
             if name in self._kept:
                 raise ConnectionNameTaken(name)
+            self._refuse_ours(name)
             now = self._means.clock.now()
             connection = Connection(
                 id=new_id(),
@@ -200,6 +237,12 @@ class McpConnections:
             kept = self._know(connection)
             self._start(kept)
         return _view(kept.owner)
+
+    def _refuse_ours(self, name: str) -> None:
+        if name in {source.name for source in self._sources.all()}:
+            what = "Tools of our own have that name."
+            fault = Fault("/name", what, f"Use for example {name + '-server'!r}.")
+            raise InvalidInput(f"A connection cannot be called {name!r}.", faults=[fault])
 
     async def _tried(self, connection: Connection) -> Connection:
         """Try a connection that is to be stored.
@@ -237,8 +280,7 @@ class McpConnections:
             if is_tested:
                 changed = await self._tried(changed)
             await self._means.store.change(changed)
-            await self._close([kept])
-            self._kept.pop(old.name, None)
+            await self._close([self._forget(old.name)])
             kept = self._know(changed)
             self._start(kept)
         return _view(kept.owner)
@@ -255,8 +297,7 @@ class McpConnections:
             kept = self._find(key)
             connection = self._stored(kept)
             await self._means.store.remove(connection.id)
-            self._kept.pop(connection.name, None)
-            await self._close([kept])
+            await self._close([self._forget(connection.name)])
 
     async def test(self, key: str) -> Tested:
         """Try a connection beside its use; see `Connections.test`."""
@@ -313,13 +354,14 @@ def _ignore(_: str) -> None:
     """Nobody watches."""
 
 
-def _configured(name: str, setup: ConnectionSetup, now: datetime) -> Connection:
+def _configured(name: str, described: tuple[ConnectionSetup, bool], now: datetime) -> Connection:
+    setup, is_active = described
     return Connection(
         id=derive_id("connection", name),
         name=name,
         setup=setup,
         origin=ConnectionOrigin.CONFIGURED,
-        is_active=True,
+        is_active=is_active,
         created_at=now,
         updated_at=now,
     )

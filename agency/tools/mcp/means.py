@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -23,7 +23,7 @@ class Means:
         environ: The daemon's own environment, of which servers get `INHERITED` and nothing else.
         folder: Where servers have folders of their own.
         private: Private places that stored connections may lead to.
-        own_port: Port that this daemon listens on; 0 while it does not.
+        own_port: Port that this daemon listens on.
         own_hosts: Names and addresses, beside the loopback, under which it is reached.
         timeout_s, connect_timeout_s, concurrency: Where a connection says nothing.
     """
@@ -35,7 +35,7 @@ class Means:
     environ: Mapping[str, str]
     folder: Path
     private: Sequence[HostRule]
-    own_port: Callable[[], int]
+    own_port: int
     own_hosts: frozenset[str]
     timeout_s: float
     connect_timeout_s: float
@@ -46,7 +46,7 @@ class Means:
         parts = urlsplit(url)
         port = parts.port or (443 if parts.scheme == "https" else 80)
         host = (parts.hostname or "").rstrip(".")
-        return port == self.own_port() and (host in self.own_hosts or _is_loopback(host))
+        return port == self.own_port and (host in self.own_hosts or _is_loopback(host))
 
 
 INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "TZ", "TMPDIR")

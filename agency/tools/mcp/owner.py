@@ -102,8 +102,14 @@ class _End:
 class Owner:
     """Keeps one connection."""
 
-    def __init__(self, connection: Connection, means: Means) -> None:
+    def __init__(self, connection: Connection, means: Means, *, refusal: str = "") -> None:
+        """Make the owner; nothing is opened yet.
+
+        Args:
+            refusal: Why the connection is not to be opened; empty if it is.
+        """
         self.connection = connection
+        self._refusal = refusal
         self.log = Log()
         self.tools: Sequence[ServerTool] = connection.tools
         self.has_tools = connection.tools_at is not None
@@ -206,9 +212,9 @@ class Owner:
 
     async def _live(self, stop: asyncio.Event) -> _End:
         """Open the connection and keep it until it is lost or asked to stop."""
-        if self.connection.setup.url and self._means.is_own(self.connection.setup.url):
-            reason = "this is the daemon's own address; its own tools need no connection"
-            return _End(reason, is_final=True, is_good=False, was_ready=False)
+        refusal = self._refused()
+        if refusal:
+            return _End(refusal, is_final=True, is_good=False, was_ready=False)
         self._changes.tell()
         life = await self._make_life(self.log, self._take_tools)
         self._life = life
@@ -230,6 +236,12 @@ class Owner:
             await _close(life, hold)
             self._life = None
         return self._judge(life, hold, reason, was_ready=was_ready, since_s=since_s)
+
+    def _refused(self) -> str:
+        url = self.connection.setup.url
+        if url and self._means.is_own(url):
+            return "this is the daemon's own address; its own tools need no connection"
+        return self._refusal
 
     async def _make_life(
         self, server_log: Log, on_tools: Callable[[Sequence[ServerTool]], None]
@@ -420,10 +432,10 @@ class Owner:
         def take(tools: Sequence[ServerTool]) -> None:
             found[:] = tools
 
-        if self.connection.setup.url and self._means.is_own(self.connection.setup.url):
-            reason = "this is the daemon's own address"
+        refusal = self._refused()
+        if refusal:
             return Tested(
-                is_good=False, reason=reason, elapsed_s=0.0, protocol="", server="", tools=[]
+                is_good=False, reason=refusal, elapsed_s=0.0, protocol="", server="", tools=[]
             )
         since_s = monotonic_s()
         server_log = Log()

@@ -23,6 +23,7 @@ from agency.ports.tool import Tool, ToolContext
 from agency.storage.sqlite.store import SqliteStore, open_store
 from agency.tools.mcp.connections import McpConnections
 from agency.tools.mcp.means import Means
+from agency.tools.toolsets import ToolsetRegistry
 from agency.vault.opening import open_vault
 from tests.mcp_servers import hostile
 
@@ -55,10 +56,11 @@ class World:
     connections: McpConnections
     store: SqliteStore
     folder: Path
+    sources: ToolsetRegistry
     lines: list[str] = field(default_factory=list)
 
     async def tool(self, full_name: str) -> Tool:
-        for toolset in self.connections.toolsets():
+        for toolset in self.sources.all():
             if full_name.startswith(f"{toolset.name}__"):
                 for tool in await toolset.tools():
                     if tool.spec.name == full_name:
@@ -132,17 +134,19 @@ def world_of(tmp_path: Path) -> Opener:
                 "environ": dict(os.environ),
                 "folder": tmp_path / "mcp",
                 "private": [parse_rule("127.0.0.1")],
-                "own_port": lambda: 0,
+                "own_port": 0,
                 "own_hosts": frozenset(),
                 "timeout_s": 10.0,
                 "connect_timeout_s": 15.0,
                 "concurrency": 8,
                 **more,
             }
-            connections = McpConnections(Means(**means), configured or {})
+            sources = ToolsetRegistry()
+            described = {name: (setup, True) for name, setup in (configured or {}).items()}
+            connections = McpConnections(Means(**means), described, sources)
             async with connections.opened():
-                await connections.begin()
-                yield World(connections, store, tmp_path)
+                connections.begin()
+                yield World(connections, store, tmp_path, sources)
 
     return open_world
 

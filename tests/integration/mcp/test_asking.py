@@ -212,7 +212,7 @@ async def test_newer_server_asks_the_model(world_of: Opener) -> None:
 async def test_newer_server_tells_changes_to_those_who_listen(world_of: Opener) -> None:
     async with world_of({"new": modern_setup()}) as world:
         await world.call("new__grow")
-        toolset = world.connections.toolsets()[0]
+        toolset = world.sources.all()[0]
         async with asyncio.timeout(10):
             while "new__grown" not in {tool.spec.name for tool in await toolset.tools()}:
                 await asyncio.sleep(0.02)

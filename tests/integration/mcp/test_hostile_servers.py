@@ -160,7 +160,7 @@ async def test_words_on_stderr_are_kept_up_to_a_limit(world_of: Opener) -> None:
 async def test_changed_list_is_read_again_and_kept(world_of: Opener, until: Wait) -> None:
     async with world_of({"odd": hostile_setup()}) as world:
         await world.say("odd__grow", name="new one")
-        toolset = world.connections.toolsets()[0]
+        toolset = world.sources.all()[0]
         async with asyncio.timeout(10):
             while "odd__new_one" not in {tool.spec.name for tool in await toolset.tools()}:
                 await asyncio.sleep(0.02)
