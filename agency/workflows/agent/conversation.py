@@ -7,6 +7,7 @@ recorded step, so that a restart builds the same prompt.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
@@ -33,11 +34,11 @@ from agency.workflows.agent import history
 from agency.workflows.agent.calling import redacted
 from agency.workflows.agent.calls.answers import request_answer
 from agency.workflows.agent.calls.judgement import Judgement, Verdict
-from agency.workflows.agent.calls.ladder import Ladder
+from agency.workflows.agent.calls.ladder import Ladder, watched
 from agency.workflows.agent.calls.rungs import Rung
 from agency.workflows.agent.context.budget import Budget, make_budget
 from agency.workflows.agent.context.compaction import Room, compact
-from agency.workflows.agent.context.estimate import TokenMeter, units_of_request
+from agency.workflows.agent.context.estimate import TokenMeter
 from agency.workflows.agent.context.gauge import Gauge, measure
 from agency.workflows.agent.context.transcript import Compaction, Transcript
 from agency.workflows.agent.plan import render_todos
@@ -99,6 +100,9 @@ class Conversation:
             if lacks_tools or (fitness is not None and not fitness.calls_natively):
                 start = Rung.ACTION
         self._ladder = Ladder(start=start, checker=means.checker)
+        if not loop.gate.has_none:
+            # Preparing to check arguments takes a fifth of a second, once.
+            await asyncio.to_thread(means.checker.prepare)
 
     async def _look_at_model(self) -> Traits | None:
         """Look what the model is like; a run whose provider is gone is told so when it asks."""
@@ -164,7 +168,8 @@ class Conversation:
             name = f"compact-{number}.{place}"
             if not self._loop.is_recorded(name):
                 base = await self._request(notes)
-                gauge = await self._gauge(base)
+                is_answer = any(note["kind"] == "schema" for note in notes)
+                gauge = await self._gauge(self._shaped(base, is_answer=is_answer))
                 if gauge.fits and not self._overflows:
                     return
                 self._overflows = 0
@@ -186,15 +191,15 @@ class Conversation:
         base = await self._request(notes)
         is_answer = any(note["kind"] == "schema" for note in notes)
         shaped = self._shaped(base, is_answer=is_answer)
-        gauge = await self._gauge(base)
-        units = units_of_request(shaped) if shaped.messages is not base.messages else gauge.units
+        gauge = await self._gauge(shaped)
+        units = gauge.units
         judgement: Judgement | None
         try:
             reply = await self._means.roles.chat(
                 Role.TOOLS if base.tools else Role.CHAT,
                 shaped,
                 pinned=loop.ctx.provider,
-                on_token=loop.ctx.token,
+                on_token=watched(self.model_name, loop.ctx.token),
                 on_progress=self._tell,
             )
         except ContextTooLong as error:
@@ -279,7 +284,7 @@ class Conversation:
 
     # --- measuring --------------------------------------------------------------------------
 
-    async def _gauge(self, base: ChatRequest) -> Gauge:
+    async def _gauge(self, shaped: ChatRequest) -> Gauge:
         traits = await self._look_at_model()
         limits = traits.limits if traits is not None else ContextLimits()
         if self._allocated is not None:
@@ -289,7 +294,7 @@ class Conversation:
         self._budget = make_budget(
             limits, reply_tokens=self._means.settings.tokens_max or None, thinks=thinks
         )
-        return measure(self._ladder.request(base), self.transcript, self._budget, self._meter())
+        return measure(shaped, self.transcript, self._budget, self._meter())
 
     def _meter(self) -> TokenMeter:
         name = str(self._traits.choice) if self._traits is not None else self._loop.model
