@@ -36,6 +36,7 @@ from agency.documents import (
     HealthDocument,
     InboxItemDocument,
     LineageDocument,
+    MessageDocument,
     NewTokenDocument,
     PruneDocument,
     QueueDocument,
@@ -49,6 +50,8 @@ from agency.documents import (
     ScheduleDocument,
     SecretDeletedDocument,
     SecretDocument,
+    SessionDeletedDocument,
+    SessionDocument,
     SnapshotDocument,
     StartedDocument,
     StatsDocument,
@@ -766,15 +769,17 @@ class Client:
             SnapshotNotFound, RunNotFound, ReceiptNotFound, ReceiptConfirmed, ExportTooLarge.
         """
         last = "file" if place == "receipts" else "export"
-        target = f"{self._path}/api/v1/{place}/{_segment(identifier)}/{last}"
+        yield from self._file(f"/api/v1/{place}/{_segment(identifier)}/{last}", FILE_TYPE)
+
+    def _file(self, path: str, media_type: str) -> Iterator[bytes]:
         connection = self._connect(self._timeout_s)
         try:
             try:
-                sent = {**self._headers(None, None, {}), "Accept": FILE_TYPE}
-                connection.request("GET", target, headers=sent)
+                sent = {**self._headers(None, None, {}), "Accept": media_type}
+                connection.request("GET", self._path + path, headers=sent)
                 response = connection.getresponse()
                 kind = response.getheader("Content-Type", "").partition(";")[0]
-                if response.status != 200 or kind != FILE_TYPE:
+                if response.status != 200 or kind != media_type:
                     self._refuse(response)
             except (OSError, http.client.HTTPException) as error:
                 raise AnswerLost(self.url, _reason(error)) from error
@@ -1270,6 +1275,99 @@ class Client:
             TokenNotFound: no token that works has the name.
         """
         self.request("DELETE", f"/api/v1/tokens/{_segment(name)}")
+
+    # --- sessions ----------------------------------------------------------------------------
+
+    def sessions(
+        self, *, limit: int | None = None, cursor: str | None = None
+    ) -> Page[SessionDocument]:
+        """List sessions, those begun last first."""
+        return self._page("/api/v1/sessions", "sessions", limit=limit, cursor=cursor)
+
+    def session(self, session_id: str) -> SessionDocument:
+        """Read one session.
+
+        Raises:
+            SessionNotFound: there is none.
+        """
+        path = f"/api/v1/sessions/{_segment(session_id)}"
+        return cast(SessionDocument, self.request("GET", path).body)
+
+    def messages(
+        self, session_id: str, *, after: int = 0, upto: int | None = None
+    ) -> Iterator[MessageDocument]:
+        """Read what was said in a session, page by page.
+
+        Args:
+            after: Position before the first one.
+            upto: Position of the last one; None for the newest there is.
+
+        Raises:
+            SessionNotFound: there is none.
+        """
+        path = f"/api/v1/sessions/{_segment(session_id)}/messages"
+        cursor: str | None = None
+        while True:
+            begin = after if cursor is None else None
+            page = self._page(path, "messages", after=begin, cursor=cursor)
+            for message in page.items:
+                if upto is not None and message["position"] > upto:
+                    return
+                yield message
+            cursor = page.cursor
+            if cursor is None:
+                return
+
+    def fork_session(
+        self,
+        session_id: str,
+        *,
+        position: int | None = None,
+        new_id: str | None = None,
+        title: str | None = None,
+    ) -> SessionDocument:
+        """Make a session that goes on from one of the messages of another.
+
+        Args:
+            position: Newest message that it has; None for the newest there is.
+            new_id: Its id; None for one that is made.
+
+        Raises:
+            SessionNotFound, MessageNotFound, SessionExists, SessionTooDeep, StoreFull.
+        """
+        wanted = {"position": position, "session_id": new_id, "title": title}
+        body = {name: value for name, value in wanted.items() if value is not None}
+        path = f"/api/v1/sessions/{_segment(session_id)}/fork"
+        return cast(SessionDocument, self.request("POST", path, body=body).body)
+
+    def rename_session(self, session_id: str, title: str) -> SessionDocument:
+        """Give a session another title; an empty one takes it away.
+
+        Raises:
+            SessionNotFound: there is none.
+        """
+        path = f"/api/v1/sessions/{_segment(session_id)}"
+        return cast(SessionDocument, self.request("PATCH", path, body={"title": title}).body)
+
+    def delete_session(self, session_id: str) -> SessionDeletedDocument:
+        """Delete a session; its runs stay.
+
+        Raises:
+            SessionNotFound, SessionInUse.
+        """
+        path = f"/api/v1/sessions/{_segment(session_id)}"
+        return cast(SessionDeletedDocument, self.request("DELETE", path).body)
+
+    def session_file(self, session_id: str, *, is_markdown: bool) -> Iterator[bytes]:
+        """Read a session as a file, line by line: as Markdown, or as JSON lines.
+
+        Raises:
+            SessionNotFound: there is none.
+        """
+        last, kind = ("transcript", "text/markdown") if is_markdown else ("export", FILE_TYPE)
+        yield from self._file(f"/api/v1/sessions/{_segment(session_id)}/{last}", kind)
+
+    # --- secrets -----------------------------------------------------------------------------
 
     def secrets(
         self, *, limit: int | None = None, cursor: str | None = None

@@ -468,6 +468,40 @@ class NewTokenDocument(TokenDocument):
     token: str
 
 
+class SessionDocument(TypedDict):
+    """A conversation."""
+
+    session_id: str
+    title: str | None
+    first_message: str
+    messages: int
+    created_at: str
+    last_at: str
+    live_run_id: str | None
+    parent_id: str | None
+    forked_at: int | None
+    forks: int
+    links: dict[str, str]
+
+
+class SessionDeletedDocument(TypedDict):
+    """A session that was deleted, and how many forks still read what was said in it."""
+
+    session_id: str
+    deleted: bool
+    kept_for_forks: int
+
+
+class MessageDocument(TypedDict):
+    """Something that was said in a session."""
+
+    position: int
+    role: str
+    content: Any
+    run_id: str | None
+    created_at: str
+
+
 class SecretDocument(TypedDict):
     """A secret, without its value."""
 

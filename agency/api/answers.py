@@ -698,6 +698,62 @@ class TokenAnswer(Answer):
     created_at: str
 
 
+class SessionAnswer(Answer):
+    """A conversation."""
+
+    session_id: str
+    title: str | None
+    first_message: str
+    """Its beginning."""
+    messages: int
+    """Position of the newest message."""
+    created_at: str
+    last_at: str
+    """When something was said last."""
+    live_run_id: str | None
+    """The run that has it now."""
+    parent_id: str | None
+    """The session that it was forked from, while that is there."""
+    forked_at: int | None
+    """Newest message that it shares with that one."""
+    forks: int
+    links: dict[str, str]
+
+
+class SessionPageAnswer(Answer):
+    """Sessions, those begun last first."""
+
+    sessions: list[SessionAnswer]
+    next_cursor: str | None
+
+
+class SessionDeletedAnswer(Answer):
+    """A session that was deleted."""
+
+    session_id: str
+    deleted: Literal[True]
+    kept_for_forks: int
+    """Forks that still read what was said in it."""
+
+
+class MessageAnswer(Answer):
+    """Something that was said."""
+
+    position: int
+    role: str
+    content: Any
+    """Mostly an object with ``text``."""
+    run_id: str | None
+    created_at: str
+
+
+class MessagePageAnswer(Answer):
+    """What was said, from the beginning. A page may have gaps."""
+
+    messages: list[MessageAnswer]
+    next_cursor: str | None
+
+
 class SecretAnswer(Answer):
     """A secret, without its value."""
 

@@ -30,8 +30,6 @@ from agency.version import VERSION
         "topics": "agency.cli.topics:topics",
         "agents": "agency.cli.agents:agents",
         "tools": "agency.cli.agents:tools",
-        "agents": "agency.cli.agents:agents",
-        "tools": "agency.cli.agents:tools",
         "sagas": "agency.cli.sagas:sagas",
         "status": "agency.cli.status:status",
         "updates": "agency.cli.updates:updates",
@@ -40,6 +38,7 @@ from agency.version import VERSION
         "token": "agency.cli.token:token",
         "mcp": "agency.cli.mcp:mcp",
         "secret": "agency.cli.secret:secret",
+        "sessions": "agency.cli.sessions:sessions",
     },
     examples=(
         'agency ask "What is a durable workflow?"',

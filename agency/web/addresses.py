@@ -51,6 +51,10 @@ def connection_path(name: str) -> str:
     return f"/api/v1/connections/{name}"
 
 
+def session_path(session_id: str) -> str:
+    return f"/api/v1/sessions/{quote(session_id, safe='')}"
+
+
 def problem_type(code: str) -> str:
     """Where the daemon itself explains a problem. Source: RFC 9457, section 3.1.1."""
     return f"{DOCS}#problem-{code}"

@@ -16,6 +16,8 @@ from agency.web.guard import seal
 
 LINES = "application/x-ndjson"
 """Media type of JSON lines."""
+MARKDOWN = "text/markdown"
+"""Media type of Markdown. Source: RFC 7763."""
 BYTES = "application/octet-stream"
 """Media type of any file; clients that know no other may send this one."""
 _TAKEN = frozenset({LINES, BYTES, "application/jsonl"})
@@ -54,7 +56,7 @@ async def take_file(request: web.Request, file: BinaryIO, *, bytes_max: int) -> 
 
 
 async def give_file(
-    request: web.Request, lines: AsyncIterator[bytes], *, name: str
+    request: web.Request, lines: AsyncIterator[bytes], *, name: str, media_type: str = LINES
 ) -> web.StreamResponse:
     """Answer with a file that is made while it is sent.
 
@@ -62,7 +64,9 @@ async def give_file(
     """
     response = web.StreamResponse(
         headers={
-            hdrs.CONTENT_TYPE: LINES,
+            hdrs.CONTENT_TYPE: media_type
+            if media_type == LINES
+            else f"{media_type}; charset=utf-8",
             hdrs.CACHE_CONTROL: "no-store",
             hdrs.CONTENT_DISPOSITION: f'attachment; filename="{name}"',
         }

@@ -60,6 +60,7 @@ class PlayedProvider:
         self.health_now = Health(reachable=True)
         self.is_hanging = False
         self.looks = 0
+        self.requests: list[ChatRequest] = []
         self.is_asked = asyncio.Event()
         self.may_speak = asyncio.Event()
         self.may_speak.set()
@@ -71,6 +72,7 @@ class PlayedProvider:
         on_token: Callable[[str], None] | None = None,
         on_progress: Callable[[CallProgress], None] | None = None,
     ) -> ChatReply:
+        self.requests.append(request)
         said = [message.content for message in request.messages if message.role == "user"][-1]
         if said.startswith("fail "):
             raise FAILURES[said.removeprefix("fail ")]()
