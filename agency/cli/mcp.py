@@ -149,7 +149,7 @@ def _pairs(texts: Sequence[str], mark: str, option: str) -> dict[str, str]:
 )
 @click.argument("name", metavar="NAME")
 @click.argument("command", nargs=-1, metavar="[-- COMMAND ARGUMENT…]")
-@click.option("--http", "address", metavar="URL", help="Address of a server that is spoken with over HTTP.")
+@click.option("--http", "address", metavar="URL", help="Address of a server to speak with.")
 @click.option("--env", multiple=True, help="KEY=VALUE for the program; secrets as secret://NAME.")
 @click.option("--header", multiple=True, help='"Name: value"; secrets as secret://NAME.')
 @click.option("--cwd", default="", help="Folder it starts in, and may write in the sandbox.")

@@ -20,7 +20,7 @@ from agency.config.places import database_path
 from agency.config.schema import Settings
 from agency.core.clock import Clock
 from agency.core.lifetimes import running
-from agency.errors import PlaceNotWritable
+from agency.errors import ConfigurationInvalid, PlaceNotWritable
 from agency.version import VERSION
 
 if TYPE_CHECKING:

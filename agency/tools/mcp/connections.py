@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from contextvars import Context
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
@@ -162,8 +163,9 @@ class McpConnections:
     def _start(self, kept: _Kept) -> None:
         if self._is_open:
             name = f"mcp-owner-{kept.owner.connection.name}"
+            # It outlives the request that has added it, and is no part of it.
             kept.task = asyncio.get_running_loop().create_task(
-                kept.owner.serve(kept.stop), name=name
+                kept.owner.serve(kept.stop), name=name, context=Context()
             )
             kept.task.add_done_callback(_tell_failure)
 
@@ -217,28 +219,30 @@ class McpConnections:
     ) -> ConnectionView:
         """Add a connection; see `Connections.add`."""
         check_stored(name, setup)
+        self._refuse_taken(name)
+        now = self._means.clock.now()
+        connection = Connection(
+            id=new_id(),
+            name=name,
+            setup=setup,
+            origin=ConnectionOrigin.STORED,
+            is_active=is_active,
+            created_at=now,
+            updated_at=now,
+        )
+        if is_tested:
+            connection = await self._tried(connection)
         async with self._changing:
-            if name in self._kept:
-                raise ConnectionNameTaken(name)
-            self._refuse_ours(name)
-            now = self._means.clock.now()
-            connection = Connection(
-                id=new_id(),
-                name=name,
-                setup=setup,
-                origin=ConnectionOrigin.STORED,
-                is_active=is_active,
-                created_at=now,
-                updated_at=now,
-            )
-            if is_tested:
-                connection = await self._tried(connection)
+            # Once more: trying it took time.
+            self._refuse_taken(name)
             await self._means.store.add(connection)
             kept = self._know(connection)
             self._start(kept)
         return _view(kept.owner)
 
-    def _refuse_ours(self, name: str) -> None:
+    def _refuse_taken(self, name: str) -> None:
+        if name in self._kept:
+            raise ConnectionNameTaken(name)
         if name in {source.name for source in self._sources.all()}:
             what = "Tools of our own have that name."
             fault = Fault("/name", what, f"Use for example {name + '-server'!r}.")
