@@ -52,7 +52,8 @@ class Version:
     """A kept state.
 
     Attributes:
-        before: The version that the last change is taken back to, or None.
+        before: The version that the last change is taken back to; empty for the empty folder, None
+            when there is nothing to take back.
         depth: Versions that have to be read to know this one, but for itself.
     """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import re
 from collections.abc import Awaitable, Callable, Sequence
@@ -25,6 +26,9 @@ T = TypeVar("T")
 
 NAME_CHARACTERS_MAX = 64
 """Of a kept text's name; what makes it unique comes after it."""
+
+EMPTY = ""
+"""As what a version is taken back to: the empty folder that every run begins with."""
 
 _UNFIT = re.compile(r"[^A-Za-z0-9_.-]+")
 
@@ -101,7 +105,8 @@ class RunWorkspace:
             await self._in_thread(partial(indexes.save, self._index_path, index))
             self._index = index
             self._version, self._before = version, None
-            self._in_use.discard(self)
+            if not self._is_busy():
+                self._in_use.discard(self)
             return version
 
     async def discard(self, is_live: Callable[[], Awaitable[bool]]) -> None:
@@ -207,11 +212,10 @@ class RunWorkspace:
         """Tell what a new version is taken back to: nothing is undone that only tools keep."""
         if self._before is not None:
             return self._before[0]
-        if base is None:
-            return None
-        if all(_is_own(path) for path in changes(tree, base.tree)):
-            return base.before
-        return self._version
+        earlier = base.tree if base is not None else {}
+        if all(_is_own(path) for path in changes(tree, earlier)):
+            return base.before if base is not None else None
+        return self._version or EMPTY
 
     def _undo(self) -> list[str]:
         assert self._index is not None
@@ -220,7 +224,7 @@ class RunWorkspace:
         now = self._load(self._version)
         if now.before is None:
             return []
-        earlier = self._load(now.before)
+        earlier = Version(tree={}) if now.before == EMPTY else self._load(now.before)
         tree = {path: entry for path, entry in earlier.tree.items() if not _is_own(path)}
         tree |= {path: entry for path, entry in now.tree.items() if _is_own(path)}
         try:
@@ -239,7 +243,9 @@ class RunWorkspace:
         try:
             with full_told():
                 beneath.write(self._path, path, content)
-        except (beneath.Unreachable, NotADirectoryError, IsADirectoryError) as error:
+        except OSError as error:
+            if error.errno == errno.EIO:
+                raise
             raise InvalidInput(f"The file {path!r} cannot be written: {error.strerror}") from error
 
     def _load(self, name: str) -> Version:

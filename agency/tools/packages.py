@@ -102,10 +102,12 @@ class InstallPackage:
         """Make the run's environment if it is not whole; hand back why it could not be made."""
         if _is_whole(folder):
             return None
-        program = "import sys, venv; venv.create(sys.argv[1], clear=True, with_pip=True)"
+        program = (
+            "import sys, venv; venv.create(sys.argv[1], clear=True, with_pip=True, symlinks=True)"
+        )
         ready = f"open(sys.argv[1] + '/{_READY}', 'w').close()"
         wish = Wish(
-            argv=(self._commands.python, "-c", f"{program}; {ready}", ENVIRONMENT_FOLDER),
+            argv=(self._commands.python, "-c", program, ENVIRONMENT_FOLDER),
             timeout_s=INSTALL_S,
         )
         end = await self._commands.run(wish, context)
@@ -140,7 +142,7 @@ class InstallPackage:
 def requirements(text: str) -> list[str]:
     """Take a list of packages apart; empty if anything in it is no name of a package."""
     glued = re.sub(r"\s*(===|==|~=|!=|<=|>=|<|>|,(?=\s*[<>=!~]))\s*", r"\1", text.strip())
-    found = [one for one in re.split(r"[\s;]+|,(?![<>=!~])", glued) if one]
+    found = [one for one in re.split(r"[\s;]+|,(?![<>=!~])(?![^\[]*\])", glued) if one]
     return found if all(_REQUIREMENT.fullmatch(one) for one in found) else []
 
 

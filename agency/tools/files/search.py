@@ -215,13 +215,12 @@ def _list(descriptor: int, above: str, depth: int, glob: str, found: _Listing) -
         names = sorted(entry.name for entry in entries)
     for name in names:
         path = f"{above}{name}"
-        shown = path.encode(errors="surrogateescape").decode(errors="replace")
-        shown = shown.replace("\n", "\\n")
+        shown = _written(path)
         try:
             looked = os.lstat(name, dir_fd=descriptor)
             if stat.S_ISDIR(looked.st_mode):
                 if name in seeker.SKIPPED or path in {OWN, PACKAGES} or depth >= beneath.DEPTH_MAX:
-                    if path != OWN:
+                    if path != OWN and not glob:
                         found.add(f"{shown}/ (not looked into)")
                     continue
                 if not glob:
@@ -234,8 +233,14 @@ def _list(descriptor: int, above: str, depth: int, glob: str, found: _Listing) -
                     os.close(below)
             elif seeker.fits(path, glob):
                 if stat.S_ISLNK(looked.st_mode):
-                    found.add(f"{shown} -> {os.readlink(name, dir_fd=descriptor)}")
+                    found.add(f"{shown} -> {_written(os.readlink(name, dir_fd=descriptor))}")
                 else:
                     found.add(f"{shown} ({size_text(looked.st_size)})")
         except OSError:
             continue  # gone meanwhile, or not to be read
+
+
+def _written(path: str) -> str:
+    """Write a path on one line, whatever its bytes are."""
+    shown = path.encode(errors="surrogateescape").decode(errors="replace")
+    return shown.replace("\n", "\\n")
