@@ -35,10 +35,10 @@ if TYPE_CHECKING:
     from agency.ports.sandbox import Sandbox
     from agency.ports.vault import Secrets, Vault
     from agency.storage.sqlite.store import SqliteStore
-    from agency.workflows.agent.agent import Agent
-    from agency.tools.mcp.connections import McpConnections
     from agency.tools.direct import DirectCalls
+    from agency.tools.mcp.connections import McpConnections
     from agency.tools.toolsets import ToolsetRegistry
+    from agency.workflows.agent.agent import Agent
 
 log = logging.getLogger(__name__)
 
