@@ -16,6 +16,7 @@ from bench.workloads import (
     one_run,
     queue,
     queue_http,
+    sandbox,
     suspended,
     updates,
 )
@@ -32,4 +33,5 @@ WORKLOADS: Mapping[str, Callable[[Laboratory], Outcome]] = {
     "fleet": fleet.measure,
     "million": million.measure,
     "full": full.measure,
+    "sandbox": sandbox.measure,
 }

@@ -157,9 +157,13 @@ def interpreter() -> Path:
 @cache
 def interpreter_places() -> tuple[Path, ...]:
     """List what that Python needs to see; empty when it is one of the system's."""
-    places = {interpreter(), Path(os.path.realpath(sys.base_prefix))}
-    visible = system_folders()
-    return tuple(sorted(path for path in places if not any(is_below(path, top) for top in visible)))
+    visible = [*system_folders()]
+    found: list[Path] = []
+    for place in (Path(os.path.realpath(sys.base_prefix)), interpreter()):
+        if not any(is_below(place, top) for top in visible):
+            found.append(place)
+            visible.append(place)
+    return tuple(found)
 
 
 def own_program(name: str) -> Path:
