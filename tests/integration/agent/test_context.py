@@ -94,13 +94,15 @@ def test_prompt_that_the_server_calls_too_long_is_made_shorter(
     model = world_of(harness, world)
     refused: list[int] = []
 
-    def once(request: ChatRequest) -> Any:
+    def say(request: ChatRequest) -> Any:
+        if _next(request) <= 3:
+            return call("long", n=_next(request))
         if not refused:
             refused.append(1)
             return ContextTooLong("too long", prompt_tokens=1380, context_tokens=2000)
         return "Done."
 
-    model.plays("Go", *[call("long", n=i) for i in range(3)], once, "Done.")
+    model.scripts["Go"] = [say] * 20
     for head in ("Agent", "What was", "Called"):
         model.scripts[head] = ["They called long."] * 10
 
