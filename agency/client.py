@@ -19,6 +19,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from agency import errors
 from agency.core.json import NotJson, decode, encode
+from agency.core.limits import PAGE_ROWS_MAX
 from agency.documents import (
     AbortedDocument,
     AgentDocument,
@@ -37,6 +38,8 @@ from agency.documents import (
     InboxItemDocument,
     LineageDocument,
     MessageDocument,
+    ModelsDocument,
+    ModelShownDocument,
     NewTokenDocument,
     PruneDocument,
     QueueDocument,
@@ -1275,6 +1278,48 @@ class Client:
             TokenNotFound: no token that works has the name.
         """
         self.request("DELETE", f"/api/v1/tokens/{_segment(name)}")
+
+    # --- models ----------------------------------------------------------------------------
+
+    def models(self, *, provider: str | None = None, limit: int = 200) -> ModelsDocument:
+        """List the models of all providers, up to ``limit``, by provider and name."""
+        found: ModelsDocument | None = None
+        while found is None or (found["next_cursor"] and len(found["models"]) < limit):
+            left = limit - (len(found["models"]) if found else 0)
+            query = _given(
+                provider=provider,
+                limit=min(left, PAGE_ROWS_MAX),
+                cursor=found["next_cursor"] if found else None,
+            )
+            page = cast(ModelsDocument, self.request("GET", "/api/v1/models", query=query).body)
+            models = [*(found["models"] if found else ()), *page["models"]]
+            found = {**page, "models": models}
+        return found
+
+    def show_model(self, model: str) -> ModelShownDocument:
+        """Show what a model can do.
+
+        Raises:
+            ModelNotFound, ModelUnavailable.
+        """
+        answer = self.request("GET", "/api/v1/models/show", query={"model": model})
+        return cast(ModelShownDocument, answer.body)
+
+    def pull_model(self, model: str, *, idempotency_key: str | None = None) -> StartedDocument:
+        """Have a model server fetch a model, as a run."""
+        return self._begin_model("pull", model, idempotency_key)
+
+    def check_model(
+        self, model: str | None = None, *, idempotency_key: str | None = None
+    ) -> StartedDocument:
+        """Find out what a model is fit for, as a run; the default one if none is named."""
+        return self._begin_model("check", model, idempotency_key)
+
+    def _begin_model(self, verb: str, model: str | None, key: str | None) -> StartedDocument:
+        answer = self.request(
+            "POST", f"/api/v1/models/{verb}", body=_given(model=model), headers=_key(key)
+        )
+        return cast(StartedDocument, answer.body)
 
     # --- sessions ----------------------------------------------------------------------------
 

@@ -736,3 +736,61 @@ class ToolOutcomeDocument(TypedDict, total=False):
     structured: Any
     questions: list[ToolQuestionDocument]
     state: Any
+
+
+class FitnessDocument(TypedDict):
+    """What a check of a model has found; scores are shares, None for what was not possible."""
+
+    answers: float | None
+    schema: float | None
+    tool_call: float | None
+    tool_choice: float | None
+    recall: float | None
+    recall_tokens: int
+    tokens_per_s: float | None
+    load_s: float
+    tools_per_turn: int
+    calls_natively: bool
+    checked_at: str
+    run_id: str
+    stale: bool
+
+
+class ModelRowDocument(TypedDict):
+    """A model in a list."""
+
+    model: str
+    provider: str
+    name: str
+    size_bytes: int
+    remote: bool
+    digest: str
+    roles: list[str]
+    fitness: FitnessDocument | None
+
+
+class ModelShownDocument(ModelRowDocument):
+    """A model, with what it can do."""
+
+    capabilities: list[str] | None
+    context: dict[str, int | None]
+    details: dict[str, Any]
+    rehearsal: bool
+
+
+class ModelProviderDocument(TypedDict):
+    """Who serves models."""
+
+    name: str
+    default: bool
+    rehearsal: bool
+    reachable: bool
+    reason: str
+
+
+class ModelsDocument(TypedDict):
+    """The models of all providers."""
+
+    models: list[ModelRowDocument]
+    providers: list[ModelProviderDocument]
+    next_cursor: str | None

@@ -38,6 +38,7 @@ from agency.version import VERSION
         "token": "agency.cli.token:token",
         "mcp": "agency.cli.mcp:mcp",
         "secret": "agency.cli.secret:secret",
+        "model": "agency.cli.model:model",
         "sessions": "agency.cli.sessions:sessions",
     },
     examples=(

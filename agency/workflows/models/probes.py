@@ -19,6 +19,9 @@ RECALL_TOKENS_MAX = 6000
 RECALL_TOKENS_USUAL = 2000
 """Longest prompt when nobody tells how long the context is."""
 
+SHORT_CHARACTERS_MAX = 300
+"""An answer that was asked for as a number or a word; some models say a sentence around it."""
+
 CHARACTERS_PER_TOKEN = 4.0
 SEED = 7
 
@@ -126,13 +129,13 @@ def _answers() -> Sequence[Probe]:
             name="answers_word",
             score="answers",
             messages=[_user("Answer with the one word: blue")],
-            is_right=lambda reply: _words(reply.content)[-1:] == ["blue"],
+            is_right=lambda reply: _words(reply.content) == ["blue"],
         ),
         Probe(
             name="answers_sum",
             score="answers",
             messages=[_user("How much is 17 + 25? Answer with the number alone.")],
-            is_right=lambda reply: re.findall(r"\d+", reply.content)[-1:] == ["42"],
+            is_right=lambda reply: _ends_with_number(reply.content, "42"),
         ),
     )
 
@@ -218,7 +221,7 @@ def _recalls(context_tokens: int | None) -> Sequence[Probe]:
     longest = min(RECALL_TOKENS_MAX, room)
 
     def finds(code: str) -> Callable[[ChatReply], bool]:
-        return lambda reply: code in reply.content
+        return lambda reply: _ends_with_number(reply.content, code)
 
     return tuple(
         Probe(
@@ -262,6 +265,12 @@ def _user(text: str) -> ChatMessage:
 
 def _words(text: str) -> list[str]:
     return re.findall(r"[a-z]+", text.lower())
+
+
+def _ends_with_number(text: str, number: str) -> bool:
+    """Tell whether a short answer ends with a number; one that repeats the question is long."""
+    is_short = len(text) <= SHORT_CHARACTERS_MAX
+    return is_short and re.findall(r"\d+", text)[-1:] == [number]
 
 
 def _value(reply: ChatReply) -> Mapping[str, Any]:
