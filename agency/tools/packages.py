@@ -103,9 +103,10 @@ class InstallPackage:
         if _is_whole(folder):
             return None
         program = (
-            "import sys, venv; venv.create(sys.argv[1], clear=True, with_pip=True, symlinks=True)"
+            "import sys, venv\n"
+            "venv.create(sys.argv[1], clear=True, with_pip=True, symlinks=True)\n"
+            f"open(sys.argv[1] + '/{_READY}', 'w').close()"
         )
-        ready = f"open(sys.argv[1] + '/{_READY}', 'w').close()"
         wish = Wish(
             argv=(self._commands.python, "-c", program, ENVIRONMENT_FOLDER),
             timeout_s=INSTALL_S,

@@ -9,6 +9,9 @@ from urllib.parse import urljoin
 LINKS_MAX = 100
 """Addresses of links that are written out; pages of lists have thousands."""
 
+_SPACE = "\x1f"
+"""Stands for a blank that counts, until blanks that do not count are gone."""
+
 _SKIPPED = frozenset({"script", "style", "noscript", "template", "svg", "iframe"})
 _BLOCKS = frozenset(
     {
@@ -89,7 +92,8 @@ class _Reader(HTMLParser):
         if self._in_title:
             self.title += data
         elif not self._skipped:
-            self.parts.append(data if self._kept else re.sub(r"\s+", " ", data))
+            kept = data.replace(" ", _SPACE) if self._kept else re.sub(r"\s+", " ", data)
+            self.parts.append(kept)
 
 
 def text_of(page: str, address: str) -> str:
@@ -103,5 +107,6 @@ def text_of(page: str, address: str) -> str:
     reader.close()
     lines = [line.rstrip() for line in "".join(reader.parts).split("\n")]
     body = re.sub(r"\n{3,}", "\n\n", "\n".join(line.lstrip(" ") for line in lines)).strip()
+    body = body.replace(_SPACE, " ")
     title = " ".join(reader.title.split())
     return f"{title}\n\n{body}" if title and not body.startswith(f"# {title}") else body

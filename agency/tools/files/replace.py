@@ -129,23 +129,36 @@ def _nearest(text: str, lines: list[str], old: str, new: str) -> str:
         return "old is not there, but new is: the change seems to have been made already."
     if not lines:
         return "The file is empty. Use write_file."
-    wanted = [line for line in old.splitlines() if line.strip()] or [old]
-    first = max(wanted[:3], key=len)
-    best, best_ratio = 0, 0.0
-    matcher = difflib.SequenceMatcher(autojunk=False)
-    matcher.set_seq2(first.strip()[:200])
-    for number, line in enumerate(lines[:LINES_COMPARED_MAX]):
-        matcher.set_seq1(line.strip()[:200])
-        if matcher.real_quick_ratio() > best_ratio and matcher.quick_ratio() > best_ratio:
-            ratio = matcher.ratio()
-            if ratio > best_ratio:
-                best, best_ratio = number, ratio
-    if best_ratio < 0.5:
+    start = _likeliest(lines[:LINES_COMPARED_MAX], old.strip("\r\n").splitlines() or [old])
+    if start is None:
         return "old is not there, nor anything like it. Read the file before you edit it."
-    start = max(0, best - old.splitlines().index(first) if first in old.splitlines() else best)
-    end = min(len(lines), start + max(3, len(old.splitlines())), start + 15)
+    end = min(len(lines), start + min(15, max(1, len(old.strip("\r\n").splitlines()))))
     shown = "".join(line[:300] for line in lines[start:end]).rstrip("\r\n")
     return (
         f"old is not there. The nearest is at lines {start + 1} to {end}:\n{shown}\n"
         "Quote the lines exactly as they are."
     )
+
+
+def _likeliest(lines: list[str], wanted: list[str]) -> int | None:
+    """Find where most of the wanted lines are; else where one is that looks like the longest."""
+    plain = [_plain(line) for line in lines]
+    counts: dict[int, int] = {}
+    for offset, line in enumerate(wanted[:50]):
+        if said := _plain(line):
+            for number, there in enumerate(plain):
+                if there == said and number >= offset:
+                    counts[number - offset] = counts.get(number - offset, 0) + 1
+    if counts:
+        return max(counts, key=lambda start: (counts[start], -start))
+    offset, first = max(enumerate(wanted[:50]), key=lambda one: len(one[1].strip()))
+    matcher = difflib.SequenceMatcher(autojunk=False)
+    matcher.set_seq2(_plain(first)[:200])
+    best, best_ratio = None, 0.5
+    for number, there in enumerate(plain):
+        matcher.set_seq1(there[:200])
+        if matcher.real_quick_ratio() > best_ratio and matcher.quick_ratio() > best_ratio:
+            ratio = matcher.ratio()
+            if ratio > best_ratio:
+                best, best_ratio = max(0, number - offset), ratio
+    return best

@@ -6,11 +6,10 @@ import contextlib
 import os
 import shutil
 import threading
-from pathlib import Path
 
 import pytest
 
-from agency.domain.tool import Permission, ToolEffect
+from agency.domain.tool import Permission, ToolEffect, ToolOutput
 from tests.integration.tools.conftest import Bench, OpenBench
 
 SECRET = "canary-of-another-place"
@@ -99,6 +98,7 @@ async def test_nothing_outside_is_read_or_written(bench: Bench, path: str) -> No
         (edit, {"path": path, "old": "canary", "new": "gone"}),
     ):
         output = await one.call(arguments, bench.context())
+        assert isinstance(output, ToolOutput)
         assert output.is_error, output
         assert SECRET not in output.content
         shown = one.request(arguments, bench.context())
@@ -143,10 +143,12 @@ async def test_a_link_that_is_put_in_between_is_not_followed(bench: Bench) -> No
         seen = set()
         for _ in range(300):
             output = await read.call({"path": "d/x"}, bench.context())
+            assert isinstance(output, ToolOutput)
             seen.add(output.content)
             await write.call({"path": "d/x", "content": "inside"}, bench.context())
         for _ in range(5):
             output = await search.call({"pattern": "canary", "path": "d"}, bench.context())
+            assert isinstance(output, ToolOutput)
             seen.add(output.content)
     finally:
         stop.set()
@@ -280,4 +282,3 @@ def test_all_schemas_are_small_and_flat() -> None:
     for spec in specs:
         assert len(spec.description) <= 80, spec.name
         assert len(json.encode(dict(spec.parameters))) <= 700, spec.name
-    assert Path(__file__).exists()
