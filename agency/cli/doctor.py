@@ -33,9 +33,12 @@ def doctor(invocation: Invocation) -> ExitCode:
         _show_invalid(output, error)
         return ExitCode.FAILED
     import asyncio
+    import logging
 
     from agency.daemon.local.doctor import examine
 
+    # What rooms log on the way is for a daemon's log; all of it is told below.
+    logging.getLogger("agency").addHandler(logging.NullHandler())
     with output.busy("Looking"):
         report = asyncio.run(examine(loaded, invocation.client()))
     _show(output, report)

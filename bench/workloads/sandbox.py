@@ -64,7 +64,7 @@ async def _measure(laboratory: Laboratory, folder: Path, rounds: int) -> dict[st
     for driver in drivers:
         settings = Settings(
             server=Server(data_dir=str(folder / driver)),
-            sandbox=SandboxSettings(driver=driver),  # type: ignore[arg-type]  # one of the names
+            sandbox=SandboxSettings(driver=driver),
         )
         sandbox = make_sandbox(settings)
         await sandbox.ready()
