@@ -40,9 +40,11 @@ $(VENV)/.stamp-%: pyproject.toml $(VENV)/.stamp-run
 	$(PIP) --editable '.[$*]'
 	@touch $@
 
-# bubblewrap, where the system has none; without it the tests that need it are skipped, and say so.
-$(VENV)/.stamp-tools: tests/tools_setup/bubblewrap.py | $(BIN)/python
+# bubblewrap, where the system has none, and MCP servers of others; without them the tests that need
+# them are skipped, and say so.
+$(VENV)/.stamp-tools: $(wildcard tests/tools_setup/*.py) | $(BIN)/python
 	$(BIN)/python -m tests.tools_setup.bubblewrap
+	$(BIN)/python -m tests.tools_setup.mcp_servers
 	@touch $@
 
 setup: $(VENV)/.stamp-test $(VENV)/.stamp-check $(VENV)/.stamp-tools

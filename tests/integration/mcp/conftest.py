@@ -25,6 +25,7 @@ from agency.tools.mcp.connections import McpConnections
 from agency.tools.mcp.means import Means
 from agency.tools.toolsets import ToolsetRegistry
 from agency.vault.opening import open_vault
+from agency.vault.vault import StoredVault
 from tests.mcp_servers import hostile
 
 HOSTILE = Path(hostile.__file__)
@@ -57,6 +58,7 @@ class World:
     store: SqliteStore
     folder: Path
     sources: ToolsetRegistry
+    vault: StoredVault
     lines: list[str] = field(default_factory=list)
 
     async def tool(self, full_name: str) -> Tool:
@@ -146,7 +148,7 @@ def world_of(tmp_path: Path) -> Opener:
             connections = McpConnections(Means(**means), described, sources)
             async with connections.opened():
                 connections.begin()
-                yield World(connections, store, tmp_path, sources)
+                yield World(connections, store, tmp_path, sources, vault)
 
     return open_world
 
