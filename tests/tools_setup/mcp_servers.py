@@ -1,4 +1,4 @@
-"""Real MCP servers for the tests, installed beside the environment, each kind in a place of its own.
+"""Real MCP servers for the tests, installed beside the environment, apart from it.
 
 Run as ``python -m tests.tools_setup.mcp_servers`` it installs what is not there in the version that
 is named here, so that a second time needs no network. What cannot be installed is told, and the

@@ -70,7 +70,8 @@ class _Watched(httpx2.AsyncBaseTransport):
         try:
             await self._aim(request)
             if key:
-                self._sent.add(key)
+                # Not before: until it is written, there may not even be a connection.
+                request.extensions = {**request.extensions, "trace": _Trace(self._sent, key)}
             response = await self._inner.handle_async_request(request)
         except (AddressRefused, HostNotFound) as error:
             self._refusals.reason = error.message
@@ -102,6 +103,18 @@ class _Watched(httpx2.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         await self._inner.aclose()
+
+
+class _Trace:
+    """Notes the moment in which a request begins to be written."""
+
+    def __init__(self, sent: Sent, key: str) -> None:
+        self._sent = sent
+        self._key = key
+
+    async def __call__(self, event: str, _: Mapping[str, Any]) -> None:
+        if event.endswith("send_request_headers.started"):
+            self._sent.add(self._key)
 
 
 class _Bounded(httpx2.AsyncByteStream):

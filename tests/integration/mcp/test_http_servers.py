@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -33,8 +34,11 @@ class Server:
         return f"http://127.0.0.1:{self.port}/mcp"
 
     async def start(self, *words: str) -> None:
+        self.kill()
         command = [sys.executable, self._file, str(self.port), *words]
-        self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         async with asyncio.timeout(GUARD_S):
             while True:
                 try:
@@ -56,7 +60,7 @@ def server_of() -> Iterator[Start]:
     """Makes servers; they are killed at the end."""
     made: list[Server] = []
 
-    def make(module: object) -> Server:
+    def make(module: ModuleType) -> Server:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             server = Server(str(module.__file__), free.getsockname()[1])
@@ -112,7 +116,7 @@ async def test_server_that_was_started_anew_takes_calls_again(
 
 @pytest.mark.parametrize("module", [modern, sessions], ids=["newer", "older"])
 async def test_server_that_leaves_in_a_call_interrupts_it(
-    world_of: Opener, server_of: Start, module: object
+    world_of: Opener, server_of: Start, module: ModuleType
 ) -> None:
     server = server_of(module)
     await server.start()

@@ -136,7 +136,8 @@ async def test_server_is_killed_under_load_and_no_repeatable_call_fails(
 
         load = asyncio.gather(*(work(number) for number in range(4)))
         for threshold in (20, 60):
-            await until(lambda least=threshold: len(done) >= least or load.done())
+            least = threshold
+            await until(lambda: len(done) >= least or load.done())  # noqa: B023  waited for here
             await world.reach("srv")
             _kill_servers(world, await _marks(world))
         await load
