@@ -35,12 +35,15 @@ def doctor(invocation: Invocation) -> ExitCode:
     import asyncio
     import logging
 
-    from agency.daemon.local.doctor import examine
+    from agency.client import Client
+    from agency.daemon.local.doctor import DAEMON_S, examine
 
     # What rooms log on the way is for a daemon's log; all of it is told below.
     logging.getLogger("agency").addHandler(logging.NullHandler())
     with output.busy("Looking"):
-        report = asyncio.run(examine(loaded, invocation.client()))
+        address = invocation.address()
+        client = Client(address.url, address.token, timeout_s=DAEMON_S)
+        report = asyncio.run(examine(loaded, client, is_named=address.is_named))
     _show(output, report)
     return ExitCode.OK if report.is_good else ExitCode.FAILED
 

@@ -9,6 +9,8 @@ from agency.cli.output import ExitCode, Output
 from agency.cli.tree import Verb
 from agency.documents import HealthDocument
 
+_WHOLE = "enforced"
+
 
 @click.command(cls=Verb, examples=("agency status", "agency status --json | jq .runs"))
 @daemon_options
@@ -33,6 +35,10 @@ def _describe(output: Output, url: str, health: HealthDocument) -> None:
     output.text(f"database:  {health['database']}")
     output.text(f"model:     {model['model']} by {model['provider']}{reachable}")
     output.text(f"runs:      {', '.join(counts) or 'none'}")
+    sandbox = health.get("sandbox", {})
+    if sandbox.get("driver"):
+        weak = [f"{name} {level}" for name, level in sandbox["levels"].items() if level != _WHOLE]
+        output.text(f"sandbox:   {sandbox['driver']}{', but ' * bool(weak)}{', '.join(weak)}")
     dead = health.get("dead_letters", 0)
     if dead:
         output.warn(f"{dead} runs have used up their attempts: see `agency dead ls`.")

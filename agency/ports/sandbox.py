@@ -32,7 +32,8 @@ class Command:
         readable: Further folders and files that may be read, beside the system's own.
         environment: All of its environment, beside PATH, HOME, LANG and TMPDIR.
         hosts: ``name`` or ``name:port`` that may be connected to, through the proxy; empty for no
-            network at all.
+            network at all. From settings and never from a model: an address that is named by its
+            number is reached even if it is private.
         stdin: What it reads; empty for nothing.
     """
 
@@ -105,7 +106,7 @@ class Sandbox(Protocol):
 
     @property
     def name(self) -> str:
-        """``bubblewrap``, ``landlock``, ``sandbox-exec`` or ``none``."""
+        """``bubblewrap``, ``landlock``, ``sandbox-exec``, ``none``, or ``unavailable``."""
         ...
 
     async def ready(self) -> None:

@@ -91,6 +91,14 @@ def test_each_thing_that_is_wrong_is_told_with_what_to_do(tmp_path: Path) -> Non
     assert "unavailable" == json.loads(done.stdout)["sandbox"]["driver"]
 
 
+def test_a_daemon_that_was_named_and_is_not_there_is_bad(tmp_path: Path) -> None:
+    config = '[llm]\nprovider = "rehearsal"\n[server]\nport = 0\n[sandbox]\ndriver = "none"\n'
+
+    done = doctor(tmp_path, config, "--url", "http://127.0.0.1:1", "--json")
+
+    assert "bad" == findings(done)["daemon"]["state"]
+
+
 def test_what_is_required_and_not_there_is_bad(tmp_path: Path) -> None:
     done = doctor(
         tmp_path,

@@ -34,6 +34,9 @@ from agency.storage.sqlite.place import LOCK_FILE, find_network_kind
 MODEL_S = 10.0
 """Longest look at the model server; the client that lists its models takes a moment to load."""
 
+DAEMON_S = 5.0
+"""Longest wait for a daemon to say how it is."""
+
 _SQLITE_MIN = (3, 37, 0)
 """The first version with STRICT tables."""
 
@@ -70,10 +73,15 @@ class Report:
         return all(each.state is not State.BAD for each in self.findings)
 
 
-async def examine(loaded: Loaded, client: Client) -> Report:
-    """Look at everything that the daemon of this configuration stands on."""
+async def examine(loaded: Loaded, client: Client, *, is_named: bool) -> Report:
+    """Look at everything that the daemon of this configuration stands on.
+
+    Args:
+        client: Of the daemon that is meant.
+        is_named: Somebody has named it; else it is asked only while it has the data directory.
+    """
     settings = loaded.settings
-    daemon = await asyncio.to_thread(_daemon, settings, client)
+    daemon = await asyncio.to_thread(_daemon, settings, client, is_named)
     sandbox, document = await _sandbox(loaded)
     findings = [
         Finding("configuration", State.GOOD, str(loaded.path or "all defaults")),
@@ -170,8 +178,10 @@ def _is_locked(data_dir: Path) -> bool:
     return False
 
 
-def _daemon(settings: Settings, client: Client) -> Finding:
+def _daemon(settings: Settings, client: Client, is_named: bool) -> Finding:  # noqa: FBT001
     is_running = _is_locked(Path(settings.server.data_dir))
+    if not is_running and not is_named:
+        return Finding("daemon", State.GOOD, "none runs")
     try:
         health = client.health()
     except AgencyError as error:
@@ -182,7 +192,9 @@ def _daemon(settings: Settings, client: Client) -> Finding:
                 f"one has the data directory and does not answer at {client.url}: {error.message}",
                 "Look into its log.",
             )
-        return Finding("daemon", State.GOOD, "none runs")
+        return Finding(
+            "daemon", State.BAD, f"none answers at {client.url}: {error.message}", error.hint
+        )
     what = f"version {health['version']} at {client.url} is {health['status']}"
     driver = health.get("sandbox", {}).get("driver")
     if driver:

@@ -1,9 +1,10 @@
 """Control groups, which bound memory and processes of a command as a whole, where there are any.
 
 Only a group that a service manager has handed over is used (``Delegate=`` of systemd marks it with
-an extended attribute, or makes its user the owner): processes of others are never moved. A group
-with processes may have no groups with limits below it, so the daemon moves itself into a leaf of
-its own first.
+an extended attribute, or makes its user the owner of a service's group): the scope of a terminal
+belongs to its user, too, and has processes of others in it, which are never moved. A group with
+processes may have no groups with limits below it, so the daemon moves itself into a leaf of its own
+first.
 
 Source: Linux, Documentation/admin-guide/cgroup-v2.rst; systemd, docs/CGROUP_DELEGATION.md.
 """
@@ -129,7 +130,8 @@ def find_delegated(*, mount: Path = MOUNT, own: Path = _OWN) -> Path | None:
 
 def _is_delegated(path: Path) -> bool:
     try:
-        if os.geteuid() != 0 and path.stat().st_uid == os.geteuid():
+        is_own = os.geteuid() != 0 and path.stat().st_uid == os.geteuid()
+        if is_own and path.name.endswith(".service"):
             return os.access(path, os.W_OK)
         marks = [
             os.getxattr(path, name)

@@ -121,6 +121,13 @@ class Descriptors:
     closing: ExitStack
     passed: list[int] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self.closing.callback(self._close)
+
+    def _close(self) -> None:
+        while self.passed:
+            os.close(self.passed.pop())
+
     def given(self, data: bytes, name: str = "agency") -> int:
         """Make a descriptor from which a child reads these bytes."""
         descriptor = memory_file(data, name)

@@ -83,9 +83,17 @@ class CommandProcess:
         self._inside_gone = asyncio.Event()
         self._started_s = monotonic_s()
         self._popen = self._spawn(stdin)
-        self._open_streams()
+        try:
+            self._open_streams()
+        except OSError as error:
+            # Out of descriptors, most likely: what cannot be watched does not run.
+            self._popen.kill()
+            self._popen.wait()
+            raise SandboxFailed(f"The command could not be watched: {error}.") from error
         self._bound(command.bounds)
         self._ending = self._loop.create_task(self._attend(), name=f"command-{self._popen.pid}")
+        # Whoever waits is told of a failure; where nobody does it is no news for the log.
+        self._ending.add_done_callback(lambda task: task.cancelled() or task.exception())
 
     def _spawn(self, stdin: int | None) -> subprocess.Popen[bytes]:
         apart = self._on_stdout is not None

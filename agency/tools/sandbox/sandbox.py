@@ -170,7 +170,10 @@ class ChosenSandbox:
                 )
                 place, proxy = await stack.enter_async_context(opening)
                 connections = proxy.connections
-            plan = choice.driver.plan(command, choice.levels, proxy=place)
+            try:
+                plan = choice.driver.plan(command, choice.levels, proxy=place)
+            except OSError as error:
+                raise SandboxFailed(f"The sandbox could not be made: {error}.") from error
             process = start(
                 command,
                 plan,

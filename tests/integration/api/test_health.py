@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
+from agency.api.health import sandbox_json
+from agency.config.schema import Sandbox as SandboxSettings
+from agency.config.schema import Server, Settings
+from agency.domain.tool import Capability
 from agency.ports.model import Health
+from agency.tools.sandbox.sandbox import make_sandbox
 from tests.integration.api.conftest import Daemon
 
 
@@ -26,6 +32,7 @@ async def test_a_healthy_daemon_tells_all(daemon: Daemon) -> None:
     assert body["llm"]["reachable"] is True
     assert sum(body["runs"].values()) == 1
     assert body["workflows"]["failed"][0]["path"] == "broken.py"
+    assert {"driver": "", "levels": {}, "fix": ""} == body["sandbox"]
 
 
 async def test_an_absent_model_server_degrades(daemon: Daemon) -> None:
@@ -65,3 +72,21 @@ async def test_a_stopping_daemon_lives_but_is_not_ready(daemon: Daemon) -> None:
     assert (await daemon.ask("GET", "/health/live")).status == 200
     assert (await daemon.ask("GET", "/health/ready")).status == 503
     assert (await daemon.ask("GET", "/health")).status == 200
+
+
+async def test_the_sandbox_is_told_once_it_was_probed_and_is_not_probed_for_it(
+    tmp_path: Path,
+) -> None:
+    settings = Settings(
+        server=Server(data_dir=str(tmp_path)), sandbox=SandboxSettings(driver="none")
+    )
+    sandbox = make_sandbox(settings)
+
+    before = sandbox_json(sandbox)
+    await sandbox.ready()
+    after = sandbox_json(sandbox)
+
+    assert {"driver": "", "levels": {}, "fix": ""} == before
+    assert "none" == after["driver"]
+    assert dict.fromkeys(map(str, Capability), "absent") == after["levels"]
+    assert "switched off" in after["fix"]

@@ -58,13 +58,12 @@ def test_the_leaf_of_an_earlier_start_is_known(mount: Path, tmp_path: Path) -> N
 
 
 def test_groups_of_others_are_left_alone(mount: Path, tmp_path: Path) -> None:
-    scope = mount / "user.slice"
-    scope.mkdir()
+    """The scope of a terminal is its user's own, and the user's shell is in it."""
+    scope = mount / "user.slice" / "terminal.scope"
+    scope.mkdir(parents=True)
     (scope / "cgroup.controllers").write_text("memory pids")
-    if not IS_ROOT:
-        scope.chmod(0o500)
 
-    assert find_delegated(mount=mount, own=own(tmp_path, "/user.slice")) is None
+    assert find_delegated(mount=mount, own=own(tmp_path, "/user.slice/terminal.scope")) is None
     assert find_delegated(mount=mount, own=own(tmp_path, "/")) is None
     assert find_delegated(mount=mount, own=tmp_path / "none") is None
 
