@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 
-from agency.errors import ModelRefused, SecretNotFound, VaultLocked
+from agency.errors import ModelRefused, SecretBroken, SecretNotFound, VaultLocked
 from agency.ports.vault import REFERENCE, Vault
 
 ENVIRONMENT = "env://"
@@ -69,7 +69,7 @@ class Credentials:
             )
         try:
             return await self._vault.reveal(reference.removeprefix(REFERENCE))
-        except (SecretNotFound, VaultLocked) as error:
+        except (SecretNotFound, SecretBroken, VaultLocked) as error:
             raise ModelRefused(
                 f"The provider {self._provider!r} has no key: {error.message}", hint=error.hint
             ) from error
