@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,8 @@ from agency.domain.tool import Capability, Level
 from agency.errors import ConfigurationInvalid, SandboxFailed, SandboxTooWeak
 from agency.ports.sandbox import Command, Sandbox
 from agency.tools.sandbox.sandbox import ChosenSandbox, make_sandbox, open_sandbox
-from tests.integration.sandbox.cell import Cell, settings_of, skip_without
+from tests.integration.sandbox.cell import Cell, is_held, settings_of, skip_without
+from tests.integration.sandbox.test_escapes import SURVIVORS
 
 
 def command(tmp_path: Path, *argv: str) -> Command:
@@ -91,6 +93,15 @@ async def test_none_has_to_be_said_and_protects_from_nothing(
     assert "WARNING" in {each.levelname for each in caplog.records}
     with pytest.raises(SandboxTooWeak, match="file_read, network"):
         sandbox.check(frozenset({Capability.NETWORK, Capability.FILE_READ}))
+
+
+async def test_also_without_a_sandbox_nothing_survives_its_command(tmp_path: Path) -> None:
+    sandbox = make_sandbox(settings_of("none", tmp_path / "data"))
+
+    end = await sandbox.run(command(tmp_path, sys.executable, "-c", SURVIVORS))
+
+    assert 0 == end.code, end
+    assert not is_held(tmp_path / "folder" / "survivor")
 
 
 async def test_what_is_required_keeps_the_daemon_from_starting(tmp_path: Path) -> None:
