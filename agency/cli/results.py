@@ -48,7 +48,12 @@ def explain(output: Output, run: RunDocument) -> None:
             f"It goes on. Follow it with `agency runs watch {run['id']}`.",
         )
     elif status == "limit_reached":
-        output.complaint(f"The run {run['id']} has reached its limit of steps.")
+        found = run.get("output")
+        limit = found.get("limit") if isinstance(found, dict) else None
+        output.complaint(
+            f"The run {run['id']} has reached its limit of {str(limit or 'steps').replace('_', ' ')}.",
+            f"It goes on with more: `agency runs retry {run['id']}`.",
+        )
     else:
         why = f": {error['message']}" if error is not None else "."
         step = f", in {error['step']}" if error is not None and error.get("step") else ""
