@@ -21,6 +21,7 @@ MENDED: dict[str, tuple[str, Any]] = {
     "single quotes": ("{'a': 'b', 'c': None, 'd': True}", {"a": "b", "c": None, "d": True}),
     "keys without quotes": ('{a: "b"}', {"a": "b"}),
     "brackets missing": ('{"a": {"b": "c"', {"a": {"b": "c"}}),
+    "bracket missing and a comma too many": ('{"a": {"b": [1],}', {"a": {"b": [1]}}),
     "comma missing": ('{"a": "b" "c": "d"}', {"a": "b", "c": "d"}),
     "raw line end": ('{"a": "b\nc"}', {"a": "b\nc"}),
     "number keys": ("{1: 2}", {"1": 2}),

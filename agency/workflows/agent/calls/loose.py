@@ -145,10 +145,12 @@ def _mended(text: str, reason: str) -> Loose:
         return Loose(fault=reason)
     missing = _missing(text)
     if missing:
-        value = _lenient(text + missing) if text[-1] in '}]"' else _NOTHING
-        if value is _NOTHING:
+        value = _lenient(text + missing) if text[-1] in "}]\"" else _NOTHING
+        if value is not _NOTHING:
+            return _checked(value, is_repaired=True)
+        if text[-1] not in "}]":
             return Loose(fault="is cut off before its end")
-        return _checked(value, is_repaired=True)
+        text += missing
     import json_repair
 
     try:
