@@ -29,21 +29,24 @@ def paired(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
     """
     done: list[ChatMessage] = []
     open_calls: list[tuple[ToolCall, str]] = []
+    # Nothing may stand between a call and its results.
+    strays: list[ChatMessage] = []
     ids = _Ids()
     for message in messages:
         if message.role == "tool":
             found = _answered(message, open_calls)
             if found is None:
-                done.append(_as_user(message))
+                strays.append(_as_user(message))
                 continue
             call, call_id = open_calls.pop(found)
             done.append(replace(message, tool_call_id=call_id, tool_name=call.name))
             continue
-        done += _unanswered(open_calls)
+        done += [*_unanswered(open_calls), *strays]
+        strays = []
         open_calls = [(call, ids.give(call.id)) for call in message.tool_calls]
         calls = tuple(replace(call, id=call_id) for call, call_id in open_calls)
         done.append(replace(message, tool_calls=calls) if calls else message)
-    return [*done, *_unanswered(open_calls)]
+    return [*done, *_unanswered(open_calls), *strays]
 
 
 class _Ids:
