@@ -47,6 +47,7 @@ from agency.documents import (
     RekeyedDocument,
     RuleDocument,
     RunDocument,
+    RunFileDocument,
     RunRowDocument,
     SagaDocument,
     SagaRunDocument,
@@ -90,6 +91,8 @@ MAINTENANCE_S = 3600.0
 """The daemon answers when it is done, which takes minutes for many gigabytes."""
 FILE_TYPE = "application/x-ndjson"
 """Media type of the file of a run."""
+BYTES_TYPE = "application/octet-stream"
+"""Media type of the files that a run has kept."""
 
 T = TypeVar("T")
 
@@ -478,6 +481,46 @@ class Client:
         """
         path = f"/api/v1/runs/{_segment(run_id)}/steps"
         return self._page(path, "steps", after=after, limit=limit)
+
+    def run_files(
+        self, run_id: str, *, limit: int | None = None, cursor: str | None = None
+    ) -> Page[RunFileDocument]:
+        """List the files that a run has kept, by path.
+
+        Raises:
+            RunNotFound: there is none.
+        """
+        path = f"/api/v1/runs/{_segment(run_id)}/files"
+        return self._page(path, "files", limit=limit, cursor=cursor)
+
+    def run_file(self, run_id: str, path: str) -> Iterator[bytes]:
+        """Read a file that a run has kept, piece by piece.
+
+        Raises:
+            RunNotFound, RunFileNotFound.
+            AnswerLost: it did not come to its end.
+        """
+        place = quote(path.encode(errors="surrogateescape"))
+        connection = self._connect(self._timeout_s)
+        try:
+            try:
+                sent = {**self._headers(None, None, {}), "Accept": BYTES_TYPE}
+                address = f"{self._path}/api/v1/runs/{_segment(run_id)}/files/{place}"
+                connection.request("GET", address, headers=sent)
+                response = connection.getresponse()
+                kind = response.getheader("Content-Type", "").partition(";")[0]
+                if response.status != 200 or kind != BYTES_TYPE:
+                    self._refuse(response)
+                left = int(response.getheader("Content-Length") or 0)
+                while left and (piece := response.read(min(left, 1 << 20))):
+                    left -= len(piece)
+                    yield piece
+            except (OSError, http.client.HTTPException) as error:
+                raise AnswerLost(self.url, _reason(error)) from error
+            if left:
+                raise AnswerLost(self.url, "the file was cut off")
+        finally:
+            connection.close()
 
     def updates(
         self,

@@ -235,6 +235,16 @@ class SnapshotDocument(TypedDict):
     run_status: str
 
 
+class RunFileDocument(TypedDict):
+    """A file that a run has kept; ``links.self`` has its address."""
+
+    path: str
+    size_bytes: int
+    sha256: str
+    is_executable: bool
+    links: dict[str, str]
+
+
 class DefinitionDocument(TypedDict):
     """A workflow that can be run."""
 

@@ -587,6 +587,30 @@ class SnapshotPageAnswer(Answer):
     next_cursor: str | None
 
 
+class RunFileAnswer(Answer):
+    """A file that a run has kept."""
+
+    path: str
+    """Relative to the run's folder. Bytes that are no UTF-8 are shown as U+FFFD; ``links.self``
+    has them."""
+    size_bytes: int
+    sha256: str
+    is_executable: bool
+    links: dict[str, str]
+
+
+class RunFilePageAnswer(Answer):
+    """Files of the newest state that a run has kept, by path."""
+
+    run_id: str
+    version: str | None
+    """Names the state; null while nothing was kept."""
+    files: list[RunFileAnswer]
+    files_total: int
+    bytes_total: int
+    next_cursor: str | None
+
+
 class DeletedAnswer(Answer):
     """The snapshot is gone."""
 

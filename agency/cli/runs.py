@@ -54,6 +54,7 @@ STATUSES = (
         "rerun": "agency.cli.verbs:rerun",
         "fork": "agency.cli.verbs:fork",
         "lineage": "agency.cli.verbs:lineage",
+        "files": "agency.cli.run_files:files",
     },
     examples=(
         "agency runs ls --status suspended",

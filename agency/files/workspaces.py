@@ -92,17 +92,13 @@ class FileWorkspaces:
             (self._folders / "index").mkdir(mode=0o700, parents=True, exist_ok=True)
         return self._blobs
 
-    async def list(self, run_id: str, *, after: str | None, limit: int) -> KeptPage:
+    async def list(self, run_id: str, *, after: int, limit: int) -> KeptPage:
         """List files of the newest version; see `Workspaces.list`."""
         name = await self._versions.newest(run_id)
         if name is None:
             return KeptPage(version=None, files=(), files_total=0, bytes_total=0)
         version = await self._in_thread(partial(load, self.blobs(), run_id, name))
-        paths = sorted(
-            path
-            for path, entry in version.tree.items()
-            if entry.kind is Kind.FILE and (after is None or path > after)
-        )
+        paths = sorted(path for path, entry in version.tree.items() if entry.kind is Kind.FILE)
         files = [
             KeptFile(
                 path=path,
@@ -110,7 +106,7 @@ class FileWorkspaces:
                 hash=version.tree[path].what,
                 is_executable=bool(version.tree[path].mode & 0o100),
             )
-            for path in paths[:limit]
+            for path in paths[after : after + limit]
         ]
         return KeptPage(
             version=name,

@@ -146,8 +146,8 @@ class Workspaces(Protocol):
         """
         ...
 
-    async def list(self, run_id: str, *, after: str | None, limit: int) -> KeptPage:
-        """List files of the run's newest version, ordered by path, after the given one.
+    async def list(self, run_id: str, *, after: int, limit: int) -> KeptPage:
+        """List files of the run's newest version, ordered by path, but for the first ``after``.
 
         Raises:
             WorkspaceLost: the version cannot be read any more.

@@ -11,6 +11,11 @@ def run_path(run_id: str) -> str:
     return f"/api/v1/runs/{run_id}"
 
 
+def run_file_path(run_id: str, path: str) -> str:
+    """Where a file of a run is; bytes of its path that are no UTF-8 are surrogates."""
+    return f"/api/v1/runs/{run_id}/files/{quote(path.encode(errors='surrogateescape'))}"
+
+
 def workflow_path(name: str) -> str:
     return f"/api/v1/workflows/{quote(name, safe='')}"
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import BinaryIO
+from urllib.parse import quote
 
 from aiohttp import hdrs, web
 
@@ -84,6 +85,47 @@ async def give_file(
                 await response.write(bytes(held))
                 held.clear()
     await response.write(bytes(held))
+    await response.write_eof()
+    return response
+
+
+async def give_bytes(
+    request: web.Request, pieces: AsyncIterator[bytes], *, name: str, size_bytes: int
+) -> web.StreamResponse:
+    """Answer with bytes that are checked as they are read, always to be saved, never to be shown.
+
+    The last piece is held back until all are found to be right: what is damaged does not arrive
+    as a whole.
+
+    Args:
+        name: What the file is called at the other end.
+
+    Raises:
+        whatever reading raises, as long as nothing was sent.
+    """
+    response = web.StreamResponse(
+        headers={
+            hdrs.CONTENT_TYPE: BYTES,
+            hdrs.CACHE_CONTROL: "no-store",
+            # Source: RFC 6266, section 5, and RFC 8187.
+            hdrs.CONTENT_DISPOSITION: f"attachment; filename*=UTF-8''{quote(name, safe='')}",
+            hdrs.CONTENT_LENGTH: str(size_bytes),
+        }
+    )
+    seal(response, CORRELATION_ID.get())
+    held: bytes | None = None
+    async with aclosing(_closable(pieces)) as found:
+        if request.method != hdrs.METH_HEAD:
+            async for piece in found:
+                if held is not None:
+                    if not response.prepared:
+                        await response.prepare(request)
+                    await response.write(held)
+                held = piece
+    if not response.prepared:
+        await response.prepare(request)
+    if held is not None:
+        await response.write(held)
     await response.write_eof()
     return response
 

@@ -48,6 +48,7 @@ _NAME = {"type": "string", "minLength": 1, "maxLength": 256}
 _PLACES = {
     "workflow_id": _NAME,
     "name": _NAME,
+    "path": {"type": "string", "minLength": 1},
     "rule_id": {"type": "integer", "minimum": 1, "maximum": 999_999_999_999_999_999},
 }
 """What stands in a path, by its name; what is not here is an id."""
@@ -64,7 +65,7 @@ def make_document(
     documented = [route for route in routes if route.is_documented]
     paths: dict[str, dict[str, Any]] = {}
     for route in documented:
-        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
+        paths.setdefault(route.template, {})[route.method.lower()] = _operation(route)
     return {
         "openapi": "3.1.0",
         "info": {

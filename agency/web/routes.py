@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -57,6 +58,11 @@ class Route:
     takes: str = ""
     is_public: bool = False
     is_documented: bool = True
+
+    @property
+    def template(self) -> str:
+        """The path as the API's document writes it, which has no place for patterns of parts."""
+        return re.sub(r":[^{}]+}", "}", self.path)
 
 
 def add_routes(application: web.Application, routes: Sequence[Route]) -> None:

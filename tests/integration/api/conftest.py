@@ -29,6 +29,7 @@ from agency.engine.engine import Engine
 from agency.engine.queues import Queues
 from agency.engine.registry import LoadFailure, load_registry
 from agency.engine.runs import Runs
+from agency.files.workspaces import FileWorkspaces, open_workspaces
 from agency.models.roles import Models
 from agency.ports.store import RunFilter, SessionStore, TokenStore
 from agency.storage.sqlite.store import open_store
@@ -81,6 +82,7 @@ class Daemon:
     provider: PlayedProvider
     session: aiohttp.ClientSession
     doors: AsyncExitStack
+    workspaces: FileWorkspaces
     store_works: bool = True
     has_bug: bool = False
     is_stopping: bool = False
@@ -165,6 +167,9 @@ async def serving(
                 boot_id=new_id(),
             )
         )
+        workspaces = await stack.enter_async_context(
+            open_workspaces(folder, versions=store.versions, bytes_max=1 << 24, files_max=1000)
+        )
         tokens = CountedTokens(store.tokens)
         vault = await open_vault(settings, clock, store=store.secrets)
         state: list[Daemon] = []
@@ -207,6 +212,7 @@ async def serving(
                 check_store=check_store,
                 count_by_status=store.runs.count_by_status,
                 is_stopping=lambda: state[0].is_stopping,
+                workspaces=workspaces,
                 load_failures=[LoadFailure("broken.py", "SyntaxError: invalid syntax", "…")],
             )
         )
@@ -226,6 +232,7 @@ async def serving(
                 provider=provider,
                 session=session,
                 doors=doors,
+                workspaces=workspaces,
             )
         )
         yield state[0]

@@ -33,7 +33,9 @@ async def test_the_document_is_valid_openapi(document: dict[str, Any]) -> None:
 async def test_every_documented_route_is_in_the_document(document: dict[str, Any]) -> None:
     found = {(method.upper(), path) for path, item in document["paths"].items() for method in item}
 
-    assert found == {(route.method, route.path) for route in all_routes() if route.is_documented}
+    assert found == {
+        (route.method, route.template) for route in all_routes() if route.is_documented
+    }
 
 
 async def test_every_code_is_explained(document: dict[str, Any]) -> None:

@@ -84,7 +84,7 @@ async def test_package_is_installed_and_used(open_bench: OpenBench, index: str) 
         assert said.startswith("42\n")
 
         # What is installed is not among the files that are kept.
-        page = await bench.place.workspaces.list(bench.place.run_id, after=None, limit=100)
+        page = await bench.place.workspaces.list(bench.place.run_id, after=0, limit=100)
         assert [".agency/packages.json"] == [file.path for file in page.files]
         assert "exit code" in await bench.refused("install_package", packages="no-such-thing")
 

@@ -221,7 +221,7 @@ async def test_odd_names_are_kept(place: Place) -> None:
     await workspace.open(version)
 
     assert sorted(names) == sorted(os.fsencode(path.name) for path in folder.iterdir())
-    page = await place.workspaces.list(place.run_id, after=None, limit=100)
+    page = await place.workspaces.list(place.run_id, after=0, limit=100)
     assert sorted(names) == sorted(os.fsencode(file.path) for file in page.files)
 
 
@@ -257,7 +257,7 @@ async def test_damaged_content_is_told_and_can_be_kept_anew(place: Place) -> Non
     folder = await workspace.open(None)
     (folder / "a").write_text("one")
     version = await workspace.keep()
-    (file,) = (await place.workspaces.list(place.run_id, after=None, limit=1)).files
+    (file,) = (await place.workspaces.list(place.run_id, after=0, limit=1)).files
     blob = place.workspaces.blobs().path_of(file.hash)
     blob.chmod(0o600)
     blob.write_bytes(b"eno")
