@@ -298,6 +298,13 @@ class FindingDocument(TypedDict):
     fix: str
 
 
+class ConnectionsHealthDocument(TypedDict):
+    """Servers of tools: how many are in which state, and those that have given up."""
+
+    states: Mapping[str, int]
+    broken: list[Mapping[str, str]]
+
+
 class HealthDocument(TypedDict):
     """How the daemon is. ``runs`` counts them by status; ``workflows``: ``loaded``, ``failed``."""
 
@@ -313,6 +320,7 @@ class HealthDocument(TypedDict):
     dead_letters: int
     workflows: Mapping[str, Any]
     sandbox: SandboxDocument
+    connections: ConnectionsHealthDocument
 
 
 class ScheduleDocument(TypedDict):

@@ -43,6 +43,11 @@ current directory; relative `sqlite:` URLs start from `[server] data_dir`.
 """
 
 
+_TABLE_HEAD = (
+    "| setting | default | takes | means | beside the file |",
+    "| --- | --- | --- | --- | --- |",
+)
+
 _FEATURES_PAGE = """\
 ## [features]
 
@@ -122,10 +127,13 @@ def write_reference() -> str:
     parts = [_PAGE_HEAD]
     for section, record in catalogue.sections().items():
         parts.append(f"## [{section}]\n\n{record.__doc__}\n")
-        parts.append("| setting | default | takes | means | beside the file |")
-        parts.append("| --- | --- | --- | --- | --- |")
-        parts.extend(_row(one) for one in _settings_of(section))
+        parts += [*_TABLE_HEAD, *map(_row, _settings_of(section))]
         parts.append("")
+    for group, (record, names) in catalogue.NAMED.items():
+        if not names:
+            own = catalogue.settings_of_named(group, "NAME").values()
+            parts.append(f"## [{group}.NAME]\n\n{record.__doc__}\n")
+            parts += [*_TABLE_HEAD, *map(_row, own), ""]
     parts.append(_FEATURES_PAGE)
     return "\n".join(parts)
 

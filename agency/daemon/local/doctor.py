@@ -199,6 +199,12 @@ def _daemon(settings: Settings, client: Client, is_named: bool) -> Finding:  # n
     driver = health.get("sandbox", {}).get("driver")
     if driver:
         what += f", its sandbox is {driver}"
+    connections = health.get("connections")
+    broken = [] if connections is None else connections["broken"]
+    if broken:
+        told = "; ".join(f"{one['name']}: {one['reason']}" for one in broken)
+        what += f", MCP servers that are not to be had: {told}"
+        return Finding("daemon", State.WARNING, what, "See `agency mcp show NAME`.")
     if health["status"] != "healthy":
         return Finding("daemon", State.WARNING, what, "See `agency status`.")
     return Finding("daemon", State.GOOD, what)

@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 import signal
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -62,24 +62,22 @@ def marked(variable: str, marks: Iterable[str]) -> Sequence[int]:
     return found
 
 
-def resolved(command: Sequence[str], path: str) -> Sequence[str]:
-    """Give a command with the place of its program, which the sandbox may look for elsewhere."""
-    program = shutil.which(command[0], path=path)
-    return [program or command[0], *command[1:]]
+def find_program(name: str, folder: Path, path: str) -> Path | None:
+    """Find a program by its name, or from the folder that it is started in; None if it is not."""
+    place = str(folder / name) if "/" in name else name
+    found = shutil.which(place, path=path)
+    return None if found is None else Path(found)
 
 
-def readable_of(
-    command: Sequence[str], readable: Sequence[str], environment: Mapping[str, str]
-) -> Sequence[Path]:
+def readable_of(argv: Sequence[str], readable: Sequence[str], home: Path) -> Sequence[Path]:
     """List what a program must be able to read to be run at all, and what else it may.
 
     That is where it is installed (``node_modules``, a Python environment), the interpreter of a
     script and of the environment it is in, and scripts among its arguments.
     """
-    home = Path(environment.get("HOME", "/nonexistent"))
     found = [Path(one) for one in readable]
-    program = Path(resolved(command, environment.get("PATH", ""))[0])
-    for one in [program, *_interpreters(program), *map(Path, command[1:])]:
+    program = Path(argv[0])
+    for one in [program, *_interpreters(program), *map(Path, argv[1:])]:
         if one.is_absolute() and one.is_file():
             for place in (one, one.resolve()):
                 found += _home_of(place, home)

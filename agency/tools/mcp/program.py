@@ -173,12 +173,17 @@ async def _end(program: Program, recording: Recording) -> None:
 async def _start(
     launch: Launch, environment: Mapping[str, str], *, lines: Lines, log: Log
 ) -> Program:
+    program = places.find_program(launch.command[0], launch.folder, environment.get("PATH", ""))
+    if program is None:
+        raise NotStarted(f"there is no program {launch.command[0]!r} that can be run")
+    argv = [str(program), *launch.command[1:]]
     if launch.sandbox is None:
-        return await _Warded.start(launch, environment, lines=lines, log=log)
+        return await _Warded.start(launch, argv, environment, lines=lines, log=log)
+    home = Path(environment.get("HOME", "/nonexistent"))
     command = Command(
-        argv=places.resolved(launch.command, environment.get("PATH", "")),
+        argv=argv,
         folder=launch.folder,
-        readable=places.readable_of(launch.command, launch.readable, environment),
+        readable=places.readable_of(argv, launch.readable, home),
         environment=environment,
         hosts=launch.hosts,
         bounds=Bounds(
@@ -249,14 +254,20 @@ class _Warded(asyncio.SubprocessProtocol):
 
     @classmethod
     async def start(
-        cls, launch: Launch, environment: Mapping[str, str], *, lines: Lines, log: Log
+        cls,
+        launch: Launch,
+        argv: Sequence[str],
+        environment: Mapping[str, str],
+        *,
+        lines: Lines,
+        log: Log,
     ) -> _Warded:
         ours, theirs = socket.socketpair()
         ours.settimeout(0)
         loop = asyncio.get_running_loop()
         program = cls(lines, log, ours)
-        program._command = launch.command[0]
-        arguments = [str(theirs.fileno()), encode(LIMITS).decode(), *launch.command]
+        program._command = argv[0]
+        arguments = [str(theirs.fileno()), encode(LIMITS).decode(), *argv]
         try:
             transport, _ = await loop.subprocess_exec(
                 lambda: program,
