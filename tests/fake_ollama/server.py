@@ -86,6 +86,8 @@ class FakeOllama:
         self.left = asyncio.Event()
         self.refuses_host = False
         self.registry = Registry()
+        # An old server knows neither truncate nor shift, and cuts prompts in silence.
+        self.is_old = False
         self._piece_delay_s = piece_delay_s
         self._parallel = parallel
         self._queue_max = queue_max
@@ -305,6 +307,8 @@ class FakeOllama:
         refused = checks.format_fault(body.get("format"))
         if refused is not None:
             return _error(*refused)
+        if self.is_old:
+            body = {name: one for name, one in body.items() if name not in ("truncate", "shift")}
         fitted = fit(body, num_ctx)
         if isinstance(fitted, tuple):
             return _error(*fitted)

@@ -26,6 +26,9 @@ SHOWN_KEPT_S = 60.0
 LOADED_KEPT_S = 5.0
 """What is loaded is asked for after calls of ours, and not more often than this."""
 
+USED_KEPT_S = 60.0
+"""A model that we have used counts as loaded for so long: below the usual five minutes."""
+
 LOOK_TIMEOUT_S = 2.0
 MODELS_ROWS_MAX = 256
 """Models that are remembered; the oldest are forgotten first."""
@@ -61,6 +64,7 @@ class Looks:
         self._shown: dict[str, Shown] = {}
         self._allocated: dict[str, int] = {}
         self._called: set[str] = set()
+        self._used_at_s: dict[str, float] = {}
         self._looked_at_s = float("-inf")
         self._looking = asyncio.Lock()
 
@@ -93,6 +97,9 @@ class Looks:
         """Take note that a call of ours has used the model, and so has loaded it our way."""
         name = canonical_name(model)
         self._called.add(name)
+        self._used_at_s[name] = monotonic_s()
+        while len(self._used_at_s) > MODELS_ROWS_MAX:
+            del self._used_at_s[next(iter(self._used_at_s))]
         known = self._allocated.get(name)
         if known is not None and prompt_tokens is not None and prompt_tokens > known:
             # More has fitted than was seen, so another client had loaded it meanwhile.
@@ -120,8 +127,14 @@ class Looks:
         )
 
     async def is_loaded(self, model: str) -> bool:
-        """Tell whether a model is loaded now; False when nobody tells."""
-        return canonical_name(model) in await self._read_loaded()
+        """Tell whether a model is loaded now; False when nobody tells.
+
+        After a call of ours it is not asked for: a look costs a request in front of every call.
+        """
+        name = canonical_name(model)
+        if monotonic_s() - self._used_at_s.get(name, float("-inf")) < USED_KEPT_S:
+            return True
+        return name in await self._read_loaded()
 
     async def _look(self, name: str, configured: int) -> None:
         async with self._looking:

@@ -121,11 +121,12 @@ class OllamaProvider:
                 limits.watch(),
             ):
                 limits.enter(Phase.LOAD)
+                signs.enter(CallStage.LOADING)
                 await self._refuse_remote(request.model)
                 await self._refuse_blind(request)
                 call = _Call(wire, request, limits, signs, on_token)
-                is_loaded = on_progress is not None and await self._looks.is_loaded(request.model)
-                signs.enter(CallStage.READING if is_loaded else CallStage.LOADING)
+                if on_progress is not None and await self._looks.is_loaded(request.model):
+                    signs.enter(CallStage.READING)
                 try:
                     reply = await self._ask(call)
                 except _ThinkingUnsupported as refused:
