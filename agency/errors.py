@@ -1697,6 +1697,163 @@ class RunFileNotFound(NotFound):
         self.path = path
 
 
+class BlockNotFound(NotFound):
+    """The core memory has no such block, or not in that version."""
+
+    code = "block_not_found"
+    hint = "See what there is with `agency memory show AGENT` and `agency memory history`."
+
+    def __init__(self, name: str, version: int | None = None) -> None:
+        which = "" if version is None else f" in version {version}"
+        super().__init__(f"There is no block {name!r}{which} in the core memory.")
+        self.name = name
+        self.version = version
+
+
+class BlockChanged(Conflict):
+    """A block of core memory was changed by somebody else meanwhile."""
+
+    code = "block_changed"
+    hint = "Read it again, and change what it is now."
+
+    def __init__(self, name: str, version: int, expected: int) -> None:
+        super().__init__(f"The block {name!r} has version {version}, not {expected}.")
+        self.name = name
+        self.version = version
+        self.expected = expected
+
+
+class TooManyBlocks(LimitExceeded):
+    """The core memory has as many blocks as it may."""
+
+    code = "too_many_blocks"
+    hint = "Put more into fewer blocks, or remember it as facts."
+
+    def __init__(self, blocks_max: int) -> None:
+        super().__init__(f"The core memory has {blocks_max} blocks, and more are not taken.")
+        self.blocks_max = blocks_max
+
+
+class FactNotFound(NotFound):
+    """The memory has no fact of that id."""
+
+    code = "fact_not_found"
+    hint = "List them with `agency memory ls AGENT`."
+
+    def __init__(self, fact_id: str) -> None:
+        super().__init__(f"There is no fact {fact_id!r} in this memory.")
+        self.fact_id = fact_id
+
+
+class MemoryFull(LimitExceeded):
+    """The memory has as many facts as it may."""
+
+    code = "memory_full"
+    hint = "Forget some with `agency memory rm`, or raise [memory] facts_max."
+
+    def __init__(self, facts_max: int) -> None:
+        super().__init__(f"This memory has {facts_max} facts, and more are not taken.")
+        self.facts_max = facts_max
+
+
+class EmbeddingsDiffer(Conflict):
+    """Vectors of one model cannot be compared with those of another."""
+
+    code = "embeddings_differ"
+    hint = "Replace the old vectors with `agency memory reembed`."
+
+    def __init__(self, model: str, dimension: int, *, other: str, other_dimension: int) -> None:
+        super().__init__(
+            f"The vectors are those of {model!r} with {dimension} numbers each; {other!r} gives "
+            f"{other_dimension}."
+        )
+        self.model = model
+        self.dimension = dimension
+
+
+class CollectionChanged(Conflict):
+    """The texts that vectors were made for are gone, or have others already."""
+
+    code = "collection_changed"
+
+    def __init__(self) -> None:
+        super().__init__("What the vectors were made for has changed meanwhile.")
+
+
+class NotebookNotFound(NotFound):
+    """There is no notebook of that name."""
+
+    code = "notebook_not_found"
+    hint = "List them with `agency notebooks ls`."
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is no notebook {name!r}.")
+        self.name = name
+
+
+class NotebookExists(Conflict):
+    """Another notebook has that name."""
+
+    code = "notebook_exists"
+    hint = "Choose another name."
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is already a notebook {name!r}.")
+        self.name = name
+
+
+class TooManyNotebooks(LimitExceeded):
+    """There are as many notebooks as one store may have."""
+
+    code = "too_many_notebooks"
+    hint = "Delete some, or put documents that belong together into one."
+
+    def __init__(self, notebooks_max: int) -> None:
+        super().__init__(f"There are {notebooks_max} notebooks, and more are not taken.")
+        self.notebooks_max = notebooks_max
+
+
+class DocumentNotFound(NotFound):
+    """The notebook has no document of that id."""
+
+    code = "document_not_found"
+    hint = "List them with `agency notebooks show NOTEBOOK`."
+
+    def __init__(self, document_id: str) -> None:
+        super().__init__(f"There is no document {document_id!r}.")
+        self.document_id = document_id
+
+
+class TooManyDocuments(LimitExceeded):
+    """The notebook has as many documents as it may."""
+
+    code = "too_many_documents"
+    hint = "Make another notebook."
+
+    def __init__(self, name: str, documents_max: int) -> None:
+        super().__init__(f"The notebook {name!r} has {documents_max} documents.")
+        self.name = name
+        self.documents_max = documents_max
+
+
+class DocumentTooLarge(LimitExceeded):
+    """The document is larger than ``[memory] document_bytes_max``."""
+
+    code = "document_too_large"
+    hint = "Split it, or raise [memory] document_bytes_max."
+
+    def __init__(self, bytes_max: int) -> None:
+        super().__init__(f"The document has more than the {bytes_max} bytes that are read.")
+        self.bytes_max = bytes_max
+
+
+class DocumentUnreadable(InvalidInput):
+    """The document is not of a kind that is read, or not what it says."""
+
+    code = "document_unreadable"
+    hint = "Send text, Markdown or HTML in UTF-8; of a PDF, what `pdftotext` makes of it."
+
+
 class SessionNotFound(NotFound):
     """There is no conversation of that id."""
 

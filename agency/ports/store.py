@@ -24,9 +24,11 @@ from agency.domain.snapshot import Snapshot
 from agency.domain.wait import NewWait, Wait, WaitOutcome
 from agency.errors import AgencyError
 from agency.ports.approval import ApprovalStore
+from agency.ports.connection import ConnectionStore
 from agency.ports.definition import DefinitionStore
 from agency.ports.fitness import FitnessStore
 from agency.ports.lineage import LineageStore
+from agency.ports.memory import CoreStore, NotebookStore, PassageStore
 from agency.ports.queues import QueueStore
 from agency.ports.secret import SecretStore
 from agency.ports.session import SessionStore as SessionStore  # noqa: PLC0414  also found here
@@ -662,9 +664,17 @@ class Store(Protocol):
     @property
     def sessions(self) -> SessionStore: ...
     @property
+    def connections(self) -> ConnectionStore: ...
+    @property
     def tokens(self) -> TokenStore: ...
     @property
     def secrets(self) -> SecretStore: ...
+    @property
+    def core(self) -> CoreStore: ...
+    @property
+    def passages(self) -> PassageStore: ...
+    @property
+    def notebooks(self) -> NotebookStore: ...
     @property
     def lineage(self) -> LineageStore: ...
     @property

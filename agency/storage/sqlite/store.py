@@ -14,6 +14,7 @@ from agency.errors import ShuttingDown, StoreBroken, StoreFull
 from agency.storage.sqlite import place, upkeep
 from agency.storage.sqlite.approvals import SqliteApprovals
 from agency.storage.sqlite.connections import SqliteConnections
+from agency.storage.sqlite.core import SqliteCore
 from agency.storage.sqlite.definitions import SqliteDefinitions
 from agency.storage.sqlite.fitness import SqliteFitness
 from agency.storage.sqlite.journal import SqliteJournal
@@ -21,6 +22,8 @@ from agency.storage.sqlite.lineage import SqliteLineage
 from agency.storage.sqlite.log import Log
 from agency.storage.sqlite.mail import SqliteMail
 from agency.storage.sqlite.maintenance import SqliteUpkeep
+from agency.storage.sqlite.notebooks import SqliteNotebooks
+from agency.storage.sqlite.passages import SqlitePassages
 from agency.storage.sqlite.queues import SqliteQueues
 from agency.storage.sqlite.readers import Readers, open_readers
 from agency.storage.sqlite.runs import SqliteRuns
@@ -66,6 +69,9 @@ class SqliteStore:
         self.sessions = SqliteSessions(writer, readers, space)
         self.tokens = SqliteTokens(writer, readers)
         self.secrets = SqliteSecrets(writer, readers, space)
+        self.core = SqliteCore(writer, readers, space)
+        self.passages = SqlitePassages(writer, readers, space)
+        self.notebooks = SqliteNotebooks(writer, readers, space)
         self.lineage = SqliteLineage(writer, readers, space)
         self.transfers = SqliteTransfers(writer, readers, space)
         self.approvals = SqliteApprovals(writer, readers)
