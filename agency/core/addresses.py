@@ -9,7 +9,6 @@ metadata services of clouds, which hand out credentials.
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -224,6 +223,8 @@ async def resolve_checked(
         AddressRefused: none of its addresses may be connected to.
         HostNotFound: the name does not resolve, or not in time.
     """
+    import asyncio  # late: rules are read where settings are, before there is a loop
+
     name = host.removeprefix("[").removesuffix("]")
     try:
         async with asyncio.timeout(timeout_s):
@@ -257,6 +258,8 @@ def _may_connect(
 
 
 async def _look_up(host: str, port: int) -> Sequence[Endpoint]:
+    import asyncio
+
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return [
