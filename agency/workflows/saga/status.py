@@ -13,6 +13,7 @@ from agency.ports.store import Journal
 from agency.workflows.saga.http import HttpCall
 from agency.workflows.saga.leg import Child, Leg, LegContext, Stage
 from agency.workflows.saga.records import LegRecord, read_legs
+from agency.workflows.saga.tool import ToolCallOfLeg
 
 _INTERRUPTED: Mapping[str, Any] = {
     "code": "outcome_unknown",
@@ -46,6 +47,8 @@ def kind_of(part: object) -> str:
             return part.kind
         case HttpCall():
             return "http"
+        case ToolCallOfLeg():
+            return "tool"
         case _:
             return "function"
 

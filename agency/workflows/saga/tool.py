@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,9 @@ from agency.ports.tool import ToolCalls
 from agency.workflows.saga.http import EXCERPT_CHARACTERS, scope_of
 from agency.workflows.saga.leg import LegContext
 from agency.workflows.saga.templates import render
+
+SHELL = "shell"
+"""The tool whose texts are commands."""
 
 
 class ToolFailed(Permanent):
@@ -64,7 +68,9 @@ class ToolCallOfLeg:
         calls = self.calls()
         if calls is None:
             raise ToolFailed("There are no tools here.", tool=self.tool)
-        arguments = render(dict(self.arguments), scope_of(context))
+        # What is put into a command is one word of it, whatever it says.
+        escape = shlex.quote if self.tool == SHELL else str
+        arguments = render(dict(self.arguments), scope_of(context), escape=escape)
         try:
             output = await calls.call(
                 self.tool,
