@@ -136,6 +136,13 @@ def _tool_of(form: dict[str, Any]) -> ServerTool:
     return ServerTool(**{**form, "hints": ToolHints(**form["hints"])})
 
 
+def _setup_of(form: dict[str, Any]) -> ConnectionSetup:
+    parts: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in form.items()
+    }
+    return ConnectionSetup(**parts)
+
+
 def _connection_of(row: Row) -> Connection:
     (
         connection_id,
@@ -152,7 +159,7 @@ def _connection_of(row: Row) -> Connection:
     return Connection(
         id=connection_id,
         name=name,
-        setup=ConnectionSetup(**decode(setup)),
+        setup=_setup_of(decode(setup)),
         origin=ConnectionOrigin.STORED,
         is_active=bool(is_active),
         created_at=from_micros(created_at),

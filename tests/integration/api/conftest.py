@@ -33,6 +33,10 @@ from agency.files.workspaces import FileWorkspaces, open_workspaces
 from agency.models.roles import Models
 from agency.ports.store import RunFilter, SessionStore, TokenStore
 from agency.storage.sqlite.store import open_store
+from agency.tools.mcp.connections import McpConnections
+from agency.tools.mcp.means import Means
+from agency.tools.sandbox.sandbox import make_sandbox
+from agency.tools.toolsets import ToolsetRegistry
 from agency.vault.opening import open_vault
 from agency.web.services import Services
 from agency.workflows.agent.agent import Agent
@@ -172,6 +176,27 @@ async def serving(
         )
         tokens = CountedTokens(store.tokens)
         vault = await open_vault(settings, clock, store=store.secrets)
+        connections = McpConnections(
+            Means(
+                clock=clock,
+                store=store.connections,
+                vault=vault,
+                sandbox=make_sandbox(settings, scratch=folder / "scratch"),
+                # Nothing is found there: what requests name here is never run.
+                environ={"PATH": "/nonexistent"},
+                folder=folder / "mcp",
+                private=[],
+                own_port=0,
+                own_hosts=frozenset(),
+                timeout_s=5.0,
+                connect_timeout_s=5.0,
+                concurrency=2,
+            ),
+            {},
+            ToolsetRegistry(),
+        )
+        await stack.enter_async_context(connections.opened())
+        connections.begin()
         state: list[Daemon] = []
 
         async def check_store() -> bool:
@@ -213,6 +238,7 @@ async def serving(
                 count_by_status=store.runs.count_by_status,
                 is_stopping=lambda: state[0].is_stopping,
                 workspaces=workspaces,
+                connections=connections,
                 load_failures=[LoadFailure("broken.py", "SyntaxError: invalid syntax", "…")],
             )
         )
