@@ -45,7 +45,7 @@ GUARD_S = 120.0
 NUM_CTX = 8_192
 WANTED = [dict(step.arguments) for step in STEPS if step.name == "add_item"]
 PAIRS = sorted(itertools.permutations(FAULTS, 2))
-PAIRS_OF_A_SAMPLE = 60
+PAIRS_OF_A_SAMPLE = 40
 
 
 @dataclass

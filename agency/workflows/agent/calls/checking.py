@@ -367,7 +367,7 @@ def _changes(value: Any, schema: Any) -> Iterator[Any]:  # noqa: ANN401  JSON
     elif isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         yield int(value)
     if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-        yield json.encode(value).decode()
+        yield str(value)
     if not isinstance(value, list):
         yield [value]
         if isinstance(value, str):
@@ -407,5 +407,8 @@ def _place(error: ValidationError) -> str:
 
 
 def _shown(value: Any) -> str:  # noqa: ANN401  JSON
-    text = json.encode(value).decode()
+    try:
+        text = json.encode(value).decode()
+    except json.NotJson:
+        text = repr(value)
     return text if len(text) <= 60 else text[:57] + "…"

@@ -144,8 +144,10 @@ def _mended(text: str, reason: str) -> Loose:
     if len(text) > REPAIR_CHARACTERS_MAX:
         return Loose(fault=reason)
     missing = _missing(text)
+    if missing is None:
+        return Loose(fault="is cut off before its end")
     if missing:
-        value = _lenient(text + missing) if text[-1] in "}]\"" else _NOTHING
+        value = _lenient(text + missing) if text[-1] in '}]"' else _NOTHING
         if value is not _NOTHING:
             return _checked(value, is_repaired=True)
         if text[-1] not in "}]":
@@ -165,11 +167,10 @@ def _mended(text: str, reason: str) -> Loose:
     return found
 
 
-def _missing(text: str) -> str:
-    """Name the brackets that a text lacks at its end; empty when none are, or too many.
+def _missing(text: str) -> str | None:
+    """Name the brackets that a text lacks at its end; empty when it lacks none.
 
-    Behind a whole text or bracket they may be added; anything else that is left out is a guess,
-    and so is the rest of a text that ends inside of a string: a quote stands for that here.
+    None when it ends inside of a string: how that goes on would be a guess.
     """
     missing: list[str] = []
     last = ""
@@ -183,7 +184,7 @@ def _missing(text: str) -> str:
             case "}" | "]" if missing:
                 missing.pop()
     if last.startswith('"') and (len(last) < 2 or not last.endswith('"')):
-        return '"'
+        return None
     return "".join(reversed(missing))
 
 
