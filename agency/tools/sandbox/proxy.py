@@ -45,6 +45,7 @@ TOLD_MAX = 100
 """Hosts, and refusals, that are told of one command."""
 
 _PIECE_BYTES = 65536
+_SOCKET = "proxy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,15 +234,34 @@ async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
         writer.write_eof()
 
 
+def _socket_in(folder: Path) -> socket.socket:
+    """Make a socket in a folder whose path may be too long for a socket's name."""
+    held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    bare = socket.socket(socket.AF_UNIX)
+    try:
+        bare.bind(f"/proc/self/fd/{held}/{_SOCKET}")
+        (folder / _SOCKET).chmod(0o600)
+    except OSError:
+        bare.close()
+        raise
+    finally:
+        os.close(held)
+    return bare
+
+
 @asynccontextmanager
 async def open_proxy(
     hosts: Sequence[str],
     *,
     private: Sequence[HostRule],
     by_path: bool,
+    scratch: Path,
     lookup: Lookup | None = None,
 ) -> AsyncIterator[tuple[ProxyPlace, Proxy]]:
     """Open the proxy of one command.
+
+    Args:
+        by_path: Listen on a Unix socket in ``scratch``; else on a port, with a password.
 
     Raises:
         SandboxFailed: a host is none, or the proxy cannot listen.
@@ -255,12 +275,11 @@ async def open_proxy(
     folder: Path | None = None
     try:
         if by_path:
-            # Not in the data directory, whose path may be too long for a socket's name.
-            folder = Path(tempfile.mkdtemp(prefix="agency-"))
-            path = folder / "proxy"
-            server = await asyncio.start_unix_server(proxy.attend, path=path, limit=HEAD_BYTES_MAX)
-            os.chmod(path, 0o600)  # noqa: PTH101  the name is a str for the socket, too
-            place = ProxyPlace(path=str(path))
+            folder = Path(tempfile.mkdtemp(prefix="proxy-", dir=scratch))
+            server = await asyncio.start_unix_server(
+                proxy.attend, sock=_socket_in(folder), limit=HEAD_BYTES_MAX
+            )
+            place = ProxyPlace(path=str(folder / _SOCKET))
         else:
             server = await asyncio.start_server(
                 proxy.attend, host="127.0.0.1", port=0, limit=HEAD_BYTES_MAX

@@ -166,7 +166,10 @@ class ChosenSandbox:
             connections, place = Connections(), None
             if command.hosts:
                 opening = open_proxy(
-                    command.hosts, private=self._private, by_path=choice.driver.proxy_by_path
+                    command.hosts,
+                    private=self._private,
+                    by_path=choice.driver.proxy_by_path,
+                    scratch=self.surroundings.scratch,
                 )
                 place, proxy = await stack.enter_async_context(opening)
                 connections = proxy.connections

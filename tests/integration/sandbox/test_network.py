@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import tempfile
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -190,8 +191,12 @@ async def proxied(
     *hosts: str, private: tuple[str, ...] = (), lookup: Lookup | None = None
 ) -> AsyncIterator[tuple[Proxy, str]]:
     rules = [parse_rule(each) for each in private]
-    async with open_proxy(hosts, private=rules, by_path=True, lookup=lookup) as (place, proxy):
-        yield proxy, place.path
+    with tempfile.TemporaryDirectory() as scratch:
+        opening = open_proxy(
+            hosts, private=rules, by_path=True, scratch=Path(scratch), lookup=lookup
+        )
+        async with opening as (place, proxy):
+            yield proxy, place.path
 
 
 async def ask(path: str, request: str) -> str:
@@ -255,15 +260,21 @@ async def test_requests_without_an_end_are_hung_up_on(request_head: str) -> None
             assert "" == await ask(path, request_head)
 
 
-async def test_the_proxy_is_gone_with_its_command(tmp_path: Path) -> None:
-    async with proxied("example.org") as (_, path):
-        assert Path(path).exists()
+async def test_the_proxy_is_gone_with_its_command_and_its_path_may_be_long(
+    tmp_path: Path,
+) -> None:
+    scratch = tmp_path / ("long" * 40)
+    scratch.mkdir()
 
-    assert not Path(path).parent.exists()
+    async with open_proxy(["a.example"], private=[], by_path=True, scratch=scratch) as (place, _):
+        assert 0o600 == Path(place.path).stat().st_mode & 0o777
+
+    assert [] == list(scratch.iterdir())
 
 
-async def test_a_proxy_on_a_port_wants_its_password() -> None:
-    async with open_proxy(["example.org"], private=[], by_path=False) as (place, _):
+async def test_a_proxy_on_a_port_wants_its_password(tmp_path: Path) -> None:
+    opening = open_proxy(["example.org"], private=[], by_path=False, scratch=tmp_path)
+    async with opening as (place, _):
         reader, writer = await asyncio.open_connection("127.0.0.1", place.port)
         writer.write(b"CONNECT example.org:443 HTTP/1.1\r\n\r\n")
         answer = await reader.read()
