@@ -49,9 +49,10 @@ def explain(output: Output, run: RunDocument) -> None:
         )
     elif status == "limit_reached":
         found = run.get("output")
-        limit = found.get("limit") if isinstance(found, dict) else None
+        named = found.get("limit") if isinstance(found, dict) else None
+        limit = str(named or "steps").replace("_", " ")
         output.complaint(
-            f"The run {run['id']} has reached its limit of {str(limit or 'steps').replace('_', ' ')}.",
+            f"The run {run['id']} has reached its limit of {limit}.",
             f"It goes on with more: `agency runs retry {run['id']}`.",
         )
     else:

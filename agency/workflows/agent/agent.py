@@ -22,7 +22,7 @@ from agency.ports.store import SessionStore
 from agency.ports.tool import Toolsets
 from agency.ports.workspace import Workspace
 from agency.workflows.agent.loop import Loop
-from agency.workflows.agent.means import Means, SoleRoles, plain, read_prompts
+from agency.workflows.agent.means import Means, SoleRoles, check_agents, plain, read_prompts
 from agency.workflows.agent.records import AgentInput, AgentOutput
 
 AGENT = "agent"
@@ -47,9 +47,14 @@ class Agent:
         core_memory: Callable[[str], Awaitable[str]] | None = None,
         levels: Callable[[], Mapping[Capability, Level]] | None = None,
     ) -> None:
-        """Take what agents work with; without ``roles`` the run's provider serves all of them."""
+        """Take what agents work with; without ``roles`` the run's provider serves all of them.
+
+        Raises:
+            ConfigurationInvalid: a pattern of an agent cannot be read.
+        """
         self._default = default
         known = agents or {DEFAULT_AGENT: AgentSettings()}
+        check_agents(known)
         self.means = Means(
             roles=roles or SoleRoles(providers, default, settings.model),
             settings=settings,

@@ -246,7 +246,7 @@ class Deeds:
             principal=loop.run.principal,
             workspace=loop.workspace,
             version=loop.state.version,
-            progress=loop.ctx.token,
+            progress=self._show,
             redact=loop.means.redact,
             characters_max=loop.conversation.result_characters(loop.calls_of_turn),
             answers=dict(answers),
@@ -264,6 +264,10 @@ class Deeds:
             return as_record(await loop.ctx.perform(step), call)
         except StepFailed as error:
             return self._failed(call, error)
+
+    def _show(self, text: str) -> None:
+        """Show watchers a piece of what a tool writes."""
+        self._loop.ctx.token(self._loop.means.redact(text))
 
     async def _recorded_own(
         self, name: str, call: ToolCall, arguments: Mapping[str, Any], done: Done

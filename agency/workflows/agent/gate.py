@@ -83,6 +83,15 @@ def parse_pattern(text: str) -> Pattern:
     return Pattern(found["tool"], (("", inside.strip()),))
 
 
+def fault_of(text: str) -> InvalidInput | None:
+    """Tell what is wrong with a pattern; None if nothing is."""
+    try:
+        parse_pattern(text)
+    except InvalidInput as error:
+        return error
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Offer:
     """A tool, and the name of the toolset that it is from."""

@@ -10,7 +10,7 @@ from agency.config.schema import Llm
 from agency.core.names import DEFAULT_AGENT
 from agency.core.suggestions import nearest
 from agency.domain.tool import Capability, Level
-from agency.errors import Fault, InvalidInput, ModelUnavailable
+from agency.errors import ConfigurationInvalid, Fault, InvalidInput, ModelUnavailable
 from agency.ports.model import (
     CallProgress,
     ChatReply,
@@ -27,6 +27,7 @@ from agency.ports.tool import Toolsets
 from agency.ports.workspace import Workspace
 from agency.workflows.agent.calls.checking import Checker
 from agency.workflows.agent.context.estimate import Meters
+from agency.workflows.agent.gate import fault_of
 from agency.workflows.agent.prompt import SystemPrompt
 
 
@@ -80,6 +81,28 @@ class Means:
                 hint=hint,
             )
         return wanted, found
+
+
+def check_agents(agents: Mapping[str, AgentSettings]) -> None:
+    """Read the patterns of all agents, so that what cannot be read is told at the start.
+
+    Raises:
+        ConfigurationInvalid: all faults, each with its setting.
+    """
+    faults = [
+        Fault(f"agents.{name}.{key}", error.message, error.hint)
+        for name, agent in agents.items()
+        for key in ("tools", "allow", "ask", "deny")
+        for text in getattr(agent, key)
+        if (error := fault_of(text)) is not None
+    ]
+    if faults:
+        what = (
+            "A pattern of an agent cannot be read."
+            if len(faults) == 1
+            else (f"{len(faults)} patterns of agents cannot be read.")
+        )
+        raise ConfigurationInvalid(what, faults=faults)
 
 
 def read_prompts(llm: Llm, agents: Mapping[str, AgentSettings]) -> dict[str, SystemPrompt]:
