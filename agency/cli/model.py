@@ -17,6 +17,9 @@ from agency.cli.tree import Noun, Verb
 from agency.core.ids import new_id
 from agency.documents import FitnessDocument, ModelRowDocument, ModelsDocument, RunDocument
 
+_WHY_CHARACTERS = 80
+"""Of what a model said instead: the whole is in the run's output."""
+
 _PROGRESS_STEP = 0.05
 """Share of a download after which its progress is told again."""
 
@@ -59,7 +62,7 @@ def ls(invocation: Invocation, provider: str | None, limit: int) -> ExitCode:
     )
     for one in found["providers"]:
         if not one["reachable"]:
-            output.warn(f"The provider {one['name']!r} lists nothing: {one['reason']}.")
+            output.warn(f"The provider {one['name']!r} lists nothing: {one['reason'].rstrip('.')}.")
         elif one["rehearsal"] and one["default"]:
             output.warn("The rehearsal stands in for all models: no language model is asked.")
     if found["next_cursor"] is not None:
@@ -247,7 +250,7 @@ def _tell_check(output: Output, found: Mapping[str, Any]) -> None:
     output.table(
         ("probe", "score", "seconds", "why"),
         [
-            (one["name"], _score(one["score"]), f"{one['elapsed_s']:.1f}", one["detail"])
+            (one["name"], _score(one["score"]), f"{one['elapsed_s']:.1f}", _short(one["detail"]))
             for one in found["probes"]
         ],
     )
@@ -274,6 +277,11 @@ def _context(context: Mapping[str, Any]) -> str:
     ]
     tokens = context["tokens"]
     return f"{tokens} tokens ({', '.join(parts)})" if tokens is not None else "not told"
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _WHY_CHARACTERS else line[: _WHY_CHARACTERS - 1] + "…"
 
 
 def _score(value: float | None) -> str:

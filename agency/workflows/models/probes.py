@@ -145,10 +145,11 @@ def _schemas() -> Sequence[Probe]:
     review = "The lamp broke after a day, and nobody answers my letters. Never again, one star."
 
     def is_maria(value: Mapping[str, Any]) -> bool:
-        languages = {str(one).lower() for one in value["languages"]}
+        spoken = value.get("languages")
+        languages = {str(one).lower() for one in (spoken if isinstance(spoken, list) else ())}
         return (
-            "maria" in str(value["name"]).lower()
-            and value["age"] == 34
+            "maria" in str(value.get("name")).lower()
+            and value.get("age") == 34
             and languages == {"spanish", "french"}
         )
 
@@ -274,9 +275,12 @@ def _ends_with_number(text: str, number: str) -> bool:
 
 
 def _value(reply: ChatReply) -> Mapping[str, Any]:
-    """Read a reply that was checked against its schema already."""
-    value: Mapping[str, Any] = json.decode(reply.content)
-    return value
+    """Read an answer as an object; an empty one stands for anything else."""
+    try:
+        value = json.decode(reply.content)
+    except json.NotJson:
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def _is_call(reply: ChatReply, name: str, **wanted: Callable[[str], bool]) -> bool:
