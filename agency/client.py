@@ -1256,22 +1256,6 @@ class Client:
         answer = self.request("POST", path, body=body, wait_s=wait_s, headers=headers)
         return cast(StartedDocument, answer.body)
 
-    def saga_runs(
-        self,
-        saga: str,
-        *,
-        status: Sequence[str] = (),
-        limit: int | None = None,
-        cursor: str | None = None,
-    ) -> Page[RunRowDocument]:
-        """List the runs of a saga, newest first.
-
-        Raises:
-            SagaNotFound: there is none.
-        """
-        path = f"/api/v1/sagas/{_segment(saga)}/runs"
-        return self._page(path, "runs", status=status, limit=limit, cursor=cursor)
-
     def saga_run(self, run_id: str, *, wait_s: float | None = None) -> SagaRunDocument:
         """Read a run of a saga with its legs.
 
