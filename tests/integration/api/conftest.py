@@ -15,6 +15,7 @@ import aiohttp
 import pytest
 
 from agency.api.application import make_application
+from agency.config.schema import Agent as AgentSettings
 from agency.config.schema import Engine as EngineSettings
 from agency.config.schema import Queue as QueueSettings
 from agency.config.schema import Server, Settings
@@ -40,6 +41,7 @@ from agency.tools.toolsets import ToolsetRegistry
 from agency.vault.opening import open_vault
 from agency.web.services import Services
 from agency.workflows.agent.agent import Agent
+from agency.workflows.agent.catalogue import Catalogue
 from agency.workflows.models.check import ModelCheck
 from agency.workflows.models.pull import ModelPull
 from agency.workflows.saga.sagas import Sagas
@@ -155,6 +157,7 @@ async def serving(
             default=provider.name,
             settings=settings.llm,
             sessions=store.sessions,
+            agents={"default": AgentSettings(), "writer": AgentSettings(tools=["todo"], turns=3)},
         )
         pull = ModelPull(models, models.providers).definition()
         check = ModelCheck(models, models.providers, store.fitness).definition()
@@ -239,6 +242,7 @@ async def serving(
                 is_stopping=lambda: state[0].is_stopping,
                 workspaces=workspaces,
                 connections=connections,
+                agents=Catalogue(agent.means),
                 load_failures=[LoadFailure("broken.py", "SyntaxError: invalid syntax", "…")],
             )
         )

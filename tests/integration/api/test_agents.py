@@ -1,0 +1,81 @@
+"""Who works here, and with what."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.integration.api.conftest import Daemon
+
+
+async def test_agents_are_listed_with_what_they_may_use(daemon: Daemon) -> None:
+    answer = await daemon.ask("GET", "/api/v1/agents")
+
+    assert answer.status == 200
+    assert ["default", "writer"] == [one["name"] for one in answer.json["agents"]]
+    writer = answer.json["agents"][1]
+    assert (["todo"], {"turns": 3, "tokens": None, "seconds": None, "tool_calls": None}) == (
+        writer["tools"], writer["budgets"],
+    )  # fmt: skip
+
+
+async def test_tools_are_listed_with_what_an_agent_may_do(daemon: Daemon) -> None:
+    answer = await daemon.ask("GET", "/api/v1/tools?agent=writer")
+
+    found = {one["name"]: one["permission"] for one in answer.json["tools"]}
+    assert ("allow", "deny") == (found["todo"], found["wait"])
+    assert [] == answer.json["away"]
+
+
+async def test_lists_have_pages(daemon: Daemon) -> None:
+    seen = []
+    cursor = ""
+    while True:
+        answer = await daemon.ask("GET", f"/api/v1/tools?limit=2{cursor}")
+        seen += [one["name"] for one in answer.json["tools"]]
+        if answer.json["next_cursor"] is None:
+            break
+        cursor = f"&cursor={answer.json['next_cursor']}"
+
+    assert seen == sorted(set(seen))
+    assert {"todo", "delegate", "wait", "ask_person"} <= set(seen)
+
+
+@pytest.mark.parametrize(
+    "query", ["agents?cursor=nonsense", "agents?limit=0", "tools?agent=nobody", "tools?limit=x"]
+)
+async def test_nonsense_is_refused(daemon: Daemon, query: str) -> None:
+    answer = await daemon.ask("GET", f"/api/v1/{query}")
+
+    assert answer.status == 422, answer.text
+
+
+async def test_budgets_are_raised_over_rest(daemon: Daemon) -> None:
+    first = await daemon.ask(
+        "POST", "/api/v1/agent/process", json={"message": "limit", "max_steps": 1}
+    )
+    path = f"/api/v1/runs/{first.json['run_id']}"
+    assert (await daemon.ask("GET", path)).json["status"] == "limit_reached"
+
+    again = await daemon.ask("POST", f"{path}/retry", json={"budgets": {"turns": 3}})
+
+    assert again.status == 202, again.text
+    run = await daemon.ask("GET", path, headers={"Prefer": "wait=5"})
+    assert run.json["input"]["budgets"] == {"turns": 3}
+    assert run.json["output"]["usage"]["turns"] == 3
+
+
+@pytest.mark.parametrize(
+    "budgets", [{"turns": 0}, {"steps": 3}, {"seconds": -1}, {"turns": "many"}]
+)
+async def test_budgets_that_cannot_be_are_refused(
+    daemon: Daemon, budgets: dict[str, object]
+) -> None:
+    first = await daemon.ask(
+        "POST", "/api/v1/agent/process", json={"message": "limit", "max_steps": 1}
+    )
+
+    again = await daemon.ask(
+        "POST", f"/api/v1/runs/{first.json['run_id']}/retry", json={"budgets": budgets}
+    )
+
+    assert again.status == 422
