@@ -297,7 +297,7 @@ def open_engine(
         boot_id=boot_id,
         # Runs that wait for the model server are woken when it answers again.
         health={one.resource: look_at(one) for one in models.providers.values()},
-        sweep_files=None if tooling is None else tooling.workspaces.sweep,
+        files=None if tooling is None else tooling.workspaces,
     )
 
 

@@ -91,7 +91,23 @@ class EventPart:
     created_at: datetime
 
 
-Part = EntryPart | WaitPart | MessagePart | EventPart
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilePart:
+    """A piece of a content of the run's files; the pieces of one follow each other.
+
+    Attributes:
+        hash: SHA-256 of the whole content, hexadecimal.
+        is_version: The content is a version of the files, which the run refers to.
+        offset: Where in the content the piece begins.
+    """
+
+    hash: str
+    is_version: bool
+    offset: int
+    content: bytes
+
+
+Part = EntryPart | WaitPart | MessagePart | EventPart | FilePart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,6 +35,7 @@ from agency.engine.transfers import Transfers
 from agency.engine.updates import Updates
 from agency.engine.worker import Worker
 from agency.ports.store import Recovery, Store
+from agency.ports.workspace import Workspaces
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +76,7 @@ class Engine:
         source: random.Random | None = None,
         queues: Mapping[str, QueueSettings] | None = None,
         retention: RetentionSettings | None = None,
-        sweep_files: Callable[[], Awaitable[object]] | None = None,
+        files: Workspaces | None = None,
     ) -> None:
         """Put the parts together; nothing runs before the engine is entered.
 
@@ -84,7 +85,7 @@ class Engine:
             source: Randomness for jitter.
             queues: Sections ``[queues.NAME]``.
             retention: Section ``[retention]``.
-            sweep_files: Deletes the files that no run needs any more.
+            files: The files of runs, where there are some.
         """
         self._store = store
         self._clock = clock
@@ -158,6 +159,7 @@ class Engine:
             runs=self.runs,
             queues=self.queues,
             entries_max=settings.journal_entries_max,
+            files=files,
         )
         self.schedules = Schedules(
             store=store.schedules,
@@ -185,7 +187,7 @@ class Engine:
             clock=clock,
             settings=retention or RetentionSettings(),
             told=self.hooks.told,
-            sweep_files=sweep_files,
+            sweep_files=None if files is None else files.sweep,
         )
         self.recovery = Recovery(requeued=0, suspects=(), quarantined=())
         self.failed = self._worker.failed

@@ -8,7 +8,9 @@ tokens.
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -32,6 +34,7 @@ from agency.domain.transfer import (
     EntryPart,
     EventPart,
     ExportForm,
+    FilePart,
     MessagePart,
     Part,
     WaitPart,
@@ -49,6 +52,10 @@ _TAGS_MAX = 64
 _YEAR_MIN, _YEAR_MAX = 1970, 9000
 _PARTS = ("run", "entry", "wait", "message", "event")
 _ROLES = frozenset({"user", "assistant", "system", "tool"})
+
+_HASH = re.compile(r"[0-9a-f]{64}")
+_CONTENT = b'{"part":"file","is_version":false'
+"""How the line of a content begins; it is not decoded where it is not wanted."""
 
 T = TypeVar("T")
 
@@ -130,8 +137,9 @@ class Digest:
             raise ExportTooLarge(TRANSFER_BYTES_MAX)
         self._whole.update(line)
         if part:
-            self._parts[part].update(line)
-            self._counts[part] += 1
+            # Files without such a part are as they were before there was that sort.
+            self._parts.setdefault(part, hashlib.sha256()).update(line)
+            self._counts[part] = self._counts.get(part, 0) + 1
         return line
 
     @property
@@ -152,18 +160,23 @@ class Digest:
 # --- writing -------------------------------------------------------------------------------
 
 
-def head_line(run: Run, form: ExportForm) -> bytes:
-    """Write what the file is."""
-    return _line(
-        {
-            "format": FORMAT,
-            "agency": VERSION,
-            "run_id": run.id,
-            "snapshot_id": form.snapshot_id,
-            "receipt_id": form.receipt_id,
-            "exported_at": to_text(form.exported_at),
-        }
-    )
+def head_line(run: Run, form: ExportForm, *, files_left_out_bytes: int = 0) -> bytes:
+    """Write what the file is.
+
+    Args:
+        files_left_out_bytes: Of the run's own files, when they are too large to go with it.
+    """
+    head: dict[str, Any] = {
+        "format": FORMAT,
+        "agency": VERSION,
+        "run_id": run.id,
+        "snapshot_id": form.snapshot_id,
+        "receipt_id": form.receipt_id,
+        "exported_at": to_text(form.exported_at),
+    }
+    if files_left_out_bytes:
+        head["files_left_out_bytes"] = files_left_out_bytes
+    return _line(head)
 
 
 def run_line(run: Run, request_hash: str | None, *, newest_entry: int) -> bytes:
@@ -247,6 +260,20 @@ def part_line(part: Part) -> tuple[str, bytes]:
                     "created_at": to_text(part.created_at),
                 }
             )
+        case FilePart():
+            return "file", _file_line(part)
+
+
+def _file_line(part: FilePart) -> bytes:
+    return _line(
+        {
+            "part": "file",
+            "is_version": part.is_version,
+            "hash": part.hash,
+            "offset": part.offset,
+            "content": base64.b64encode(part.content).decode(),
+        }
+    )
 
 
 def end_line(digest: Digest) -> bytes:
@@ -287,9 +314,11 @@ def check(file: BinaryIO, *, entries_max: int) -> Checked:
     run = _made(2, _run, value)
     digest.add(line, "run")
     number = 3
+    contents = _Contents()
     line, value = _next(file, number)
     while value.get("part") != "end":
         part = _made(number, _part, value)
+        contents.add(number, part)
         name = _name_of(part)
         if name is not None and name in known:
             raise ExportCorrupt(number, f"there are two of {name[0]} {name[1][:64]!r}")
@@ -300,6 +329,7 @@ def check(file: BinaryIO, *, entries_max: int) -> Checked:
             raise ExportCorrupt(number, f"it has more than {entries_max} entries")
         number += 1
         line, value = _next(file, number)
+    contents.end(number)
     if value != digest.end():
         raise ExportCorrupt(number, "the checksums are not those of what stands above")
     if file.read(1):
@@ -307,15 +337,65 @@ def check(file: BinaryIO, *, entries_max: int) -> Checked:
     return Checked(head=head, run=run, hash=digest.hash, counts=dict(digest.counts))
 
 
+class _Contents:
+    """Makes sure that the pieces of contents follow each other, and are what their hashes say."""
+
+    def __init__(self) -> None:
+        self._hash = ""
+        self._size = 0
+        self._digest = hashlib.sha256()
+
+    def add(self, number: int, part: Part) -> None:
+        """Take the next part. Raises: ExportCorrupt."""
+        if not isinstance(part, FilePart):
+            return
+        if part.offset == 0:
+            self.end(number)
+            self._hash, self._size, self._digest = part.hash, 0, hashlib.sha256()
+        if part.hash != self._hash or part.offset != self._size:
+            raise ExportCorrupt(number, "a piece of a file is missing")
+        self._digest.update(part.content)
+        self._size += len(part.content)
+
+    def end(self, number: int) -> None:
+        """Judge the last content. Raises: ExportCorrupt."""
+        if self._hash and self._digest.hexdigest() != self._hash:
+            raise ExportCorrupt(number, "a file above is not what its hash says")
+
+
+def contents_of(file: BinaryIO) -> Iterator[tuple[str, bytes]]:
+    """Read the contents of a file that was checked, each with its hash. Blocks."""
+    hash, content = "", bytearray()
+    for part in Parts(file, has_contents=True):
+        if not isinstance(part, FilePart):
+            continue
+        if part.offset == 0 and hash:
+            yield hash, bytes(content)
+            content.clear()
+        hash = part.hash
+        content += part.content
+    if hash:
+        yield hash, bytes(content)
+
+
 class Parts:
     """The parts of a file that was checked, read anew from its beginning each time. Blocks."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, *, has_contents: bool = False) -> None:
+        """Take the file.
+
+        Args:
+            has_contents: Give contents of files, too, and not only the versions among them: they
+                are large, and not for the database.
+        """
         self._file = file
+        self._has_contents = has_contents
 
     def __iter__(self) -> Iterator[Part]:
         self._file.seek(0)
         for number, line in enumerate(self._file, 1):
+            if line.startswith(_CONTENT) and not self._has_contents:
+                continue
             value = json.decode(line)
             if number > 2 and value["part"] != "end":
                 yield _part(value)
@@ -356,6 +436,8 @@ def _name_of(part: Part) -> tuple[str, str] | None:
             return "wait", wait.key
         case EventPart():
             return "event", part.id
+        case FilePart():
+            return "file", f"{part.hash} at {part.offset}"
         case MessagePart():
             return None
 
@@ -423,8 +505,24 @@ def _part(value: dict[str, Any]) -> Part:
                 payload=value["payload"],
                 created_at=_moment(value["created_at"]),
             )
+        case "file":
+            return _file(value)
         case other:
             raise ValueError(f"a part {str(other)[:64]!r} is not known")
+
+
+def _file(value: dict[str, Any]) -> FilePart:
+    hash, content, is_version = value["hash"], value["content"], value["is_version"]
+    is_hash = isinstance(hash, str) and _HASH.fullmatch(hash) is not None
+    is_whole = isinstance(content, str) and isinstance(is_version, bool)
+    if not (is_hash and is_whole):
+        raise ValueError("a piece of a file is none")
+    return FilePart(
+        hash=hash,
+        is_version=is_version,
+        offset=_whole(value["offset"], 0, TRANSFER_BYTES_MAX),
+        content=base64.b64decode(content, validate=True),
+    )
 
 
 def _entry(value: dict[str, Any]) -> EntryPart:

@@ -21,13 +21,14 @@ from agency.domain.entry import Entry
 from agency.domain.lineage import ForkPlan, Outline
 from agency.domain.run import ENDED, NewRun, Run, RunError, RunStatus
 from agency.domain.snapshot import Snapshot
-from agency.domain.transfer import Arrival, EntryPart, ExportForm, Part, Receipt, WaitPart
+from agency.domain.transfer import Arrival, EntryPart, ExportForm, FilePart, Part, Receipt, WaitPart
 from agency.domain.wait import Wait
 from agency.engine.export_file import (
     Checked,
     Digest,
     Parts,
     check,
+    contents_of,
     end_line,
     head_line,
     part_line,
@@ -46,6 +47,7 @@ from agency.errors import (
     SnapshotSpent,
 )
 from agency.ports.store import Store
+from agency.ports.workspace import Luggage, Workspaces
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +55,10 @@ _PAGE_BYTES = 1 << 20
 """Of entries that are read at once: the memory that an export takes, and one entry more."""
 _PAGE_ENTRIES = 500
 _PAGE_ROWS = 50
+FILES_BYTES_MAX = 32 << 20
+"""Of a run's own files that go with it."""
+_OTHERS_BYTES = 4 << 20
+"""Left for waits, messages and events beside the files."""
 _MOVE_TRIES = 5
 """So often a move is made ready anew when an event has come in between."""
 
@@ -85,8 +91,17 @@ class Transfers:
     """Write runs to files, and bring them in."""
 
     def __init__(
-        self, *, store: Store, clock: Clock, runs: Runs, queues: Queues, entries_max: int
+        self,
+        *,
+        store: Store,
+        clock: Clock,
+        runs: Runs,
+        queues: Queues,
+        entries_max: int,
+        files: Workspaces | None = None,
     ) -> None:
+        """Hold the store, and the files of runs where there are some."""
+        self._files = files
         self._store = store
         self._clock = clock
         self._runs = runs
@@ -196,6 +211,9 @@ class Transfers:
         if self._runs.is_closed:
             raise ShuttingDown
         checked = await asyncio.to_thread(check, file, entries_max=self._entries_max)
+        if self._files is not None and checked.counts.get("file"):
+            # Before the run is there, so that it never looks for what is on its way.
+            await self._files.unpack(contents_of(file))
         is_move = checked.head.is_move and not wish.is_copy
         new = self._arriving(checked, wish, is_move=is_move)
         arrival = Arrival(
@@ -285,7 +303,6 @@ class Transfers:
     async def _lines(self, export: Export, digest: Digest) -> AsyncIterator[bytes]:
         """Write all lines but the last."""
         run, form = export.outline.run, export.form
-        yield digest.add(head_line(run, form))
         dropped = frozenset(form.dropped)
         kept = [
             (entry.number, entry.size_bytes)
@@ -293,10 +310,44 @@ class Transfers:
             if entry.number <= form.at and entry.number not in dropped
         ]
         newest = kept[-1][0] if kept else 0
+        luggage = await self._pack(run, sum(size for _, size in kept))
+        left_out = luggage.left_out_bytes
+        yield digest.add(head_line(run, form, files_left_out_bytes=left_out))
         yield digest.add(run_line(run, export.request_hash, newest_entry=newest), "run")
         async for part in self._parts(export, kept):
             sort, line = part_line(part)
             yield digest.add(line, sort)
+        async for part in self._file_parts(luggage):
+            sort, line = part_line(part)
+            yield digest.add(line, sort)
+
+    async def _pack(self, run: Run, size_bytes: int) -> Luggage:
+        """Choose what of the run's files goes with it, beside entries of that size."""
+        if self._files is None:
+            return Luggage()
+        # In base64 four bytes stand for three; what else a run has is mostly small.
+        room = (TRANSFER_BYTES_MAX - size_bytes - _OTHERS_BYTES) * 3 // 4
+        luggage = await self._files.pack(run.id, bytes_max=max(0, min(FILES_BYTES_MAX, room)))
+        if luggage.left_out_bytes:
+            log.warning(
+                "the files of a run do not go with it: they are too large",
+                extra={"run_id": run.id, "bytes": luggage.left_out_bytes},
+            )
+        return luggage
+
+    async def _file_parts(self, luggage: Luggage) -> AsyncIterator[Part]:
+        """Read the files: contents first, then the versions in the order of their use."""
+        assert self._files is not None or not luggage.versions
+        versions = frozenset(luggage.versions)
+        for hash in [*(one for one in luggage.contents if one not in versions), *luggage.versions]:
+            assert self._files is not None
+            offset = 0
+            is_version = hash in versions
+            async for piece in self._files.content(hash):
+                yield FilePart(hash=hash, is_version=is_version, offset=offset, content=piece)
+                offset += len(piece)
+            if offset == 0:
+                yield FilePart(hash=hash, is_version=is_version, offset=0, content=b"")
 
     async def _parts(self, export: Export, kept: Sequence[tuple[int, int]]) -> AsyncIterator[Part]:
         run, form = export.outline.run, export.form

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
@@ -20,7 +20,7 @@ from agency.files.blobs import SPARE_S, Blobs, Damaged, lost
 from agency.files.folder import Bounds
 from agency.files.tree import Kind
 from agency.files.workspace import RunWorkspace, load, whole
-from agency.ports.workspace import KeptFile, KeptPage, VersionStore
+from agency.ports.workspace import KeptFile, KeptPage, Luggage, VersionStore
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +32,8 @@ THREADS = 4
 ROWS = 500
 """Versions that are read at once when it is looked for what is needed."""
 
-_PIECES_AHEAD = 4
-"""Pieces of a file that are read ahead of who takes them."""
+PACKED_VERSIONS_MAX = 16
+"""Newest versions that go with a run: it goes on with one, and can be forked at the others."""
 
 
 class FileWorkspaces:
@@ -131,6 +131,62 @@ class FileWorkspaces:
             is_executable=bool(entry.mode & 0o100),
         )
         return file, self._pieces(entry.what)
+
+    async def pack(self, run_id: str, *, bytes_max: int) -> Luggage:
+        """Choose what of a run's files goes with it; see `Workspaces.pack`."""
+        names = await self._versions.used(run_id, limit=PACKED_VERSIONS_MAX)
+        if not names:
+            return Luggage()
+        return await self._in_thread(partial(self._pack, names, bytes_max))
+
+    def _pack(self, names: Sequence[str], bytes_max: int) -> Luggage:
+        versions: list[str] = []
+        contents: dict[str, int] = {}
+        for name in names:
+            try:
+                wanted = self._sizes(name)
+            except WorkspaceLost:
+                log.exception("a version of a workspace stays here: it cannot be read")
+                break
+            more = {hash: size for hash, size in wanted.items() if hash not in contents}
+            size = sum(contents.values()) + sum(more.values())
+            if size > bytes_max:
+                if not versions:
+                    return Luggage(left_out_bytes=size)
+                break
+            versions.insert(0, name)
+            contents |= more
+        return Luggage(versions=versions, contents=sorted(contents))
+
+    def _sizes(self, name: str) -> dict[str, int]:
+        """Find the contents that a version needs, its own and its bases' included."""
+        version = load(self.blobs(), "", name)
+        sizes = {
+            entry.what: entry.size for entry in version.tree.values() if entry.kind is Kind.FILE
+        }
+        base: str | None = name
+        while base is not None:
+            sizes[base] = self.blobs().find(base) or 0
+            base, _ = self._refers_to(base)
+        return sizes
+
+    def content(self, hash: str) -> AsyncIterator[bytes]:
+        """Read a content; see `Workspaces.content`."""
+        return self._pieces(hash)
+
+    async def unpack(self, contents: Iterable[tuple[str, bytes]]) -> None:
+        """Store contents that came from elsewhere; see `Workspaces.unpack`."""
+        await self._in_thread(partial(self._unpack, contents))
+
+    def _unpack(self, contents: Iterable[tuple[str, bytes]]) -> None:
+        batch = self.blobs().batch()
+        try:
+            for hash, content in contents:
+                assert batch.add(content) == hash, hash
+            batch.commit()
+        except BaseException:
+            batch.drop()
+            raise
 
     async def _pieces(self, hash: str) -> AsyncIterator[bytes]:
         pieces = self.blobs().pieces(hash)

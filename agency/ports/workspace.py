@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -131,6 +131,21 @@ class Workspace(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Luggage:
+    """What of a run's files goes with it to another store.
+
+    Attributes:
+        versions: The newest ones, oldest first.
+        contents: Hashes of all contents that these need, their own ones included.
+        left_out_bytes: Of the newest version, when it is too large and so nothing goes.
+    """
+
+    versions: Sequence[str] = ()
+    contents: Sequence[str] = ()
+    left_out_bytes: int = 0
+
+
 class Workspaces(Protocol):
     """The workspaces of all runs."""
 
@@ -163,6 +178,33 @@ class Workspaces(Protocol):
         """
         ...
 
+    async def pack(self, run_id: str, *, bytes_max: int) -> Luggage:
+        """Choose what of a run's files goes with it elsewhere; the same as long as it rests.
+
+        Args:
+            bytes_max: Of all contents together.
+        """
+
+    def content(self, hash: str) -> AsyncIterator[bytes]:
+        """Read a content piece by piece, verified as it is read.
+
+        Raises:
+            WorkspaceLost: it is not there, or damaged.
+        """
+
+    async def unpack(self, contents: Iterable[tuple[str, bytes]]) -> None:
+        """Store contents that came from elsewhere, synced; read in a thread.
+
+        Args:
+            contents: Each with its hash, which was checked.
+
+        Raises:
+            StoreFull: there is no room.
+        """
+
+    async def sweep(self) -> int:
+        """Delete what no run needs any more, and tell how many bytes that were."""
+
 
 @dataclass(frozen=True, slots=True)
 class VersionRow:
@@ -186,6 +228,10 @@ class VersionStore(Protocol):
 
     async def newest(self, run_id: str) -> str | None:
         """Read which version a run has used last."""
+        ...
+
+    async def used(self, run_id: str, *, limit: int) -> Sequence[str]:
+        """Read which versions a run has used, the last one first."""
         ...
 
     async def list(self, *, after: int, limit: int) -> Sequence[VersionRow]:

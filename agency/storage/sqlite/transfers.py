@@ -18,6 +18,7 @@ from agency.domain.transfer import (
     EntryPart,
     EventPart,
     ExportForm,
+    FilePart,
     MessagePart,
     Part,
     Receipt,
@@ -280,6 +281,10 @@ def _take_in_parts(
                     "insert_event",
                     (part.id, number, part.name, at, tx.keep(encode(part.payload))),
                 )
+            case FilePart(hash=version) if part.is_version and part.offset == 0:
+                tx.change("add_version_of", {"run": number, "version": version})
+            case FilePart():
+                pass  # contents are kept outside of the database
     tx.many("take_in_entry", chunk)
 
 

@@ -28,6 +28,11 @@ class SqliteVersions:
         row = await self._readers.one("find_newest_version", (run_id,))
         return None if row is None else row[0]
 
+    async def used(self, run_id: str, *, limit: int) -> Sequence[str]:
+        """Read which versions a run has used; see `VersionStore.used`."""
+        rows = await self._readers.all("list_versions_of", (run_id, limit))
+        return [version for (version,) in rows]
+
     async def list(self, *, after: int, limit: int) -> Sequence[VersionRow]:
         """Read the versions that runs refer to; see `VersionStore.list`."""
         rows = await self._readers.all("list_versions", {"after": after, "limit": limit})

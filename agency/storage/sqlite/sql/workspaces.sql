@@ -14,6 +14,14 @@ SELECT version FROM workspace_versions
  WHERE run = (SELECT number FROM runs WHERE id = ?)
  ORDER BY number DESC LIMIT 1;
 
+-- name: list_versions_of
+SELECT version FROM workspace_versions
+ WHERE run = (SELECT number FROM runs WHERE id = ?)
+ ORDER BY number DESC LIMIT ?;
+
+-- name: add_version_of
+INSERT INTO workspace_versions (run, version) VALUES (:run, :version);
+
 -- name: list_versions
 SELECT workspace_versions.number, runs.id, workspace_versions.version
   FROM workspace_versions CROSS JOIN runs ON runs.number = workspace_versions.run
