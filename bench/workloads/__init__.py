@@ -12,6 +12,7 @@ from bench.workloads import (
     growing_state,
     http,
     many_runs,
+    mcp,
     million,
     one_run,
     queue,
@@ -34,4 +35,5 @@ WORKLOADS: Mapping[str, Callable[[Laboratory], Outcome]] = {
     "million": million.measure,
     "full": full.measure,
     "sandbox": sandbox.measure,
+    "mcp": mcp.measure,
 }

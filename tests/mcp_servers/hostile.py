@@ -9,6 +9,7 @@ It speaks the older era by hand, line by line, so that nothing keeps it from bei
 ``silent``       answers nothing at all
 ``leaves``       exits at the first question that it does not know
 ``dies``         exits at once, with words on stderr
+``deaf``         does not answer pings
 ``flood``        writes to stderr without end
 """
 
@@ -110,7 +111,8 @@ class Server:
                     },
                 )
             case "ping":
-                self.say(id=identity, result={})
+                if "deaf" not in self.words:
+                    self.say(id=identity, result={})
             case "tools/list":
                 names = [*TOOLS, *self.more]
                 tools = [

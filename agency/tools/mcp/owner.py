@@ -473,7 +473,10 @@ class Owner:
         """Give the end of what the server has written to its standard error."""
         life = self._life
         text = self.log.text()
-        return text if life is None else life.redaction.text(text)
+        if life is None:
+            return text
+        tail = b"" if life.program is None else life.program.tail()
+        return life.redaction.text(text + tail.decode("utf-8", "replace"))
 
 
 class _Changes:

@@ -23,7 +23,7 @@ from agency.domain.connection import ServerProcess
 from agency.errors import SandboxFailed, SandboxTooWeak
 from agency.ports.sandbox import Bounds, Command, Process, Sandbox
 from agency.tools.mcp import places, warden
-from agency.tools.mcp.lines import Lines, Log
+from agency.tools.mcp.lines import LOG_BYTES_MAX, Lines, Log
 from agency.tools.mcp.reaping import MARK, sweep
 
 LIMITS: Mapping[str, int] = {
@@ -73,6 +73,10 @@ class Program(Protocol):
 
     def reason(self) -> str:
         """Say why it is not there any more; empty if that is not known."""
+        ...
+
+    def tail(self) -> bytes:
+        """Give the end of what it has written to stderr and what is not in the log yet."""
         ...
 
     async def end(self) -> None:
@@ -219,6 +223,9 @@ class _Sandboxed:
     def reason(self) -> str:
         return self._reason
 
+    def tail(self) -> bytes:
+        return b"" if self._is_ended else self._process.tail(LOG_BYTES_MAX)
+
     async def end(self) -> None:
         if self._is_ended:
             return
@@ -353,6 +360,9 @@ class _Warded(asyncio.SubprocessProtocol):
             raise BrokenPipeError
         pipe.write(data)
         await self._may_write.wait()
+
+    def tail(self) -> bytes:
+        return b""
 
     def reason(self) -> str:
         found = _ERRNO.search(self._told)

@@ -252,3 +252,15 @@ async def test_killed_warden_leaves_nothing_either(world_of: Opener, until: Wait
 
         assert "again" == await world.say("odd__echo", text="again")
         await until(lambda: not marked(MARK, marks))
+
+
+async def test_server_that_does_not_answer_a_ping_is_opened_anew(
+    world_of: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agency.tools.mcp.session.PING_S", 0.1)
+    monkeypatch.setattr("agency.tools.mcp.session.PING_TIMEOUT_S", 0.3)
+    async with world_of({"odd": hostile_setup("deaf")}) as world:
+        await world.reach("odd")
+        async with asyncio.timeout(30):
+            while world.connections.get("odd").status.opened < 2:
+                await asyncio.sleep(0.02)
