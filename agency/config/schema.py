@@ -175,6 +175,11 @@ class Llm:
     num_ctx: int = setting(8192, "Context length in tokens, sent with every call.", minimum=256)
     tokens_max: int = setting(0, "Longest answer in tokens; 0 leaves it to the model.", minimum=0)
     keep_alive: str = setting("5m", "How long the server keeps the model loaded after a call.")
+    preload: bool = setting(
+        default=False,
+        help="Have Ollama load the default model when the daemon starts, so that the first call "
+        "does not wait for it.",
+    )
     concurrency: int = setting(1, "Calls to one model at once.", minimum=1)
     load_timeout_s: float = setting(
         300.0, "Longest wait for the server to load the model and begin to answer.", minimum=1
@@ -313,7 +318,31 @@ class Memory:
         "", "Names the one database when [store] url is empty.", form="database"
     )
     embedding_model: str = setting(
-        "nomic-embed-text", "Model for embeddings; checked, and not used yet."
+        "nomic-embed-text",
+        "Model for embeddings, MODEL or PROVIDER/MODEL; what has vectors of another one keeps "
+        "them until `agency memory reembed`.",
+        is_required=True,
+    )
+    tools: bool = setting(default=True, help="Offer agents tools to remember and recall.")
+    isolation: Literal["agent", "principal", "session"] = setting(
+        "agent",
+        "Who shares an agent's memory: all its runs, those for one caller, or those in one "
+        "session. What was remembered otherwise is not seen after a change.",
+    )
+    core_characters_max: int = setting(
+        2000, "Characters of one block of core memory, which is part of each prompt.", minimum=100
+    )
+    facts_max: int = setting(10_000, "Facts of one memory.", minimum=1)
+    recall_results: int = setting(
+        6, "Results of a question to memory, if it names no number.", minimum=1, maximum=50
+    )
+    document_bytes_max: int = setting(8 << 20, "Largest document of a notebook.", minimum=1024)
+    documents_max: int = setting(10_000, "Documents of one notebook.", minimum=1)
+    chunk_tokens: int = setting(
+        350, "Tokens of one piece of a document, about.", minimum=50, maximum=4000
+    )
+    chunk_overlap_tokens: int = setting(
+        50, "Tokens that are repeated in the next piece at the most.", minimum=0, maximum=1000
     )
 
 

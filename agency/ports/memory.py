@@ -42,6 +42,10 @@ class CoreStore(Protocol):
         """
         ...
 
+    async def made_by(self, scope: Scope, call_key: str) -> Block | None:
+        """Find the version that a call of a tool has made."""
+        ...
+
     async def change(self, scope: Scope, new: NewBlock, *, now: datetime) -> Block:
         """Record a version of a block.
 

@@ -49,6 +49,12 @@ class SqliteCore:
             raise BlockNotFound(name, version)
         return _block_of(row)
 
+    async def made_by(self, scope: Scope, call_key: str) -> Block | None:
+        """Find what a call has made; see `CoreStore.made_by`."""
+        parameters = {"scope": scope.key, "call_key": call_key}
+        row = await self._readers.one("find_core_call", parameters)
+        return None if row is None else _block_of(row)
+
     async def change(self, scope: Scope, new: NewBlock, *, now: datetime) -> Block:
         """Record a version; see `CoreStore.change`."""
         self._space.check()

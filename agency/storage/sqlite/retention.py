@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from agency.storage.sqlite import memory_sweep
 from agency.storage.sqlite.transaction import Row, Transaction
 
 _NUMBER, _ID, _STATUS, _ENDED_AT, _PARENT = range(5)
@@ -152,7 +153,7 @@ def sweep_sessions(tx: Transaction, *, rows_max: int) -> int:
 
 
 def sweep(tx: Transaction, *, rows_max: int) -> int:
-    """Delete rows of journals whose runs are gone and of deleted sessions; tell how many."""
+    """Delete rows of journals, sessions and documents that are gone; tell how many."""
     rows = 0
     for (number,) in tx.all("list_leftovers", (rows_max,)):
         if rows >= rows_max:
@@ -163,7 +164,8 @@ def sweep(tx: Transaction, *, rows_max: int) -> int:
         if is_done:
             tx.change("delete_leftover", (number,))
         _delete_blobs(tx, blobs)
-    return rows + sweep_sessions(tx, rows_max=max(0, rows_max - rows))
+    rows += sweep_sessions(tx, rows_max=max(0, rows_max - rows))
+    return rows + memory_sweep.sweep(tx, rows_max=max(0, rows_max - rows))
 
 
 def _delete_entries(

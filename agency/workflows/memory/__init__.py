@@ -1,0 +1,1 @@
+"""Durable work on memory: documents added to notebooks, vectors replaced."""
