@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, assert_never
 
 from agency.config.model_names import BUILT_IN
 from agency.config.schema import Llm, ModelProvider, Settings
-from agency.models.ollama.provider import open_ollama
+from agency.core.lifetimes import running
+from agency.errors import AgencyError
+from agency.models.ollama.provider import OllamaProvider, open_ollama
 from agency.models.roles import Models
 from agency.models.selection import open_provider
 from agency.ports.fitness import FitnessStore
@@ -57,6 +61,11 @@ async def open_models(
             local = await stack.enter_async_context(open_ollama(llm))
             providers[local.name] = local
         providers[first.name] = first
+        if llm.preload and isinstance(first, OllamaProvider):
+            preload = partial(_preload, first, llm.model)
+            await stack.enter_async_context(
+                running(preload, name="preload", grace_s=0.0, on_failure=_tell_bug)
+            )
         yield Models(
             providers,
             default=first.name,
@@ -65,6 +74,22 @@ async def open_models(
             roles={role: getattr(settings.roles, role.value) for role in Role},
             fitness=fitness,
         )
+
+
+async def _preload(provider: OllamaProvider, model: str, stop: asyncio.Event) -> None:
+    """Load a model beside the start of the daemon; what goes wrong is told, and no more."""
+    del stop
+    try:
+        load_s = await provider.load(model)
+    except AgencyError as error:
+        log.warning("model not loaded", extra={"model": model, "reason": error.message})
+    else:
+        log.info("model loaded", extra={"model": model, "load_s": round(load_s, 3)})
+
+
+def _tell_bug(error: BaseException) -> None:
+    # The model is then loaded by the first call, as without preloading.
+    log.error("preloading has a bug", exc_info=error)
 
 
 def _open(

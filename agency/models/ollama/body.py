@@ -44,6 +44,20 @@ def chat_body(request: ChatRequest, settings: Llm) -> dict[str, Any]:
     return body
 
 
+def load_body(model: str, settings: Llm) -> dict[str, Any]:
+    """Write the body of a chat without messages, which loads the model and no more.
+
+    With the same ``num_ctx`` as any call, or else the first one would load it anew.
+    """
+    return {
+        "model": model,
+        "messages": [],
+        "stream": False,
+        "keep_alive": keep_alive(settings.keep_alive),
+        "options": {"num_ctx": settings.num_ctx},
+    }
+
+
 def embed_body(model: str, texts: Sequence[str], settings: Llm) -> dict[str, Any]:
     """Write the body of ``POST /api/embed``; a text that is too long is refused, never cut."""
     return {

@@ -19,7 +19,7 @@ from agency.models.address import parse_address
 from agency.models.aside import aside
 from agency.models.lane import Lanes
 from agency.models.limits import CallLimits, Phase
-from agency.models.ollama.body import chat_body, embed_body
+from agency.models.ollama.body import chat_body, embed_body, load_body
 from agency.models.ollama.faults import (
     REFUSAL_BYTES_MAX,
     Refusal,
@@ -30,7 +30,7 @@ from agency.models.ollama.faults import (
 from agency.models.ollama.looks import REMOTE_KEPT_S, Looks
 from agency.models.ollama.names import canonical_name, is_cloud_name
 from agency.models.ollama.pull import pull
-from agency.models.ollama.reply import ReplyBuilder, parse_line
+from agency.models.ollama.reply import NANOSECONDS, ReplyBuilder, parse_line
 from agency.models.progress import Signs
 from agency.models.prompt_check import is_prompt_doubtful
 from agency.models.schema import check_answer
@@ -44,6 +44,7 @@ from agency.ports.model import (
     Health,
     ModelInfo,
     PullProgress,
+    Urgency,
 )
 
 if TYPE_CHECKING:
@@ -175,6 +176,30 @@ class OllamaProvider:
         if listed is not None and not isinstance(listed, list):
             raise ModelReplyBroken("The model server's list of models is not a list.")
         return [_model_info(entry) for entry in listed or [] if isinstance(entry, dict)]
+
+    async def load(self, model: str) -> float:
+        """Have the server load a model, so that the next call does not wait for it.
+
+        Returns:
+            Seconds that it took; 0 when it was loaded.
+
+        Raises:
+            as `chat`.
+        """
+        self._refuse_cloud_name(model)
+        wire = await self._connect()
+        limits = CallLimits(self._settings, has_tools=False)
+        async with (
+            self._lanes.place(canonical_name(model), urgency=Urgency.BACKGROUND),
+            limits.watch(),
+        ):
+            limits.enter(Phase.LOAD)
+            await self._refuse_remote(model)
+            body = load_body(model, self._settings)
+            async with wire.exchange("POST", "/api/chat", body) as answer:
+                found = await self._object(answer, model)
+        self._looks.note_call(model, None)
+        return _seconds(found.get("load_duration"))
 
     async def pull(self, model: str, *, on_progress: Callable[[PullProgress], None]) -> None:
         """Have the server fetch a model, as `agency.ports.model.Puller` promises."""
@@ -378,6 +403,10 @@ def _model_info(entry: dict[str, Any]) -> ModelInfo:
         digest=str(entry.get("digest") or ""),
         details=details if isinstance(details, dict) else {},
     )
+
+
+def _seconds(nanoseconds: object) -> float:
+    return nanoseconds / NANOSECONDS if isinstance(nanoseconds, int) else 0.0
 
 
 def _remote_refused(model: str) -> ModelRefused:
