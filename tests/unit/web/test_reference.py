@@ -28,6 +28,6 @@ def test_every_route_and_every_code_is_on_a_page() -> None:
 
     for route in all_routes():
         if route.is_documented:
-            assert f"### {route.method} {route.path}\n" in pages["docs/reference/http.md"]
+            assert f"### {route.method} {route.template}\n" in pages["docs/reference/http.md"]
     for kind in STATUSES:
         assert f"| `{kind.code}` |" in pages["docs/reference/errors.md"]
