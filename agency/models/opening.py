@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -14,12 +14,13 @@ from agency.config.model_names import BUILT_IN
 from agency.config.schema import Llm, ModelProvider, Settings
 from agency.core.lifetimes import running
 from agency.errors import AgencyError
+from agency.models.credentials import header_of
 from agency.models.ollama.provider import OllamaProvider, open_ollama
 from agency.models.roles import Models
 from agency.models.selection import open_provider
 from agency.ports.fitness import FitnessStore
 from agency.ports.model import Provider, Role
-from agency.ports.vault import Vault
+from agency.ports.vault import REFERENCE, UsageSource, Vault
 
 if TYPE_CHECKING:
     from agency.models.server import Server
@@ -74,6 +75,23 @@ async def open_models(
             roles={role: getattr(settings.roles, role.value) for role in Role},
             fitness=fitness,
         )
+
+
+def secret_usage(settings: Settings) -> UsageSource:
+    """Tell which secrets the sections ``[providers.NAME]`` refer to."""
+    found = {
+        f"provider {name}": _secrets_of(section) for name, section in settings.providers.items()
+    }
+
+    async def usage() -> Mapping[str, Sequence[str]]:
+        return {user: names for user, names in found.items() if names}
+
+    return usage
+
+
+def _secrets_of(section: ModelProvider) -> Sequence[str]:
+    words = [section.api_key, *(header_of(line)[1].rpartition(" ")[2] for line in section.headers)]
+    return [word.removeprefix(REFERENCE) for word in words if word.startswith(REFERENCE)]
 
 
 async def _preload(provider: OllamaProvider, model: str, stop: asyncio.Event) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from agency.config.schema import Llm, ModelProvider, ModelRoles, Settings
 from agency.errors import ConfigurationInvalid, ModelUnavailable
-from agency.models.opening import open_models
+from agency.models.opening import open_models, secret_usage
 from agency.ports.model import ChatMessage, ChatRequest, Role
 from tests.fake_ollama import FakeOllama, Turn
 from tests.fake_servers import FakeAnthropic, FakeOpenAi
@@ -159,3 +159,14 @@ async def test_start_does_not_wait_for_a_model_that_loads_or_fails(
         ):
             while "model not loaded" not in caplog.text:
                 await asyncio.sleep(0.01)
+
+
+async def test_secrets_of_sections_are_known_to_be_used() -> None:
+    section = ModelProvider(
+        base_url=NOWHERE,
+        api_key="secret://lab",
+        headers=["X-A: secret://team", "X-B: plain", "X-C: env://KEY", "X-D:secret://tight"],
+    )
+    settings = Settings(providers={"lab": section, "bare": ModelProvider(base_url=NOWHERE)})
+
+    assert {"provider lab": ["lab", "team", "tight"]} == await secret_usage(settings)()
