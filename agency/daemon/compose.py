@@ -205,11 +205,13 @@ async def open_vault(settings: Settings, clock: Clock, *, store: SqliteStore) ->
 
 
 def open_models(
-    settings: Settings, *, store: SqliteStore, vault: Vault
+    settings: Settings, *, store: SqliteStore, vault: Secrets
 ) -> AbstractAsyncContextManager[Models]:
     """Open all model servers; ``[llm] provider`` says which one serves what names none."""
     from agency.models.opening import open_models as open_described
+    from agency.models.opening import secret_usage
 
+    vault.add_usage(secret_usage(settings))
     return open_described(settings, vault=vault, fitness=store.fitness)
 
 
