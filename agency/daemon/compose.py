@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from agency.engine.engine import Engine
     from agency.engine.registry import Registry
     from agency.files.workspaces import FileWorkspaces
+    from agency.memory.memories import Memories
     from agency.models.roles import Models
     from agency.ports.model import Provider
     from agency.ports.sandbox import Sandbox
@@ -215,6 +216,34 @@ def open_models(
     return open_described(settings, vault=vault, fitness=store.fitness)
 
 
+def make_memories(
+    settings: Settings,
+    clock: Clock,
+    *,
+    store: SqliteStore,
+    models: Models,
+    vault: Vault,
+    tooling: Tooling,
+) -> Memories:
+    """Make the memory of agents, and offer them the tools for it."""
+    from agency.memory.memories import Memories
+    from agency.tools.memory import NAME, memory_tools
+    from agency.tools.toolsets import OwnToolset
+
+    memories = Memories(
+        settings.memory,
+        clock,
+        core=store.core,
+        passages=store.passages,
+        notebooks=store.notebooks,
+        roles=models,
+        redact=vault.redact,
+    )
+    if settings.memory.tools:
+        tooling.toolsets.add(OwnToolset(NAME, memory_tools(memories)))
+    return memories
+
+
 def make_agent(
     settings: Settings,
     *,
@@ -223,6 +252,7 @@ def make_agent(
     vault: Vault,
     sandbox: Sandbox,
     tooling: Tooling,
+    memories: Memories,
 ) -> Agent:
     """Make the agents of ``[agents.NAME]`` over everything that they work with."""
     from agency.workflows.agent.agent import Agent
@@ -237,18 +267,23 @@ def make_agent(
         toolsets=tooling.toolsets,
         workspaces=tooling.workspaces.of,
         redact=vault.redact,
+        core_memory=memories.core_of,
         levels=lambda: sandbox.levels,
     )
 
 
 def load_workflows(
-    settings: Settings, *, store: SqliteStore, models: Models, agent: Agent
+    settings: Settings, *, store: SqliteStore, models: Models, agent: Agent, memories: Memories
 ) -> Registry:
     """Load the built-in workflows and the authors' files."""
     from agency.engine.registry import load_registry
     from agency.workflows.saga.stored import read_declared
 
-    built_in = [agent.definition(), *model_workflows(models, store)]
+    built_in = [
+        agent.definition(),
+        *model_workflows(models, store),
+        *memory_workflows(memories),
+    ]
     return load_registry(settings.workflows.paths, built_in=built_in, read_declared=read_declared)
 
 
@@ -261,6 +296,14 @@ def model_workflows(models: Models, store: SqliteStore) -> Sequence[Definition]:
         ModelPull(models, models.providers).definition(),
         ModelCheck(models, models.providers, store.fitness).definition(),
     )
+
+
+def memory_workflows(memories: Memories) -> Sequence[Definition]:
+    """Make the built-in workflows about memory."""
+    from agency.workflows.memory.notebook_add import NotebookAdd
+    from agency.workflows.memory.reembed import MemoryReembed
+
+    return (NotebookAdd(memories).definition(), MemoryReembed(memories).definition())
 
 
 async def load_stored(registry: Registry, clock: Clock, *, store: SqliteStore) -> None:
@@ -312,6 +355,7 @@ def make_application(  # noqa: PLR0913  one for each thing below the doors
     registry: Registry,
     models: Models,
     vault: Secrets,
+    memories: Memories,
     started_at: datetime,
     is_stopping: Callable[[], bool],
     sandbox: Sandbox | None = None,
@@ -350,6 +394,7 @@ def make_application(  # noqa: PLR0913  one for each thing below the doors
             tokens=store.tokens,
             sessions=store.sessions,
             vault=vault,
+            memory=memories,
             provider=models.default,
             providers=models.providers,
             roles=models,

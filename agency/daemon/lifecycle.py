@@ -132,10 +132,21 @@ async def _open(boot: Boot, stack: AsyncExitStack, signals: Signals) -> _Opened 
         own_port=sockets[0].getsockname()[1],
     )
     await stack.enter_async_context(phase("connections", connections.opened()))
-    agent = compose.make_agent(
-        settings, store=store, models=models, vault=vault, sandbox=sandbox, tooling=tooling
+    memories = compose.make_memories(
+        settings, clock, store=store, models=models, vault=vault, tooling=tooling
     )
-    registry = compose.load_workflows(settings, store=store, models=models, agent=agent)
+    agent = compose.make_agent(
+        settings,
+        store=store,
+        models=models,
+        vault=vault,
+        sandbox=sandbox,
+        tooling=tooling,
+        memories=memories,
+    )
+    registry = compose.load_workflows(
+        settings, store=store, models=models, agent=agent, memories=memories
+    )
     await compose.load_stored(registry, clock, store=store)
     _switch(registry, boot.loaded)
     _log_failures(registry)
@@ -160,6 +171,7 @@ async def _open(boot: Boot, stack: AsyncExitStack, signals: Signals) -> _Opened 
         registry=registry,
         models=models,
         vault=vault,
+        memories=memories,
         started_at=clock.now(),
         is_stopping=signals.stop.is_set,
         sandbox=sandbox,

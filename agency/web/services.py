@@ -20,6 +20,7 @@ from agency.engine.schedules import Schedules
 from agency.engine.topics import Topics
 from agency.engine.transfers import Transfers
 from agency.engine.updates import Updates
+from agency.memory.memories import Memories
 from agency.ports.connection import Connections
 from agency.ports.fitness import FitnessStore
 from agency.ports.model import Provider, Roles
@@ -65,6 +66,7 @@ class Services:
     tokens: TokenStore
     sessions: SessionStore
     vault: Secrets
+    memory: Memories
     provider: Provider
     providers: Mapping[str, Provider]
     roles: Roles

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from agency.config.schema import Agent as AgentSettings
 from agency.config.schema import Llm
 from agency.core.names import DEFAULT_AGENT
+from agency.domain.memory import Asker
 from agency.domain.run import RunKind
 from agency.domain.tool import Capability, Level
 from agency.engine.codec import codec_for
@@ -44,7 +45,7 @@ class Agent:
         toolsets: Toolsets | None = None,
         workspaces: Callable[[str], Workspace] | None = None,
         redact: Callable[[str], str] = plain,
-        core_memory: Callable[[str], Awaitable[str]] | None = None,
+        core_memory: Callable[[Asker], Awaitable[str]] | None = None,
         levels: Callable[[], Mapping[Capability, Level]] | None = None,
     ) -> None:
         """Take what agents work with; without ``roles`` the run's provider serves all of them.

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
+from agency.domain.memory import Asker
 from agency.engine.steps import StepCall
 from agency.errors import (
     AgencyError,
@@ -274,7 +275,13 @@ class Conversation:
         loop, means = self._loop, self._means
         parts = [means.prompts[loop.agent].load(), loop.task.system_prompt.strip()]
         if means.core_memory is not None:
-            parts.append(await means.core_memory(loop.agent))
+            asker = Asker(
+                agent=loop.agent,
+                principal=loop.run.principal,
+                session_id=loop.ctx.session_id,
+                run_id=loop.run.id,
+            )
+            parts.append(await means.core_memory(asker))
         text = "\n\n".join(part for part in parts if part)
         return means.redact(text) if text else ""
 

@@ -9,6 +9,7 @@ from agency.config.schema import Agent as AgentSettings
 from agency.config.schema import Llm
 from agency.core.names import DEFAULT_AGENT
 from agency.core.suggestions import nearest
+from agency.domain.memory import Asker
 from agency.domain.tool import Capability, Level
 from agency.errors import ConfigurationInvalid, Fault, InvalidInput, ModelUnavailable
 from agency.ports.model import (
@@ -45,7 +46,7 @@ class Means:
         prompts: System prompts by the agent's name.
         workspaces: Gives a run's workspace; None where no files are kept.
         redact: Takes secrets out of a text.
-        core_memory: Gives an agent's own block of memory, for its prompt; empty for none.
+        core_memory: Gives what an agent always remembers, for its prompt; empty for none.
         levels: What the sandbox enforces.
         checker: Prepared schemas of tools, shared by all runs.
         meters: What is known of the lengths of models' tokens, shared by all runs.
@@ -59,7 +60,7 @@ class Means:
     toolsets: Toolsets | None = None
     workspaces: Callable[[str], Workspace] | None = None
     redact: Callable[[str], str] = plain
-    core_memory: Callable[[str], Awaitable[str]] | None = None
+    core_memory: Callable[[Asker], Awaitable[str]] | None = None
     levels: Callable[[], Mapping[Capability, Level]] | None = None
     checker: Checker = field(default_factory=Checker)
     meters: Meters = field(default_factory=Meters)

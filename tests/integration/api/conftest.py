@@ -31,6 +31,7 @@ from agency.engine.queues import Queues
 from agency.engine.registry import LoadFailure, load_registry
 from agency.engine.runs import Runs
 from agency.files.workspaces import FileWorkspaces, open_workspaces
+from agency.memory.memories import Memories
 from agency.models.roles import Models
 from agency.ports.store import RunFilter, SessionStore, TokenStore
 from agency.storage.sqlite.store import open_store
@@ -42,6 +43,8 @@ from agency.vault.opening import open_vault
 from agency.web.services import Services
 from agency.workflows.agent.agent import Agent
 from agency.workflows.agent.catalogue import Catalogue
+from agency.workflows.memory.notebook_add import NotebookAdd
+from agency.workflows.memory.reembed import MemoryReembed
 from agency.workflows.models.check import ModelCheck
 from agency.workflows.models.pull import ModelPull
 from agency.workflows.saga.sagas import Sagas
@@ -152,6 +155,16 @@ async def serving(
         store = await stack.enter_async_context(
             open_store(folder / "agency.db", settings=settings.store, clock=clock)
         )
+        vault = await open_vault(settings, clock, store=store.secrets)
+        memories = Memories(
+            settings.memory,
+            clock,
+            core=store.core,
+            passages=store.passages,
+            notebooks=store.notebooks,
+            roles=models,
+            redact=vault.redact,
+        )
         agent = Agent(
             providers={provider.name: provider},
             default=provider.name,
@@ -161,7 +174,8 @@ async def serving(
         )
         pull = ModelPull(models, models.providers).definition()
         check = ModelCheck(models, models.providers, store.fitness).definition()
-        registry = load_registry([], built_in=[agent.definition(), pull, check])
+        memory = (NotebookAdd(memories).definition(), MemoryReembed(memories).definition())
+        registry = load_registry([], built_in=[agent.definition(), pull, check, *memory])
         for function in WORKFLOWS:
             registry.add_function(function)
         engine = await stack.enter_async_context(
@@ -178,7 +192,6 @@ async def serving(
             open_workspaces(folder, versions=store.versions, bytes_max=1 << 24, files_max=1000)
         )
         tokens = CountedTokens(store.tokens)
-        vault = await open_vault(settings, clock, store=store.secrets)
         connections = McpConnections(
             Means(
                 clock=clock,
@@ -229,6 +242,7 @@ async def serving(
                 tokens=tokens,
                 sessions=store.sessions,
                 vault=vault,
+                memory=memories,
                 provider=provider,
                 providers=models.providers,
                 roles=models,

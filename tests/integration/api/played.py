@@ -17,6 +17,7 @@ from agency.errors import (
     ModelTimedOut,
     Permanent,
 )
+from agency.models.vectors import hashed_vector
 from agency.ports.model import (
     CallProgress,
     ChatReply,
@@ -61,6 +62,8 @@ class PlayedProvider:
         self.is_hanging = False
         self.looks = 0
         self.requests: list[ChatRequest] = []
+        self.embedded: list[str] = []
+        self.embedding_error: AgencyError | None = None
         self.is_asked = asyncio.Event()
         self.may_speak = asyncio.Event()
         self.may_speak.set()
@@ -93,7 +96,10 @@ class PlayedProvider:
         )
 
     async def embed(self, model: str, texts: Sequence[str]) -> Sequence[Sequence[float]]:
-        return [[1.0] for _ in texts]
+        self.embedded += texts
+        if self.embedding_error is not None:
+            raise self.embedding_error
+        return [hashed_vector(text) for text in texts]
 
     async def models(self) -> Sequence[ModelInfo]:
         return [ModelInfo(name="played")]
