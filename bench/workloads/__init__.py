@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from bench.contender import Laboratory
 from bench.report import Outcome
 from bench.workloads import (
+    agents,
     fleet,
     full,
     growing_state,
@@ -34,6 +35,7 @@ WORKLOADS: Mapping[str, Callable[[Laboratory], Outcome]] = {
     "fleet": fleet.measure,
     "million": million.measure,
     "full": full.measure,
+    "agents": agents.measure,
     "sandbox": sandbox.measure,
     "mcp": mcp.measure,
 }

@@ -72,6 +72,13 @@ class Moment:
         return any(words in (one.get("content") or "") for one in self.body["messages"])
 
     @property
+    def is_corrected(self) -> bool:
+        """The last thing that it is shown is neither the task nor a result."""
+        last = self.body["messages"][-1]
+        said = last.get("content") or ""
+        return last["role"] != "assistant" and not (_DONE.search(said) or _TASK.search(said))
+
+    @property
     def is_thinking(self) -> bool:
         return self.body.get("think") not in (False, "low")
 
@@ -119,11 +126,11 @@ def _once(turn: Callable[[Moment], Turn | None]) -> Spoil:
     return play
 
 
-def _until_told(words: str, change: Callable[[Intended], Call]) -> Spoil:
-    """It goes wrong until it is told what is wrong."""
+def _until_told(change: Callable[[Intended], Call]) -> Spoil:
+    """It goes wrong until it is told, in whatever words, that it has."""
 
     def play(moment: Moment) -> Turn | None:
-        if moment.call is None or moment.has_been_told(words):
+        if moment.call is None or moment.is_corrected:
             return None
         return Turn(tool_calls=[change(moment.call)])
 
@@ -152,11 +159,21 @@ def _broken(call: Intended) -> str:
     return "<tool_call>\n" + call.written()[:-2] + ",}\n</tool_call>"
 
 
-def _strings(call: Intended) -> Call:
+def _numbers(call: Intended) -> Call:
     return Call(
         name=call.name,
         arguments={
-            key: value if isinstance(value, str) else json.dumps(value)
+            key: str(value) if isinstance(value, int) else value
+            for key, value in call.arguments.items()
+        },
+    )
+
+
+def _lists(call: Intended) -> Call:
+    return Call(
+        name=call.name,
+        arguments={
+            key: json.dumps(value) if isinstance(value, list) else value
             for key, value in call.arguments.items()
         },
     )
@@ -273,7 +290,8 @@ FAULTS: Mapping[str, Fault] = {
     "call as Python": Fault(play=_as_text(_python)),
     "broken JSON": Fault(play=_as_text(_broken)),
     "result made up": Fault(play=_as_text(_made_up)),
-    "numbers as texts": Fault(play=_natively(_strings)),
+    "numbers as texts": Fault(play=_natively(_numbers)),
+    "lists as texts": Fault(play=_natively(_lists)),
     "arguments as a text": Fault(
         play=_natively(
             lambda call: Call(name=call.name, arguments=json.dumps(dict(call.arguments)))
@@ -289,12 +307,9 @@ FAULTS: Mapping[str, Fault] = {
         )
     ),
     "unknown tool": Fault(
-        play=_until_told(
-            "there is no tool",
-            lambda call: Call(name=f"{call.name}_v2", arguments=call.arguments),
-        )
+        play=_until_told(lambda call: Call(name=f"{call.name}_v2", arguments=call.arguments))
     ),
-    "arguments missing": Fault(play=_until_told("required property", _without_last)),
+    "arguments missing": Fault(play=_until_told(_without_last)),
     "call unreadable for the server": Fault(play=_unreadable),
     "call unreadable in the stream": Fault(play=_once(_unreadable_later)),
     "call dropped by the server": Fault(play=_empty),
@@ -311,6 +326,9 @@ FAULTS: Mapping[str, Fault] = {
     "schema ignored": Fault(play=_empty, act=_sloppy),
 }
 """The classes, by what is wrong; each task can be completed in spite of them."""
+
+NONE = Fault(play=lambda moment: None)
+"""A model that does everything right."""
 
 IMPOSSIBLE: Mapping[str, Fault] = {
     "always empty": Fault(play=_empty, act=_empty),
