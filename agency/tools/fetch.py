@@ -30,7 +30,6 @@ from agency.ports.tool import ToolContext, ToolRequest
 from agency.tools.bounded import bounded
 from agency.tools.files.place import failed, own_refusal, relative
 from agency.tools.files.text import kind_of, size_text
-from agency.tools.page import text_of
 from agency.tools.shape import describe, text
 from agency.version import VERSION
 
@@ -108,7 +107,12 @@ class Answer:
             decoded = self.body.decode(charset or "utf-8", "replace")
         except LookupError:
             decoded = self.body.decode("utf-8", "replace")
-        return text_of(decoded, self.url) if "html" in self.media_type else decoded
+        if "html" not in self.media_type:
+            return decoded
+        # Imported late: the parser takes longer to load than all the other tools together.
+        from agency.tools.page import text_of
+
+        return text_of(decoded, self.url)
 
 
 class Web:

@@ -128,7 +128,7 @@ async def test_every_operation_of_an_open_daemon_wants_a_token(serve: Serve) -> 
 
     let_in = []
     for route in guarded:
-        answer = await daemon.ask(route.method, re.sub(r"{\w+}", "x", route.path), json={})
+        answer = await daemon.ask(route.method, re.sub(r"{\w+}", "x", route.template), json={})
         if (answer.status, answer.json["code"]) != (401, "token_missing"):
             let_in.append(route.operation)
 
