@@ -28,12 +28,15 @@ from agency.testing.clock import MovedClock
 from agency.testing.life import Life, open_life
 from agency.testing.model import ScriptedModel
 from agency.workflows.agent.agent import AGENT, Agent
+from agency.workflows.agent.context.transcript import SUMMARY_HEAD
 from tests.fake_ollama import FakeModel
 from tests.fake_ollama.faults import (
     FAULTS,
     FINAL,
     IMPOSSIBLE,
+    NONE,
     STEPS,
+    Intended,
     WeakModel,
     WeakOllama,
     prompt_of,
@@ -53,6 +56,7 @@ class Shop:
     """What the tools of the tasks have done, by run."""
 
     items: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    padding: int = 0
 
     async def add_item(
         self, context: ToolContext, index: int, name: str, tags: Sequence[str]
@@ -63,7 +67,7 @@ class Shop:
         return f"step {index} done"
 
     async def look_up(self, context: ToolContext, index: int, key: str) -> str:
-        return f"step {index} done: {key} is {len(key)}"
+        return f"step {index} done: {key} is {len(key)}" + key[:1] * self.padding
 
     def sets(self) -> PlainSets:
         index = {"type": "integer"}
@@ -84,13 +88,15 @@ class Works:
     life: Life
     shop: Shop
 
-    async def run(self, models: Mapping[str, WeakModel]) -> dict[str, RunDetail]:
+    async def run(
+        self, models: Mapping[str, WeakModel], *, turns: int = 60
+    ) -> dict[str, RunDetail]:
         """Run a task for each model, all at once; hand back what became of them, by name."""
         self.fake.weak = {**self.fake.weak, **models}
         ids = {}
         for name in models:
             started = await self.life.runs.start(
-                StartRequest(workflow=AGENT, input={"message": prompt_of(name), "max_steps": 60})
+                StartRequest(workflow=AGENT, input={"message": prompt_of(name), "max_steps": turns})
             )
             ids[name] = started.run.id
         async with asyncio.timeout(GUARD_S):
@@ -248,6 +254,41 @@ async def test_what_is_sent_obeys_the_protocol(works: Works) -> None:
                 assert isinstance(call["function"]["arguments"], dict)
     assert not any(seen.dropped for seen in works.fake.seen)
     assert 1 == sum(seen.loaded for seen in works.fake.seen)
+
+
+async def test_long_task_fits_into_a_small_context_whatever_goes_wrong(tmp_path: Path) -> None:
+    """Forty results of 1.5 KB pass through 4,096 tokens, and nothing is cut in silence."""
+    steps = [Intended("look_up", {"index": i, "key": f"k{i}"}) for i in range(1, 40)]
+    steps.append(Intended("add_item", {"index": 40, "name": "last", "tags": ["end"]}))
+    mixtures = {
+        "strong": [NONE],
+        "weak": [FAULTS[name] for name in ("call in tags", "arguments missing", "call cut off")],
+        "weaker": [FAULTS[name] for name in ("call dropped by the server", "schema ignored")],
+    }
+    async with open_works(tmp_path, num_ctx=4_096, tokens_max=500) as works:
+        works.shop.padding = 1_500
+
+        found = await works.run(
+            {
+                name: WeakModel(faults, is_spread=True, steps=steps)
+                for name, faults in mixtures.items()
+            },
+            turns=200,
+        )
+
+        for name, detail in found.items():
+            assert RunStatus.COMPLETED is detail.run.status, (name, detail.run.error)
+            assert FINAL == detail.run.output["response"]
+            assert [dict(steps[-1].arguments)] == works.shop.items[detail.run.id]
+            prompts = [seen for seen in works.fake.seen if task_of(seen.body or {}) == name]
+            assert len(prompts) >= 41
+            assert {(200, False)} == {(seen.status, seen.dropped) for seen in prompts}
+            last = prompts[-1].body["messages"]
+            assert prompt_of(name) in [message["content"] for message in last]
+            assert len(last) < 60
+            assert any("is in the file" in message["content"] for message in last) or any(
+                message["content"].startswith(SUMMARY_HEAD) for message in last
+            )
 
 
 async def test_rungs_are_recorded_and_counted(works: Works) -> None:
