@@ -191,6 +191,8 @@ class Conversation:
         loop, ladder = self._loop, self._ladder
         base = await self._request(notes)
         is_answer = any(note["kind"] == "schema" for note in notes)
+        if base.tools or is_answer:
+            await self._means.checker.ready()
         shaped = self._shaped(base, is_answer=is_answer)
         gauge = await self._gauge(shaped)
         units = gauge.units
