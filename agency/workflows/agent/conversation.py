@@ -101,7 +101,7 @@ class Conversation:
             if lacks_tools or (fitness is not None and not fitness.calls_natively):
                 start = Rung.ACTION
         self._ladder = Ladder(start=start, checker=means.checker)
-        if not loop.gate.has_none:
+        if not loop.gate.has_none or loop.task.schema is not None:
             # Preparing to check arguments takes a fifth of a second, once.
             await asyncio.to_thread(means.checker.prepare)
 
@@ -191,8 +191,6 @@ class Conversation:
         loop, ladder = self._loop, self._ladder
         base = await self._request(notes)
         is_answer = any(note["kind"] == "schema" for note in notes)
-        if base.tools or is_answer:
-            await self._means.checker.ready()
         shaped = self._shaped(base, is_answer=is_answer)
         gauge = await self._gauge(shaped)
         units = gauge.units

@@ -6,12 +6,10 @@ schema there, and each is told. Anything that would be a choice is left to the m
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import difflib
 import math
 import re
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -63,7 +61,7 @@ class Checked:
 class Checker:
     """Checks arguments; keeps validators, so that a schema is prepared once.
 
-    The first check imports ``jsonschema``, which takes 0.15 s: `ready` does it aside.
+    The first check imports ``jsonschema``, which takes 0.15 s: `prepare` does it aside.
     """
 
     def __init__(self) -> None:
@@ -72,10 +70,10 @@ class Checker:
         self._validators: dict[bytes, Any] = {}
 
     @staticmethod
-    async def ready() -> None:
-        """Import what checking needs in a thread; at once when that was done before."""
-        if not {"jsonschema", "referencing"} <= sys.modules.keys():
-            await asyncio.to_thread(_import)
+    def prepare() -> None:
+        """Import what checking needs; may run in a thread."""
+        import jsonschema  # noqa: F401
+        import referencing  # noqa: F401
 
     def check(self, call: ToolCall, spec: ToolSpec) -> Checked:
         """Check one call; never raises. Time is bounded by the size of the arguments."""
@@ -109,11 +107,6 @@ class Checker:
                 self._validators.clear()
             known = self._validators[content] = _make_validator(schema)
         return known
-
-
-def _import() -> None:
-    import jsonschema  # noqa: F401
-    import referencing  # noqa: F401
 
 
 def _make_validator(schema: Mapping[str, Any]) -> Any:  # noqa: ANN401  of jsonschema

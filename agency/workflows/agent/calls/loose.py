@@ -139,9 +139,7 @@ def _plain(value: Any) -> Any:  # noqa: ANN401  a literal of Python
 
 
 def _mended(text: str, reason: str) -> Loose:
-    if text[0] not in "{[":
-        return Loose(fault=reason)
-    if len(text) > REPAIR_CHARACTERS_MAX:
+    if text[0] not in "{[" or len(text) > REPAIR_CHARACTERS_MAX:
         return Loose(fault=reason)
     missing = _missing(text)
     if missing is None:
