@@ -25,6 +25,7 @@ from agency.documents import (
     AgentDocument,
     AgentToolDocument,
     ApprovalDocument,
+    BlockDocument,
     BulkItemDocument,
     CheckDocument,
     ConnectionDocument,
@@ -33,17 +34,22 @@ from agency.documents import (
     ConnectionToolDocument,
     DecidedDocument,
     DefinitionsDocument,
+    FactDocument,
     FiringDocument,
     HealthDocument,
     InboxItemDocument,
     LineageDocument,
+    MemoryDocument,
     MessageDocument,
     ModelsDocument,
     ModelShownDocument,
     NewTokenDocument,
+    NotebookDocument,
+    NotebookFileDocument,
     PruneDocument,
     QueueDocument,
     ReceiptDocument,
+    RecollectionDocument,
     RekeyedDocument,
     RuleDocument,
     RunDocument,
@@ -1438,6 +1444,216 @@ class Client:
         """
         last, kind = ("transcript", "text/markdown") if is_markdown else ("export", FILE_TYPE)
         yield from self._file(f"/api/v1/sessions/{_segment(session_id)}/{last}", kind)
+
+    # --- memory ------------------------------------------------------------------------------
+    #
+    # ``whose`` names a ``principal`` or ``session``, where the settings keep them apart.
+
+    def memory(self, agent: str, **whose: str | None) -> MemoryDocument:
+        """Read an agent's core memory."""
+        path = f"/api/v1/memory/{_segment(agent)}"
+        return cast(MemoryDocument, self.request("GET", path, query=whose).body)
+
+    def write_block(
+        self,
+        agent: str,
+        block: str,
+        text: str,
+        *,
+        expected: int | None = None,
+        reason: str = "",
+        **whose: str | None,
+    ) -> BlockDocument:
+        """Write a block of core memory; an empty text removes it.
+
+        Raises:
+            InvalidInput, BlockNotFound, BlockChanged, TooManyBlocks, StoreFull.
+        """
+        body: dict[str, object] = {"text": text, "reason": reason}
+        if expected is not None:
+            body["expected"] = expected
+        path = f"/api/v1/memory/{_segment(agent)}/core/{_segment(block)}"
+        return cast(BlockDocument, self.request("PUT", path, body=body, query=whose).body)
+
+    def block_versions(
+        self,
+        agent: str,
+        block: str,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+        **whose: str | None,
+    ) -> Page[BlockDocument]:
+        """List the versions of a block, the newest first.
+
+        Raises:
+            BlockNotFound: there is none.
+        """
+        path = f"/api/v1/memory/{_segment(agent)}/core/{_segment(block)}/versions"
+        return self._page(path, "versions", limit=limit, cursor=cursor, **whose)
+
+    def revert_block(
+        self, agent: str, block: str, version: int, **whose: str | None
+    ) -> BlockDocument:
+        """Bring an older version of a block back.
+
+        Raises:
+            BlockNotFound: there is none.
+        """
+        path = f"/api/v1/memory/{_segment(agent)}/core/{_segment(block)}/revert"
+        answer = self.request("POST", path, body={"version": version}, query=whose)
+        return cast(BlockDocument, answer.body)
+
+    def facts(
+        self,
+        agent: str,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+        **whose: str | None,
+    ) -> Page[FactDocument]:
+        """List what an agent has remembered, the newest first."""
+        path = f"/api/v1/memory/{_segment(agent)}/facts"
+        return self._page(path, "facts", limit=limit, cursor=cursor, **whose)
+
+    def add_fact(
+        self, agent: str, text: str, *, source: str = "", **whose: str | None
+    ) -> FactDocument:
+        """Let an agent know something; the same twice is once.
+
+        Raises:
+            InvalidInput, MemoryFull, StoreFull.
+        """
+        path = f"/api/v1/memory/{_segment(agent)}/facts"
+        body = {"text": text, "source": source}
+        return cast(FactDocument, self.request("POST", path, body=body, query=whose).body)
+
+    def delete_fact(self, agent: str, fact_id: str, **whose: str | None) -> None:
+        """Let an agent forget something.
+
+        Raises:
+            FactNotFound: it has no such fact.
+        """
+        path = f"/api/v1/memory/{_segment(agent)}/facts/{_segment(fact_id)}"
+        self.request("DELETE", path, query=whose)
+
+    def recall(
+        self, agent: str, query: str, *, limit: int | None = None, **whose: str | None
+    ) -> RecollectionDocument:
+        """Find what an agent knows: its facts, and what its notebooks say."""
+        path = f"/api/v1/memory/{_segment(agent)}/recall"
+        asked = {"query": query, "limit": limit, **whose}
+        return cast(RecollectionDocument, self.request("GET", path, query=asked).body)
+
+    def reembed(self, model: str | None = None) -> StartedDocument:
+        """Start the run that gives all memories and notebooks vectors of one model."""
+        body = {} if model is None else {"model": model}
+        return cast(StartedDocument, self.request("POST", "/api/v1/memory/reembed", body=body).body)
+
+    # --- notebooks ---------------------------------------------------------------------------
+
+    def notebooks(
+        self, *, limit: int | None = None, cursor: str | None = None
+    ) -> Page[NotebookDocument]:
+        """List notebooks by name."""
+        return self._page("/api/v1/notebooks", "notebooks", limit=limit, cursor=cursor)
+
+    def notebook(self, name: str) -> NotebookDocument:
+        """Read one notebook.
+
+        Raises:
+            NotebookNotFound: there is none.
+        """
+        path = f"/api/v1/notebooks/{_segment(name)}"
+        return cast(NotebookDocument, self.request("GET", path).body)
+
+    def make_notebook(
+        self, name: str, *, description: str = "", agents: Sequence[str] = ()
+    ) -> NotebookDocument:
+        """Make a notebook.
+
+        Raises:
+            InvalidInput, NotebookExists, TooManyNotebooks, StoreFull.
+        """
+        body = {"name": name, "description": description, "agents": list(agents)}
+        return cast(NotebookDocument, self.request("POST", "/api/v1/notebooks", body=body).body)
+
+    def change_notebook(
+        self, name: str, *, description: str | None = None, agents: Sequence[str] | None = None
+    ) -> NotebookDocument:
+        """Change what a notebook is about, or who may look into it; None leaves it.
+
+        Raises:
+            NotebookNotFound: there is none.
+        """
+        wanted = {"description": description, "agents": None if agents is None else list(agents)}
+        body = {member: value for member, value in wanted.items() if value is not None}
+        path = f"/api/v1/notebooks/{_segment(name)}"
+        return cast(NotebookDocument, self.request("PATCH", path, body=body).body)
+
+    def delete_notebook(self, name: str) -> None:
+        """Delete a notebook with its documents.
+
+        Raises:
+            NotebookNotFound: there is none.
+        """
+        self.request("DELETE", f"/api/v1/notebooks/{_segment(name)}")
+
+    def notebook_files(
+        self, name: str, *, limit: int | None = None, cursor: str | None = None
+    ) -> Page[NotebookFileDocument]:
+        """List the documents of a notebook, the newest first.
+
+        Raises:
+            NotebookNotFound: there is none.
+        """
+        path = f"/api/v1/notebooks/{_segment(name)}/documents"
+        return self._page(path, "documents", limit=limit, cursor=cursor)
+
+    def add_notebook_file(
+        self, name: str, data: bytes, *, title: str, source: str = "", media_type: str = ""
+    ) -> NotebookFileDocument:
+        """Add a document to a notebook; a run makes it searchable.
+
+        Args:
+            media_type: Empty to let the daemon find out.
+
+        Raises:
+            NotebookNotFound, DocumentTooLarge, DocumentUnreadable, TooManyDocuments, StoreFull.
+        """
+        target = f"{self._path}/api/v1/notebooks/{_segment(name)}/documents"
+        target += _query({"title": title, "source": source or None})
+        sent = self._headers(None, None, {})
+        sent["Content-Type"] = media_type or "application/octet-stream"
+        connection = self._connect(self._timeout_s)
+        try:
+            answer = self._exchange(connection, "POST", target, data, sent)
+        finally:
+            connection.close()
+        if answer.status >= 400:
+            raise make_error(answer.status, answer.body, answer.headers)
+        return cast(NotebookFileDocument, answer.body)
+
+    def delete_notebook_file(self, name: str, document_id: str) -> None:
+        """Delete a document.
+
+        Raises:
+            NotebookNotFound, DocumentNotFound.
+        """
+        path = f"/api/v1/notebooks/{_segment(name)}/documents/{_segment(document_id)}"
+        self.request("DELETE", path)
+
+    def search_notebook(
+        self, name: str, query: str, *, limit: int | None = None
+    ) -> RecollectionDocument:
+        """Find what a notebook says.
+
+        Raises:
+            NotebookNotFound: there is none.
+        """
+        path = f"/api/v1/notebooks/{_segment(name)}/search"
+        asked = {"query": query, "limit": limit}
+        return cast(RecollectionDocument, self.request("GET", path, query=asked).body)
 
     # --- secrets -----------------------------------------------------------------------------
 

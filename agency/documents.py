@@ -7,7 +7,7 @@ that a newer daemon can be asked by an older command line.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Required, TypedDict
+from typing import Any, NotRequired, Required, TypedDict
 
 
 class WaitDocument(TypedDict):
@@ -484,6 +484,99 @@ class NewTokenDocument(TokenDocument):
     """A token that was just made: the only time that its secret is shown."""
 
     token: str
+
+
+class BlockDocument(TypedDict):
+    """A version of a block of core memory; ``text`` is None where it was removed."""
+
+    name: str
+    version: int
+    text: str | None
+    changed_at: str
+    changed_by: str
+    run_id: str | None
+    reason: str
+
+
+class MemoryDocument(TypedDict):
+    """Core memory of an agent, and how it stands in its prompts."""
+
+    agent: str
+    isolation: str
+    of: str | None
+    blocks: list[BlockDocument]
+    characters_max: int
+    prompt: str
+
+
+class FactDocument(TypedDict):
+    """Something that an agent remembers; ``note`` only of one that was just added."""
+
+    id: str
+    text: str
+    source: str
+    created_at: str
+    created_by: str
+    run_id: str | None
+    session_id: str | None
+    note: NotRequired[str]
+
+
+class RecalledDocument(TypedDict):
+    """A passage that was found, and where it is from."""
+
+    kind: str
+    id: str
+    text: str
+    score: float
+    found_by: list[str]
+    source: str
+    created_at: str
+    run_id: str | None
+    session_id: str | None
+    notebook: str | None
+    title: str | None
+    heading: str | None
+    position: int | None
+    start: int | None
+    stop: int | None
+
+
+class RecollectionDocument(TypedDict):
+    """What was found, best first, and what was not searched."""
+
+    results: list[RecalledDocument]
+    notes: list[str]
+
+
+class NotebookDocument(TypedDict):
+    """Documents that are searched together."""
+
+    name: str
+    description: str
+    agents: list[str]
+    documents: int
+    created_at: str
+    created_by: str
+    links: dict[str, str]
+
+
+class NotebookFileDocument(TypedDict):
+    """A document of a notebook; ``run_id`` only of one that was just added."""
+
+    id: str
+    notebook: str
+    title: str
+    source: str
+    media_type: str
+    sha256: str
+    size_bytes: int
+    passages: int | None
+    embedded: int
+    created_at: str
+    created_by: str
+    run_id: NotRequired[str | None]
+    links: dict[str, str]
 
 
 class SessionDocument(TypedDict):

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from agency.api.task_shape import TaskStatus
 from agency.domain.approval import ApprovalKind, ApprovalStatus, OnExpiry, Risk
+from agency.domain.memory import Isolation
 from agency.domain.run import Phase, RunKind, RunStatus
 from agency.domain.saga import LegState
 from agency.domain.schedule import CatchUp, FiringOutcome, Overlap
@@ -720,6 +721,176 @@ class TokenAnswer(Answer):
     prefix: str
     """Its first characters, to recognise it by."""
     created_at: str
+
+
+class BlockAnswer(Answer):
+    """A version of a block of core memory."""
+
+    name: str
+    version: int
+    text: str | None
+    """Null where it was removed."""
+    changed_at: str
+    changed_by: str
+    run_id: str | None
+    """The run in which an agent has changed it."""
+    reason: str
+
+
+class BlockPageAnswer(Answer):
+    """Versions of a block, the newest first."""
+
+    versions: list[BlockAnswer]
+    next_cursor: str | None
+
+
+class MemoryAnswer(Answer):
+    """Core memory of an agent."""
+
+    agent: str
+    isolation: Isolation
+    of: str | None
+    """Of which caller or session, where they are kept apart."""
+    blocks: list[BlockAnswer]
+    characters_max: int
+    """Of one block."""
+    prompt: str
+    """How it stands in each prompt."""
+
+
+class FactAnswer(Answer):
+    """Something that an agent remembers."""
+
+    id: str
+    text: str
+    source: str
+    created_at: str
+    created_by: str
+    run_id: str | None
+    session_id: str | None
+
+
+class NewFactAnswer(FactAnswer):
+    """A fact that was to be remembered."""
+
+    note: str
+    """Why it is found by its words only, or empty."""
+
+
+class FactPageAnswer(Answer):
+    """Facts, the newest first."""
+
+    facts: list[FactAnswer]
+    next_cursor: str | None
+
+
+class FactDeletedAnswer(Answer):
+    """A fact that was forgotten."""
+
+    id: str
+    deleted: Literal[True]
+
+
+class RecalledAnswer(Answer):
+    """A passage that was found, and where it is from."""
+
+    kind: Literal["fact", "document"]
+    id: str
+    """Of the fact or document."""
+    text: str
+    score: float
+    """For the order within one answer only."""
+    found_by: list[Literal["words", "meaning"]]
+    source: str
+    created_at: str
+    run_id: str | None
+    session_id: str | None
+    notebook: str | None
+    title: str | None
+    heading: str | None
+    """Headings that it stands below."""
+    position: int | None
+    """Among the passages of its document."""
+    start: int | None
+    """First character in the document's text."""
+    stop: int | None
+
+
+class RecollectionAnswer(Answer):
+    """What was found, best first."""
+
+    results: list[RecalledAnswer]
+    notes: list[str]
+    """What was not searched, and why."""
+
+
+class NotebookAnswer(Answer):
+    """Documents that are searched together."""
+
+    name: str
+    description: str
+    agents: list[str]
+    """Who may look into it; `*` is all agents."""
+    documents: int
+    created_at: str
+    created_by: str
+    links: dict[str, str]
+
+
+class NotebookPageAnswer(Answer):
+    """Notebooks by name."""
+
+    notebooks: list[NotebookAnswer]
+    next_cursor: str | None
+
+
+class NotebookDeletedAnswer(Answer):
+    """A notebook that was deleted."""
+
+    name: str
+    deleted: Literal[True]
+
+
+class DocumentAnswer(Answer):
+    """A document of a notebook, without its text."""
+
+    id: str
+    notebook: str
+    title: str
+    source: str
+    media_type: str
+    sha256: str
+    """Of all that was given."""
+    size_bytes: int
+    """Of its text."""
+    passages: int | None
+    """Into how many it was split; null before."""
+    embedded: int
+    """How many of them are found by their meaning, too."""
+    created_at: str
+    created_by: str
+    links: dict[str, str]
+
+
+class NewDocumentAnswer(DocumentAnswer):
+    """A document that was taken in."""
+
+    run_id: str | None
+    """The run that makes it searchable; null when it is already."""
+
+
+class DocumentPageAnswer(Answer):
+    """Documents, the newest first."""
+
+    documents: list[DocumentAnswer]
+    next_cursor: str | None
+
+
+class DocumentDeletedAnswer(Answer):
+    """A document that was deleted."""
+
+    id: str
+    deleted: Literal[True]
 
 
 class SessionAnswer(Answer):

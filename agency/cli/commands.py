@@ -40,6 +40,8 @@ from agency.version import VERSION
         "secret": "agency.cli.secret:secret",
         "model": "agency.cli.model:model",
         "sessions": "agency.cli.sessions:sessions",
+        "memory": "agency.cli.memory:memory",
+        "notebooks": "agency.cli.notebooks:notebooks",
     },
     examples=(
         'agency ask "What is a durable workflow?"',

@@ -28,7 +28,7 @@ CANDIDATES_MIN = 50
 """Results of each way before they are put in one order; three times as many as wanted, if that is
 more: what only one way finds far behind may be what both find."""
 
-COSINE_MIN = 0.3
+COSINE_MIN = 0.2
 """What points less the same way has nothing to do with the question, for any common model."""
 
 _WORD = re.compile(r"\w+")

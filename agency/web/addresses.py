@@ -60,6 +60,10 @@ def session_path(session_id: str) -> str:
     return f"/api/v1/sessions/{quote(session_id, safe='')}"
 
 
+def notebook_path(name: str) -> str:
+    return f"/api/v1/notebooks/{name}"
+
+
 def problem_type(code: str) -> str:
     """Where the daemon itself explains a problem. Source: RFC 9457, section 3.1.1."""
     return f"{DOCS}#problem-{code}"

@@ -12,7 +12,7 @@ from aiohttp import hdrs, web
 
 from agency.core.context import CORRELATION_ID
 from agency.core.limits import BODY_READ_S
-from agency.errors import BodyLate, BodyMalformed, ContentTypeRefused, ExportTooLarge
+from agency.errors import AgencyError, BodyLate, BodyMalformed, ContentTypeRefused, ExportTooLarge
 from agency.web.guard import seal
 
 LINES = "application/x-ndjson"
@@ -50,6 +50,32 @@ async def take_file(request: web.Request, file: BinaryIO, *, bytes_max: int) -> 
             if size > bytes_max:
                 raise ExportTooLarge(bytes_max)
             await asyncio.to_thread(file.write, piece)
+    except TimeoutError as error:
+        raise BodyLate(BODY_READ_S) from error
+    except (web.RequestPayloadError, ConnectionError) as error:
+        raise BodyMalformed("The body was cut off, or cannot be decoded.") from error
+
+
+async def read_whole(request: web.Request, *, bytes_max: int, too_large: AgencyError) -> bytes:
+    """Read the body of a request that is no JSON, into memory.
+
+    Raises:
+        ``too_large``: it has more than ``bytes_max`` bytes; the rest was not read.
+        BodyLate: nothing of it came for `limits.BODY_READ_S`.
+        BodyMalformed: it was cut off, or cannot be decoded.
+    """
+    if (request.content_length or 0) > bytes_max:
+        raise too_large
+    body = bytearray()
+    try:
+        while True:
+            async with asyncio.timeout(BODY_READ_S):
+                piece = await request.content.read(_PIECE_BYTES)
+            if not piece:
+                return bytes(body)
+            body += piece
+            if len(body) > bytes_max:
+                raise too_large
     except TimeoutError as error:
         raise BodyLate(BODY_READ_S) from error
     except (web.RequestPayloadError, ConnectionError) as error:

@@ -19,6 +19,7 @@ from agency.errors import (
     BodyLate,
     BodyTooLarge,
     Corrupt,
+    DocumentTooLarge,
     InternalError,
     MethodNotAllowed,
     PathNotFound,
@@ -33,7 +34,7 @@ Answering = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 log = logging.getLogger(__name__)
 
-_BODY_LEFT = (BodyTooLarge, BodyLate)
+_BODY_LEFT = (BodyTooLarge, BodyLate, DocumentTooLarge)
 """After these the rest of a body may still come, which nobody reads: it is no next request."""
 
 

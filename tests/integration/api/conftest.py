@@ -17,6 +17,7 @@ import pytest
 from agency.api.application import make_application
 from agency.config.schema import Agent as AgentSettings
 from agency.config.schema import Engine as EngineSettings
+from agency.config.schema import Memory as MemorySettings
 from agency.config.schema import Queue as QueueSettings
 from agency.config.schema import Server, Settings
 from agency.config.schema import Store as StoreSettings
@@ -140,11 +141,13 @@ async def serving(
     *,
     free_bytes_min: int = 0,
     queues: Mapping[str, QueueSettings] | None = None,
+    memory: Mapping[str, Any] | None = None,
 ) -> AsyncIterator[Daemon]:
     """Serve from a database in ``folder`` until the end of the block."""
     settings = replace(
         Settings(),
         server=replace(server, data_dir=str(folder)),
+        memory=MemorySettings(**(memory or {})),
         store=StoreSettings(free_bytes_min=free_bytes_min),
         engine=EngineSettings(memory_delay_s=0.05, resource_poll_s=0.1),
     )
@@ -174,10 +177,14 @@ async def serving(
         )
         pull = ModelPull(models, models.providers).definition()
         check = ModelCheck(models, models.providers, store.fitness).definition()
-        memory = (NotebookAdd(memories).definition(), MemoryReembed(memories).definition())
-        registry = load_registry([], built_in=[agent.definition(), pull, check, *memory])
+        remembering = (NotebookAdd(memories).definition(), MemoryReembed(memories).definition())
+        registry = load_registry([], built_in=[agent.definition(), pull, check, *remembering])
         for function in WORKFLOWS:
             registry.add_function(function)
+
+        async def embeds() -> bool:
+            return provider.health_now.reachable and provider.embedding_error is None
+
         engine = await stack.enter_async_context(
             Engine(
                 store=store,
@@ -186,6 +193,7 @@ async def serving(
                 settings=settings.engine,
                 queues=queues,
                 boot_id=new_id(),
+                health={provider.resource: embeds},
             )
         )
         workspaces = await stack.enter_async_context(
@@ -292,6 +300,7 @@ async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
             *,
             free_bytes_min: int = 0,
             queues: Mapping[str, QueueSettings] | None = None,
+            memory: Mapping[str, Any] | None = None,
             **settings: Any,
         ) -> Daemon:
             nonlocal count
@@ -300,7 +309,13 @@ async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
             folder.mkdir()
             settings.setdefault("sync_wait_s", 5.0)
             return await stack.enter_async_context(
-                serving(folder, Server(**settings), free_bytes_min=free_bytes_min, queues=queues)
+                serving(
+                    folder,
+                    Server(**settings),
+                    free_bytes_min=free_bytes_min,
+                    queues=queues,
+                    memory=memory,
+                )
             )
 
         yield start
