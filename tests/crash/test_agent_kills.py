@@ -155,7 +155,7 @@ class Task:
 
     def check(self, run: dict[str, Any]) -> None:
         """Check that the run has ended well, and that nothing was done that was done already."""
-        assert run["status"] == "completed", run
+        assert run["status"] == "completed", run["error"]
         assert run["output"]["response"] == LAST_WORD
         assert run["output"]["usage"]["turns"] == TURNS + 4
         assert len(self.letterbox.letters) == 1, "what must happen once has happened otherwise"
@@ -187,7 +187,7 @@ class Task:
 
 def _told(entry: dict[str, Any]) -> tuple[str, Any] | None:
     """Say what a step came to, without how long it took and what only this run is called."""
-    value = entry.get("value")
+    value = entry["body"]
     if not entry["key"].startswith(("reply", "call-")) or not isinstance(value, dict):
         return None
     names = ("content", "is_error", "tool", "judgement", "files", "todos")
@@ -277,6 +277,7 @@ async def undisturbed(folder: Path) -> tuple[Ending, float]:
         task.check(run)
         ending = plain(await task.ending(daemon, run), task.letterbox)
     assert len(ending.messages) > 2 * TURNS
+    assert len(ending.steps) > 2 * TURNS
     return ending, took_s
 
 
