@@ -106,7 +106,8 @@ class Embedder:
         await self._passages.add_vectors(
             collection.number,
             era=era,
-            model=f"{found.provider}/{found.model}",
+            # One that was named is asked, and no other.
+            model=model or f"{found.provider}/{found.model}",
             rows=[(number, one) for (number, _), one in zip(rows, found.vectors, strict=True)],
         )
         return len(rows), rows[-1][0]

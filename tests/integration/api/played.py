@@ -64,6 +64,7 @@ class PlayedProvider:
         self.requests: list[ChatRequest] = []
         self.embedded: list[str] = []
         self.embedding_error: AgencyError | None = None
+        self.embedding_characters_max = 1_000_000
         self.is_asked = asyncio.Event()
         self.may_speak = asyncio.Event()
         self.may_speak.set()
@@ -99,6 +100,8 @@ class PlayedProvider:
         self.embedded += texts
         if self.embedding_error is not None:
             raise self.embedding_error
+        if max(map(len, texts)) > self.embedding_characters_max:
+            raise ContextTooLong("It is too long.", hint="Look.")
         return [hashed_vector(text) for text in texts]
 
     async def models(self) -> Sequence[ModelInfo]:
