@@ -33,6 +33,7 @@ from agency.errors import (
 )
 from agency.ports.tool import Tool, ToolContext
 from agency.ports.workspace import Workspace
+from agency.workflows.agent.context.estimate import units_of_text
 
 CONTENT_CHARACTERS_MAX = 200_000
 """Text of one result that is recorded; tools bound theirs lower, with a handle to the whole."""
@@ -58,8 +59,7 @@ class Deed:
 
     Attributes:
         version: State of the workspace before it; None is the empty folder.
-        characters_max: A longer result is cut, and the whole is kept in the workspace; None when
-            it is not known how much the context can take.
+        result_bytes_max: A longer result is cut, in UTF-8, and the whole is kept in the workspace.
         redact: Takes secrets out of texts, before they are recorded.
     """
 
@@ -74,7 +74,7 @@ class Deed:
     version: str | None
     progress: Callable[[str], None]
     redact: Callable[[str], str]
-    characters_max: int | None
+    result_bytes_max: int
     answers: Mapping[str, Any]
     state: Any = None
 
@@ -146,11 +146,13 @@ class Deed:
 
     async def _shortened(self, output: ToolOutput) -> tuple[ToolOutput, bool]:
         """Bound a result by what the context can take; the whole goes to a file of the run."""
-        most = self.characters_max
-        if most is None or self.workspace is None or len(output.content) <= most:
+        if units_of_text(output.content) <= self.result_bytes_max:
             return output, False
+        text = cut_bytes(output.content, self.result_bytes_max)
+        if self.workspace is None:
+            return replace(output, content=text), False
         handle = await self.workspace.keep_text(f"{self.name}.txt", self.redact(output.content))
-        text = f"{cut(output.content, most)}\n[The whole is in the file {handle}.]"
+        text += f"\n[The whole is in the file {handle}.]"
         return replace(output, content=text), True
 
     async def _keep(self, *, is_changed: bool) -> tuple[str | None, list[str]]:
@@ -235,6 +237,18 @@ def cut(text: str, characters_max: int) -> str:
         return text
     half = characters_max // 2
     return f"{text[:half]}\n[… {len(text) - 2 * half} characters left out …]\n{text[-half:]}"
+
+
+def cut_bytes(text: str, bytes_max: int) -> str:
+    """Bound a text by its head and tail, measured in UTF-8, as tokens go with bytes."""
+    if units_of_text(text) <= bytes_max:
+        return text
+    written = text.encode("utf-8", "replace")
+    half = bytes_max // 2
+    head = written[:half].decode("utf-8", "ignore")
+    tail = written[-half:].decode("utf-8", "ignore")
+    left_out = len(text) - len(head) - len(tail)
+    return f"{head}\n[… {left_out} characters left out …]\n{tail}"
 
 
 class _NoWorkspace:

@@ -13,6 +13,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from agency.domain.memory import Asker
+from agency.engine.retry import MODEL_RETRY
 from agency.engine.steps import StepCall
 from agency.errors import (
     AgencyError,
@@ -37,7 +38,7 @@ from agency.workflows.agent.calls.answers import request_answer
 from agency.workflows.agent.calls.judgement import Judgement, Verdict
 from agency.workflows.agent.calls.ladder import Ladder, watched
 from agency.workflows.agent.calls.rungs import Rung
-from agency.workflows.agent.context.budget import Budget, make_budget
+from agency.workflows.agent.context.budget import RESULT_BYTES_MIN, Budget, make_budget
 from agency.workflows.agent.context.compaction import Room, compact
 from agency.workflows.agent.context.estimate import TokenMeter
 from agency.workflows.agent.context.gauge import Gauge, measure
@@ -129,21 +130,22 @@ class Conversation:
         known = self._traits.choice.model if self._traits is not None else ""
         return self._loop.model or known or self._means.settings.model
 
-    def result_characters(self, calls: int) -> int | None:
-        """How long one of so many results may be; None when it is not known yet."""
-        if self._budget is None:
-            return None
-        return max(self._meter().units(self._budget.result_tokens(calls)), 400)
+    async def result_bytes(self, calls: int) -> int:
+        """Tell how long one of so many results may be, in bytes of UTF-8, as tokens go with."""
+        budget = await self._look_at_budget()
+        return max(self._meter().units(budget.result_tokens(calls)), RESULT_BYTES_MIN)
 
     # --- what is recorded -------------------------------------------------------------------
 
     def take_reply(self, reply: Mapping[str, Any], judgement: Judgement) -> None:
         """Take in a recorded reply, with what was said to the model before it."""
-        if reply.get("overflow"):
-            return
         for note in _told(reply.get("notes", ())):
             message = ChatMessage(role="user", content=note["text"])
             self.transcript.add(message, is_pinned=note["kind"] == "hint")
+        if reply.get("overflow"):
+            self._take_overflow(reply["overflow"])
+            return
+        self._learn(reply)
         if not reply.get("is_answer"):
             self._ladder.take(judgement)
         match judgement.verdict:
@@ -165,24 +167,28 @@ class Conversation:
         Raises:
             StepFailed: it cannot be made to fit; the error has the numbers.
         """
+        is_over = self._loop.is_recorded("reply", number)
         for place in range(ROOM_TIMES_MAX):
             name = f"compact-{number}.{place}"
             if not self._loop.is_recorded(name):
+                if is_over:
+                    return  # what was sent before that reply was decided then
                 base = await self._request(notes)
                 is_answer = any(note["kind"] == "schema" for note in notes)
                 gauge = await self._gauge(self._shaped(base, is_answer=is_answer))
                 if gauge.fits and not self._overflows:
                     return
-                self._overflows = 0
                 room = await self._room(gauge)
             else:
                 room = None
+            self._overflows = 0
 
             async def work(room: Room | None = room) -> Any:  # noqa: ANN401  JSON value
                 assert room is not None, "what is recorded is not done again"
                 return await self._compact(room)
 
-            record = await self._loop.ctx.perform(StepCall(name=name, function=work))
+            step = StepCall(name=name, function=work, retry=MODEL_RETRY)
+            record = await self._loop.ctx.perform(step)
             self._loop.state.take_compaction(record)
             self.transcript.apply(Compaction.parse(record["compaction"]))
 
@@ -193,7 +199,6 @@ class Conversation:
         is_answer = any(note["kind"] == "schema" for note in notes)
         shaped = self._shaped(base, is_answer=is_answer)
         gauge = await self._gauge(shaped)
-        units = gauge.units
         judgement: Judgement | None
         try:
             reply = await self._means.roles.chat(
@@ -204,7 +209,7 @@ class Conversation:
                 on_progress=self._tell,
             )
         except ContextTooLong as error:
-            return self._overflowed(error, units)
+            return self._overflowed(error, gauge, notes)
         except AgencyError as error:
             judgement = _unfit_answer(error) if is_answer else ladder.judge_error(error, base)
             if judgement is None:
@@ -213,8 +218,7 @@ class Conversation:
         else:
             judgement = _answered(reply) if is_answer else ladder.judge(reply, base)
             record = _recorded(reply)
-            is_plausible = self._meter().learn(units, reply.prompt_tokens, images=gauge.images)
-            if not is_plausible:
+            if not self._meter().is_plausible(gauge.units, reply.prompt_tokens, gauge.images):
                 record["is_count_low"] = True
         record["judgement"] = judgement.record()
         record["gauge"] = gauge.record()
@@ -235,7 +239,7 @@ class Conversation:
         # The base has the name of the role's first model; asked is the role.
         return replace(shaped, model=self._loop.model)
 
-    def _overflowed(self, error: ContextTooLong, units: int) -> dict[str, Any]:
+    def _overflowed(self, error: ContextTooLong, gauge: Gauge, notes: Notes) -> dict[str, Any]:
         """Record that the server calls the prompt too long, so that room is made.
 
         Raises:
@@ -243,14 +247,34 @@ class Conversation:
         """
         if self._loop.state.overflows >= OVERFLOWS_MAX:
             raise error
-        self._meter().refused(units, error.prompt_tokens)
-        if error.context_tokens:
-            self._allocated = error.context_tokens
-        self._overflows += 1
-        return {
+        record: dict[str, Any] = {
             **_unusable(error, self.model_name),
-            "overflow": {"prompt": error.prompt_tokens, "context": error.context_tokens},
+            "overflow": {
+                "prompt": error.prompt_tokens,
+                "context": error.context_tokens,
+                "units": gauge.units,
+            },
         }
+        # What is wrong with an answer is noted anew; all else, a person's hint too, is said once.
+        said = [dict(note) for note in notes if note["kind"] != "schema"]
+        if said:
+            record["notes"] = said
+        return redacted(record, self._means.redact)  # type: ignore[no-any-return]  # a mapping
+
+    def _take_overflow(self, overflow: Mapping[str, Any]) -> None:
+        """Take in that the server called a prompt too long: the next one is made shorter."""
+        self._overflows += 1
+        if overflow.get("units"):
+            self._meter().refused(overflow["units"], overflow["prompt"])
+        if overflow["context"]:
+            self._allocated = overflow["context"]
+
+    def _learn(self, reply: Mapping[str, Any]) -> None:
+        """Learn from what the server has counted; recorded counts serve the next daemon, too."""
+        gauge = reply.get("gauge")
+        is_its = self._traits is not None and reply["provider"] == self._traits.choice.provider
+        if gauge and is_its:
+            self._meter().learn(gauge["units"], reply["prompt_tokens"], images=gauge["images"])
 
     async def _request(self, notes: Notes) -> ChatRequest:
         loop = self._loop
@@ -292,6 +316,11 @@ class Conversation:
     # --- measuring --------------------------------------------------------------------------
 
     async def _gauge(self, shaped: ChatRequest) -> Gauge:
+        budget = await self._look_at_budget()
+        return measure(shaped, self.transcript, budget, self._meter())
+
+    async def _look_at_budget(self) -> Budget:
+        """Divide the context that the model has now."""
         traits = await self._look_at_model()
         limits = traits.limits if traits is not None else ContextLimits()
         if self._allocated is not None:
@@ -301,7 +330,7 @@ class Conversation:
         self._budget = make_budget(
             limits, reply_tokens=self._means.settings.tokens_max or None, thinks=thinks
         )
-        return measure(shaped, self.transcript, self._budget, self._meter())
+        return self._budget
 
     def _meter(self) -> TokenMeter:
         name = str(self._traits.choice) if self._traits is not None else self._loop.model

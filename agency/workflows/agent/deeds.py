@@ -14,7 +14,7 @@ from agency.engine import foreign
 from agency.engine.questions import decision_of
 from agency.engine.retry import MODEL_RETRY
 from agency.engine.steps import StepCall
-from agency.errors import AgencyError, StepFailed, ToolUnavailable
+from agency.errors import AgencyError, StepFailed, ToolUnavailable, WorkspaceTooLarge
 from agency.ports.model import ChatMessage, ChatRequest, Role, ToolCall
 from agency.ports.tool import ToolContext, ToolRequest
 from agency.workflows.agent import asking, history
@@ -25,10 +25,12 @@ from agency.workflows.agent.calling import (
     PATIENT,
     Deed,
     cut,
+    cut_bytes,
     read_asks,
     redacted,
     write_output,
 )
+from agency.workflows.agent.context.estimate import units_of_text
 from agency.workflows.agent.gate import Offer
 from agency.workflows.agent.own_tools import TOOLSET, Done, OwnTool
 from agency.workflows.agent.state import as_record, content_for_model, result_message
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
 
 ROUNDS_MAX = 10
 """Times that one call may come back with questions."""
-OWN_RESULT_CHARACTERS_MAX = 16_000
+OWN_RESULT_BYTES_MAX = 16_000
 """Longer results of the run's own tools are cut, and the whole is kept in the workspace."""
 _MENDABLE = frozenset({"tool_unavailable", "tool_interrupted", "sandbox_failed", "decided_failed"})
 """Codes of failed steps that the model is told of; all others end the run."""
@@ -96,7 +98,7 @@ class Deeds:
 
     async def _replayed(self, name: str, call: ToolCall) -> Record:
         try:
-            found = await self._loop.ctx.perform(StepCall(name=name, function=_nothing))
+            found = await self._loop.ctx.perform(StepCall(name=name, function=not_again))
         except StepFailed as error:
             return self._failed(call, error)
         return as_record(found, call)
@@ -248,7 +250,7 @@ class Deeds:
             version=loop.state.version,
             progress=self._show,
             redact=loop.means.redact,
-            characters_max=loop.conversation.result_characters(loop.calls_of_turn),
+            result_bytes_max=await loop.conversation.result_bytes(loop.calls_of_turn),
             answers=dict(answers),
             state=state,
         )
@@ -276,20 +278,30 @@ class Deeds:
         record: Record = {"tool": call.name, "arguments": dict(arguments)}
         record |= write_output(done.output) | dict(done.more)
         workspace = loop.workspace
+        most = await loop.conversation.result_bytes(loop.calls_of_turn)
+        most = min(most, OWN_RESULT_BYTES_MAX)
 
         async def keep() -> Any:  # noqa: ANN401  JSON value
             content = str(record["content"])
-            is_long = len(content) > OWN_RESULT_CHARACTERS_MAX
+            is_long = units_of_text(content) > most
             if workspace is not None and (done.puts or is_long):
                 await workspace.open(loop.state.version)
                 for path, file in done.puts.items():
                     await workspace.put(path, file)
                 if is_long:
-                    handle = await workspace.keep_text(f"{name}.txt", content)
-                    record["content"] = (
-                        f"{cut(content, OWN_RESULT_CHARACTERS_MAX)}\n[The whole is in {handle}.]"
-                    )
-                record["version"] = await workspace.keep()
+                    kept = loop.means.redact(content)
+                    handle = await workspace.keep_text(f"{name}.txt", kept)
+                    short = cut_bytes(content, most)
+                    record["content"] = f"{short}\n[The whole is in the file {handle}.]"
+                try:
+                    record["version"] = await workspace.keep()
+                except WorkspaceTooLarge as error:
+                    said = f"What it has changed was taken back: {error.message} {error.hint}"
+                    record["content"] = f"{record['content']}\n{said.strip()}"
+                    record["is_error"] = True
+                    record.pop("files", None)
+            elif is_long:
+                record["content"] = cut_bytes(content, most)
             return clean_record(record, loop.means.redact)
 
         step = StepCall(name=name, function=keep, messages=functools.partial(self._messages, call))
@@ -421,5 +433,6 @@ def _unheard(text: str) -> None:
     del text
 
 
-async def _nothing() -> Any:  # noqa: ANN401  JSON value
+async def not_again() -> Any:  # noqa: ANN401  JSON value
+    """Stand for the function of a step that is recorded."""
     raise AssertionError("what is recorded is not done again")

@@ -33,7 +33,7 @@ from agency.workflows.agent.calls.answers import ASKS_MAX, Answer, AnswerReader,
 from agency.workflows.agent.calls.judgement import Judgement, Verdict
 from agency.workflows.agent.calls.repetition import Finding, Remedy, Repetition
 from agency.workflows.agent.conversation import Conversation
-from agency.workflows.agent.deeds import Deeds
+from agency.workflows.agent.deeds import Deeds, not_again
 from agency.workflows.agent.delegation import own_tools
 from agency.workflows.agent.gate import Gate, Offer
 from agency.workflows.agent.means import Means
@@ -133,8 +133,9 @@ class Loop:
         """Get the next reply, recorded or new."""
         number = self.state.turns + 1
         notes: list[dict[str, Any]] = []
-        if not self.is_recorded("reply", number):
-            await self._check_budgets(f"limit-{number}.0", is_call=False)
+        is_recorded = self.is_recorded("reply", number)
+        await self._check_budgets(f"limit-{number}.0", is_call=False, is_over=is_recorded)
+        if not is_recorded:
             notes = await self._notes(number)
             self._show_progress(f"turn {number}")
         await self.conversation.make_room(number, notes)
@@ -159,9 +160,9 @@ class Loop:
         turn = self.state.turns
         self.calls_of_turn = len(judgement.calls)
         for position, call in enumerate(judgement.calls):
-            label = f"call-{turn}.{position}"
-            if not self.is_recorded(label):
-                await self._check_budgets(f"limit-{turn}.{position + 1}", is_call=True)
+            is_recorded = self.is_recorded(f"call-{turn}.{position}")
+            limit = f"limit-{turn}.{position + 1}"
+            await self._check_budgets(limit, is_call=True, is_over=is_recorded)
             await self._deeds.do(turn, position, call)
             self._show_progress("")
         for refused in judgement.refused:
@@ -240,15 +241,25 @@ class Loop:
 
     # --- limits, notes, the end -------------------------------------------------------------
 
-    async def _check_budgets(self, name: str, *, is_call: bool) -> None:
+    async def _check_budgets(self, name: str, *, is_call: bool, is_over: bool) -> None:
         """Go on while there is room in all budgets.
 
         A run that is let go on after it had used one up gets the same once more, counted from
         there.
 
+        Args:
+            name: Of the step that records that one is used up.
+            is_call: It is for a call; else for a model's turn.
+            is_over: What it is for is recorded: the run was let go on.
+
         Raises:
             LimitReached: one is used up.
         """
+        if is_over:
+            if self.is_recorded(name):
+                passed = await self.ctx.perform(StepCall(name=name, function=not_again))
+                self.base = passed["spent"]
+            return
         used = used_up(self.budgets, self.state.spent, self.base, is_call=is_call)
         if used is None:
             return

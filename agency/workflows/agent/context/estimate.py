@@ -57,29 +57,34 @@ class TokenMeter:
         """Say how many units fit into so many tokens; 0 when ``tokens`` is not above zero."""
         return max(int(tokens * self.bytes_per_token / MARGIN), 0)
 
-    def learn(self, units: int, prompt_tokens: int | None, *, images: int = 0) -> bool:
+    def learn(self, units: int, prompt_tokens: int | None, *, images: int = 0) -> None:
         """Take in what the server has counted for a prompt of so many units.
+
+        A count that is not plausible is not learnt from.
 
         Args:
             units: Of the request as it was sent, as `units_of_request` says.
             prompt_tokens: As reported; None is no count.
             images: A prompt with pictures teaches nothing about texts.
-
-        Returns:
-            False for a count that is suspiciously low, which is not learnt from.
         """
-        if not prompt_tokens or images or units < SAMPLE_BYTES_MIN:
-            return True
+        if not _is_sample(units, prompt_tokens, images):
+            return
+        assert prompt_tokens
         found = units / prompt_tokens
-        if prompt_tokens < units / self.bytes_per_token * SUSPICIOUS_SHARE:
-            return False
-        if not BYTES_PER_TOKEN_MIN <= found <= BYTES_PER_TOKEN_MAX:
-            return True
+        is_ratio = BYTES_PER_TOKEN_MIN <= found <= BYTES_PER_TOKEN_MAX
+        if not is_ratio or not self.is_plausible(units, prompt_tokens, images):
+            return
         if found < self.bytes_per_token:
             self.bytes_per_token = found
         else:
             self.bytes_per_token += (found - self.bytes_per_token) * SLOWNESS
-        return True
+
+    def is_plausible(self, units: int, prompt_tokens: int | None, images: int = 0) -> bool:
+        """Tell whether a count is not suspiciously low; no count is not."""
+        if not _is_sample(units, prompt_tokens, images):
+            return True
+        assert prompt_tokens
+        return prompt_tokens >= units / self.bytes_per_token * SUSPICIOUS_SHARE
 
     def refused(self, units: int, prompt_tokens: int | None) -> None:
         """Take in that a prompt of so many units was too long, with its count if it was told.
@@ -106,6 +111,10 @@ class Meters:
             del self._meters[next(iter(self._meters))]
         self._meters[model] = meter
         return meter
+
+
+def _is_sample(units: int, prompt_tokens: int | None, images: int) -> bool:
+    return bool(prompt_tokens) and not images and units >= SAMPLE_BYTES_MIN
 
 
 def units_of_text(text: str) -> int:
