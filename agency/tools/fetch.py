@@ -8,14 +8,17 @@ not to be trusted.
 from __future__ import annotations
 
 import asyncio
+import codecs
 import re
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
 from agency.config.schema import Tools as Settings
+from agency.core import json
 from agency.core.addresses import HostRule, resolve_checked
 from agency.domain.approval import Risk
 from agency.domain.tool import Capability, Permission, ToolEffect, ToolOutput
@@ -30,20 +33,31 @@ from agency.ports.tool import ToolContext, ToolRequest
 from agency.tools.bounded import bounded
 from agency.tools.files.place import failed, own_refusal, relative
 from agency.tools.files.text import kind_of, size_text
+from agency.tools.programs import ask_program
 from agency.tools.shape import describe, text
 from agency.version import VERSION
 
 if TYPE_CHECKING:
     from aiohttp import ClientResponse
+    from yarl import URL
 
 REDIRECTS_MAX = 5
 ADDRESS_CHARACTERS_MAX = 4096
 BODY_CHARACTERS_MAX = 1 << 20
 HEADERS_MAX = 32
 PIECE_BYTES = 64 << 10
+READ_S = 10.0
+"""Longest reading of a page; some take hours, and are shown as they were sent."""
+TEXT_BYTES_MAX = 64 << 20
+"""Text that a page may come to; more than any page that may be fetched."""
+SAID_CHARACTERS_MAX = 200
+"""Of what a server says of its answer in words."""
 
 _TEXTS = re.compile(r"text/|application/(?:.*\+)?(?:json|xml|javascript|yaml|x-ndjson|toml|sql)")
 _CHARSET = re.compile(r"<meta[^>]+charset=[\"']?([A-Za-z0-9_-]{1,40})", re.IGNORECASE)
+_CODES = frozenset({"idna", "punycode", "undefined", "unicode_escape", "raw_unicode_escape"})
+"""Python's own, which no page is written in; the time of one grows with the square of its text."""
+_PAGE = Path(__file__).with_name("page.py")
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
 _OWN_HEADERS = frozenset(
     {
@@ -94,25 +108,43 @@ class Answer:
     def is_good(self) -> bool:
         return self.status < 400
 
-    def text(self) -> str | None:
-        """Give the body as text; None if it is none."""
+    @property
+    def is_page(self) -> bool:
+        return "html" in self.media_type
+
+    def decoded(self) -> str | None:
+        """Give the body as it was written; None if it is no text."""
         is_named = _TEXTS.match(self.media_type) is not None
         if not is_named and (kind_of(self.body[:8192]) is not None or self.media_type):
             return None
         charset = self.charset
-        if not charset and "html" in self.media_type:
+        if not charset and self.is_page:
             found = _CHARSET.search(self.body[:2048].decode("latin-1"))
             charset = found[1] if found else ""
-        try:
-            decoded = self.body.decode(charset or "utf-8", "replace")
-        except LookupError:
-            decoded = self.body.decode("utf-8", "replace")
-        if "html" not in self.media_type:
-            return decoded
-        # Imported late: the parser takes longer to load than all the other tools together.
-        from agency.tools.page import text_of
+        return self.body.decode(_codec(charset), "replace")
 
-        return text_of(decoded, self.url)
+    async def text(self) -> str | None:
+        """Give the body as people would read it; None if it is no text."""
+        # A text of megabytes takes a while; others have their turn meanwhile.
+        decoded = await asyncio.to_thread(self.decoded)
+        if decoded is None or not self.is_page:
+            return decoded
+        given = json.encode({"page": decoded, "address": self.url})
+        read, is_whole = await ask_program(_PAGE, given, timeout_s=READ_S, bytes_max=TEXT_BYTES_MAX)
+        if is_whole:
+            return read.decode()
+        return f"[It could not be read as a page; this is its source.]\n{decoded}"
+
+
+def _codec(charset: str) -> str:
+    """Name the codec of what a server calls its charset; UTF-8 for what is none."""
+    try:
+        found = codecs.lookup(charset or "utf-8")
+    except (LookupError, ValueError):
+        return "utf-8"
+    # Others are no encodings of texts: zip, base64, rot13.
+    is_text = getattr(found, "_is_text_encoding", True)
+    return found.name if is_text and found.name.replace("-", "_") not in _CODES else "utf-8"
 
 
 class Web:
@@ -134,7 +166,7 @@ class Web:
                 answer = await self._once(Asked(method="GET", url=url, headers=headers))
                 if answer.status not in {301, 302, 303, 307, 308} or not answer.location:
                     return answer
-                url = urljoin(url, answer.location)
+                url = _next(url, answer.location)
         raise Refused(f"There are more than {REDIRECTS_MAX} redirects; the last one is to {url}.")
 
     async def send(self, asked: Asked) -> Answer:
@@ -152,11 +184,9 @@ class Web:
 
     async def _once(self, asked: Asked) -> Answer:
         import aiohttp
-        import yarl
 
-        parse(asked.url)
         # Of the very object that is connected to: two parsers may see two hosts in one address.
-        target = yarl.URL(asked.url)
+        target = parse(asked.url)
         host, port = target.host or "", target.port or 0
         try:
             endpoints = await resolve_checked(host, port, private=self._rules)
@@ -230,10 +260,12 @@ class Web:
         return Answer(
             url=url,
             status=response.status,
-            reason=response.reason or "",
-            media_type=response.content_type if "Content-Type" in response.headers else "",
-            charset=response.charset or "",
-            location=response.headers.get("Location", ""),
+            reason=_plain(response.reason or "")[:SAID_CHARACTERS_MAX],
+            media_type=_plain(response.content_type)[:SAID_CHARACTERS_MAX]
+            if "Content-Type" in response.headers
+            else "",
+            charset=_plain(response.charset or "")[:SAID_CHARACTERS_MAX],
+            location=_plain(response.headers.get("Location", "")),
             body=bytes(body[:bytes_max]),
             is_cut=is_cut,
         )
@@ -274,16 +306,37 @@ class _Unpacking:
         return self._unpack.decompress(piece, max(1, room))
 
 
-def parse(url: str) -> None:
+def _plain(text: str) -> str:
+    """Make a text of a header: bytes that are no UTF-8 come as what no record can hold."""
+    return text.encode(errors="surrogateescape").decode(errors="replace")
+
+
+def _next(url: str, location: str) -> str:
+    """Tell where a redirect leads.
+
+    Raises:
+        Refused: nowhere.
+    """
+    try:
+        return urljoin(url, location)
+    except ValueError as error:
+        raise Refused(f"It redirects to {location[:200]!r}, which is no address.") from error
+
+
+def parse(url: str) -> URL:
     """Check an address.
 
     Raises:
         Refused: it is none of HTTP, or hides whom it is for.
     """
+    import yarl
+
     shown = repr(url[:200])
     try:
         parts = urlsplit(url)
         port = parts.port
+        target = yarl.URL(url)
+        target.host  # noqa: B018  it is only worked out, and refused, when it is asked for
     except ValueError as error:
         raise Refused(f"{shown} is no address: {error}.") from error
     if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0:
@@ -292,6 +345,7 @@ def parse(url: str) -> None:
         raise Refused(f"{shown} holds a user name; nothing is sent with one.")
     if any(ord(one) < 33 or ord(one) == 127 for one in url) or len(url) > ADDRESS_CHARACTERS_MAX:
         raise Refused(f"{shown} holds blanks or control characters, or is too long.")
+    return target
 
 
 class Fetch:
@@ -334,8 +388,7 @@ class Fetch:
             answer = await self._web.get(arguments["url"].strip(), accept)
         except (Refused, Broken) as error:
             return failed(str(error))
-        # A page of megabytes takes a second to read; others have their turn meanwhile.
-        found = await asyncio.to_thread(answer.text)
+        found = await answer.text()
         if answer.is_good and (save_as or found is None):
             return await _saved(answer, save_as or _name_of(answer), context)
         return await told(answer, found, context, self._settings.result_characters_max)
@@ -399,13 +452,11 @@ class HttpRequest:
             return failed(f"Nothing was sent: {error}")
         except Broken as error:
             raise ToolInterrupted(f"{asked.method} {asked.url}: {error}") from error
-        found = await asyncio.to_thread(answer.text)
+        found = await answer.text()
         return await told(answer, found, context, self._settings.result_characters_max)
 
 
 def _headers_of(arguments: Mapping[str, Any], call_key: str) -> dict[str, str]:
-    from agency.core import json
-
     headers = {str(name): str(value) for name, value in (arguments.get("headers") or {}).items()}
     known = {name.lower() for name in headers}
     body = arguments.get("body")

@@ -1,8 +1,15 @@
-"""Web pages as text: what people would read, without how it looks."""
+"""Web pages as text: what people would read, without how it looks.
+
+Run as a program of its own (see `agency.tools.programs`): there are pages of a hundred kilobytes
+over which the standard library's parser sits for minutes. Standard input is a JSON object with the
+page and its address, standard output the text. It imports nothing of Agency.
+"""
 
 from __future__ import annotations
 
+import json
 import re
+import sys
 from html.parser import HTMLParser
 from urllib.parse import urljoin
 
@@ -35,8 +42,9 @@ class _Reader(HTMLParser):
     def __init__(self, address: str) -> None:
         super().__init__(convert_charrefs=True)
         self.parts: list[str] = []
-        self.title = ""
+        self.title: list[str] = []
         self._address = address
+        # Each once: the end of the outermost ends all that is in it.
         self._skipped: list[str] = []
         self._in_title = False
         self._kept = 0
@@ -46,7 +54,7 @@ class _Reader(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag == "title" and not self.title:
             self._in_title = True
-        elif tag in _SKIPPED:
+        elif tag in _SKIPPED and tag not in self._skipped:
             self._skipped.append(tag)
         if self._skipped:
             return
@@ -90,7 +98,7 @@ class _Reader(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if self._in_title:
-            self.title += data
+            self.title.append(data)
         elif not self._skipped:
             kept = data.replace(" ", _SPACE) if self._kept else re.sub(r"\s+", " ", data)
             self.parts.append(kept)
@@ -108,5 +116,15 @@ def text_of(page: str, address: str) -> str:
     lines = [line.rstrip() for line in "".join(reader.parts).split("\n")]
     body = re.sub(r"\n{3,}", "\n\n", "\n".join(line.lstrip(" ") for line in lines)).strip()
     body = body.replace(_SPACE, " ")
-    title = " ".join(reader.title.split())
+    title = " ".join("".join(reader.title).split())
     return f"{title}\n\n{body}" if title and not body.startswith(f"# {title}") else body
+
+
+def main() -> None:
+    """Read a page, and write its text."""
+    given = json.load(sys.stdin.buffer)
+    sys.stdout.buffer.write(text_of(given["page"], given["address"]).encode(errors="replace"))
+
+
+if __name__ == "__main__":
+    main()

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 import stat
-import sys
 from collections.abc import Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -22,6 +20,7 @@ from agency.tools.bounded import excerpt
 from agency.tools.files import seeker
 from agency.tools.files.place import attempt, failed, relative
 from agency.tools.files.text import size_text
+from agency.tools.programs import ask_program
 from agency.tools.shape import describe, text, truth
 
 SEARCH_S = 10.0
@@ -87,36 +86,15 @@ class SearchFiles:
 
     async def _seek(self, wanted: Mapping[str, Any]) -> tuple[list[str], dict[str, Any]]:
         """Run the program that looks; what it has found until it is killed counts."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-I",
-            "-S",
-            seeker.__file__,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            env={"PYTHONUTF8": "1"},
-            cwd="/",
+        said, _ = await ask_program(
+            Path(seeker.__file__),
+            json.encode(wanted),
+            timeout_s=self._search_s,
+            bytes_max=OUTPUT_BYTES_MAX,
         )
-        said = bytearray()
-        try:
-            async with asyncio.timeout(self._search_s):
-                assert process.stdin is not None
-                assert process.stdout is not None
-                process.stdin.write(json.encode(wanted))
-                process.stdin.close()
-                while len(said) < OUTPUT_BYTES_MAX and (piece := await process.stdout.read(65536)):
-                    said += piece
-                await process.wait()
-        except TimeoutError:
-            pass
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
         found: list[str] = []
         end: dict[str, Any] = {}
-        for line in bytes(said).split(b"\n"):
+        for line in said.split(b"\n"):
             try:
                 one = json.decode(line)
             except json.NotJson:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import pytest
 from aiohttp import web
 
+from agency.core import json
 from agency.core.addresses import Endpoint
 from agency.domain.tool import Permission, ToolEffect, ToolOutput
 from agency.errors import ConfigurationInvalid, ToolInterrupted
@@ -255,3 +256,80 @@ async def test_list_of_hosts_is_checked_at_the_start(open_bench: OpenBench) -> N
     with pytest.raises(ConfigurationInvalid, match="fetch_allow"):
         async with open_bench(fetch_allow=["not a host"]):
             pass
+
+
+@asynccontextmanager
+async def _saying(answer: bytes) -> AsyncIterator[str]:
+    """Serve the same bytes to everybody."""
+
+    async def say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        with contextlib.suppress(ConnectionError):
+            await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(say, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+
+
+def _answer(body: bytes, *headers: bytes, status: bytes = b"200 OK") -> bytes:
+    lines = [b"HTTP/1.1 " + status, *headers, b"Content-Length: %d" % len(body), b"", b""]
+    return b"\r\n".join(lines) + body
+
+
+@pytest.mark.parametrize("location", [b"http://[", b"//a]b/", b"http://xn--/", b"http://\xff/"])
+async def test_redirect_to_no_address_is_told(allowed: Bench, location: bytes) -> None:
+    answer = _answer(b"", b"Location: " + location, status=b"302 Found")
+    async with _saying(answer) as url:
+        output = await allowed.call("fetch", url=url)
+
+    assert output.is_error
+    assert "failed with" not in output.content
+
+
+async def test_bytes_of_headers_that_are_no_text_can_be_recorded(allowed: Bench) -> None:
+    answer = _answer(
+        b"", b"Location: /\xff", b"Content-Type: text/\xff; charset=\xff", status=b"201 \xff"
+    )
+    async with _saying(answer) as url:
+        output = await allowed.call("http_request", method="POST", url=url)
+
+    assert json.encode([output.content, output.structured])
+    assert output.content.startswith("HTTP 201")
+
+
+@pytest.mark.parametrize(
+    "charset", ["undefined", "idna", "punycode", "hex", "unicode_escape", "no-such", "\0"]
+)
+async def test_charset_that_no_page_has_is_taken_for_utf_8(allowed: Bench, charset: str) -> None:
+    answer = _answer("é".encode(), b"Content-Type: text/plain; charset=" + charset.encode())
+    async with _saying(answer) as url:
+        output = await allowed.call("fetch", url=url)
+
+    assert charset == "\0" or output.content.endswith("é")
+    assert "failed with" not in output.content
+
+
+async def test_page_that_takes_for_ever_holds_nobody_up(
+    allowed: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library's parser takes two minutes for this one, and holds the interpreter."""
+    monkeypatch.setattr("agency.tools.fetch.READ_S", 0.5)
+    page = _answer(b"<a " * 20_000, b"Content-Type: text/html")
+    loop = asyncio.get_running_loop()
+    waits_s: list[float] = []
+
+    async def look() -> None:
+        while True:
+            began_s = loop.time()
+            await asyncio.sleep(0.01)
+            waits_s.append(loop.time() - began_s)
+
+    looking = loop.create_task(look())
+    async with _saying(page) as url:
+        output = await allowed.call("fetch", url=url)
+    looking.cancel()
+
+    assert "could not be read as a page" in output.content
+    assert max(waits_s) < 0.3
