@@ -305,6 +305,13 @@ class ConnectionsHealthDocument(TypedDict):
     broken: list[Mapping[str, str]]
 
 
+class VaultHealthDocument(TypedDict):
+    """Whether secrets can be used, and why not."""
+
+    locked: bool
+    reason: str
+
+
 class HealthDocument(TypedDict):
     """How the daemon is. ``runs`` counts them by status; ``workflows``: ``loaded``, ``failed``."""
 
@@ -321,6 +328,7 @@ class HealthDocument(TypedDict):
     workflows: Mapping[str, Any]
     sandbox: SandboxDocument
     connections: ConnectionsHealthDocument
+    vault: VaultHealthDocument
 
 
 class ScheduleDocument(TypedDict):

@@ -669,6 +669,13 @@ class SandboxAnswer(Answer):
     """What to do for more; empty when everything is enforced."""
 
 
+class VaultHealthAnswer(Answer):
+    """Whether secrets can be used; ``reason`` says why not."""
+
+    locked: bool
+    reason: str
+
+
 class HealthAnswer(Answer):
     """How the daemon is."""
 
@@ -691,6 +698,8 @@ class HealthAnswer(Answer):
     """Where commands of tools run, and what it enforces there."""
     connections: ConnectionsHealthAnswer
     """Servers of tools, by their state, and those that need somebody."""
+    vault: VaultHealthAnswer
+    """Whether secrets can be used."""
 
 
 class BrokenConnectionAnswer(Answer):

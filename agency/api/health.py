@@ -66,7 +66,8 @@ async def show_health(request: web.Request) -> web.Response:
     counts = await _counts(services)
     model = await request.app[MODEL_HEALTH].get()
     has_room = services.has_room()
-    is_whole = model.reachable and has_room
+    vault = services.vault.state
+    is_whole = model.reachable and has_room and not vault.is_locked
     status = "unhealthy" if counts is None else "healthy" if is_whole else "degraded"
     now = services.clock.now()
     uptime_s = max(0.0, (now - services.started_at).total_seconds())
@@ -85,6 +86,10 @@ async def show_health(request: web.Request) -> web.Response:
             "reachable": model.reachable,
             "rehearsal": services.provider.is_rehearsal,
             "reason": model.reason,
+        },
+        "vault": {
+            "locked": vault.is_locked,
+            "reason": vault.reason,
         },
         "runs": {str(each): (counts or {}).get(each, 0) for each in RunStatus},
         "dead_letters": (counts or {}).get(RunStatus.DEAD_LETTER, 0),

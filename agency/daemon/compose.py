@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -202,7 +202,17 @@ async def open_vault(settings: Settings, clock: Clock, *, store: SqliteStore) ->
     """Open the secrets; without their key they are there, and locked."""
     from agency.vault.opening import open_vault as open_stored
 
-    return await open_stored(settings, clock, store=store.secrets)
+    vault = await open_stored(settings, clock, store=store.secrets)
+
+    async def in_settings() -> Mapping[str, Sequence[str]]:
+        used: dict[str, list[str]] = {}
+        for place, name in vault.references(asdict(settings)).items():
+            setting = place.partition("#")[0].strip("/").replace("/", ".")
+            used.setdefault(f"setting {setting}", []).append(name)
+        return used
+
+    vault.add_usage(in_settings)
+    return vault
 
 
 def open_models(

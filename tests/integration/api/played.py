@@ -65,6 +65,8 @@ class PlayedProvider:
         self.embedded: list[str] = []
         self.embedding_error: AgencyError | None = None
         self.embedding_characters_max = 1_000_000
+        self.embedding_calls_max = 1_000_000
+        self.is_stuck = asyncio.Event()
         self.is_asked = asyncio.Event()
         self.may_speak = asyncio.Event()
         self.may_speak.set()
@@ -97,6 +99,10 @@ class PlayedProvider:
         )
 
     async def embed(self, model: str, texts: Sequence[str]) -> Sequence[Sequence[float]]:
+        self.embedding_calls_max -= 1
+        if self.embedding_calls_max < 0:
+            self.is_stuck.set()
+            await asyncio.Event().wait()
         self.embedded += texts
         if self.embedding_error is not None:
             raise self.embedding_error

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from agency.config.schema import Server
 from agency.errors import ModelNotFound, ModelUnavailable
-from tests.integration.api.conftest import Daemon, Serve
+from tests.integration.api.conftest import Daemon, Serve, serving
 
 PATH = "/api/v1/notebooks"
 PUMPS = "# Pumps\n\nA pump moves water.\n\n## Oil\n\nThe oil is changed every 300 hours.\n"
@@ -238,3 +241,24 @@ async def test_unknown_notebooks_are_not_found(daemon: Daemon, name: str) -> Non
     ):
         assert 404 == (await daemon.ask(method, f"{PATH}/{name}{path}")).status
     assert 404 == (await send(daemon, name=name)).status
+
+
+async def test_run_goes_on_where_it_was_after_a_restart(tmp_path: Path) -> None:
+    text = "".join(f"# Part {n}\n\n{'Some words about it. ' * 60}\n\n" for n in range(100))
+    server = Server(sync_wait_s=5.0, grace_s=0.0)
+    async with serving(tmp_path, server) as daemon:
+        await make(daemon)
+        daemon.provider.embedding_calls_max = 2
+        taken = await send(daemon, text)
+        async with asyncio.timeout(10):
+            await daemon.provider.is_stuck.wait()
+        first = list(daemon.provider.embedded)
+
+    async with serving(tmp_path, server) as daemon:
+        run = await ended(daemon, taken.json["run_id"])
+        second = list(daemon.provider.embedded)
+
+    assert "completed" == run["status"], run
+    assert 64 == len(first)
+    assert run["output"]["passages"] == len(first) + len(second)
+    assert set() == set(first) & set(second)
