@@ -309,8 +309,13 @@ class Client:
         model: str | None = None,
         wait_s: float | None = None,
         idempotency_key: str | None = None,
+        more: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Give the agent a message.
+
+        Args:
+            more: Further members of the request: ``agent``, ``tools``, ``budgets``, ``schema``,
+                ``files``, ``system_prompt``, ``return_files``.
 
         Returns:
             ``response``, ``steps_executed``, ``completed``, ``run_id``, ``session_id``, ``model``
@@ -318,6 +323,7 @@ class Client:
             ``waits`` without ``response``.
         """
         body = _given(message=message, max_steps=max_steps, session_id=session_id, model=model)
+        body |= more or {}
         answer = self.request(
             "POST",
             "/api/v1/agent/process",

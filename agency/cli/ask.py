@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import click
@@ -16,6 +17,7 @@ from agency.cli.invocation import Invocation, daemon_options, pass_invocation
 from agency.cli.output import EXIT_BY_STATUS, ExitCode, Output
 from agency.cli.parameters import SPAN, read_pipe_text
 from agency.cli.results import REHEARSAL, explain, tell_interrupted
+from agency.cli.talk.inputs import read_contents, read_schema
 from agency.cli.tree import Verb
 from agency.core.ids import new_id
 from agency.documents import RunDocument
@@ -27,6 +29,8 @@ from agency.errors import AgencyError
     examples=(
         'agency ask "What is a durable workflow?"',
         'git diff | agency ask "Write a commit message for this."',
+        'agency ask "What do these have in common?" --file a.txt --file b.txt',
+        "agency ask 'Sum up.' --schema '{\"type\": \"object\"}' < report.txt | jq .",
         "agency ask - < question.txt",
         'agency ask --session 0190c5b2-… "And the second one?"',
     ),
@@ -34,19 +38,34 @@ from agency.errors import AgencyError
 @click.argument("message", required=False)
 @click.option("--session", help="Conversation that the message belongs to.")
 @click.option("--model", help="Model to use; else the daemon's own.")
+@click.option("--agent", help="Agent to ask; else the default one.")
+@click.option("--system", help="Is added to the agent's system prompt.")
+@click.option(
+    "--file",
+    "files",
+    multiple=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Put this text below the message; may be repeated.",
+)
+@click.option("--schema", help="JSON Schema of the answer, as JSON or a file; prints the value.")
 @click.option("--max-steps", type=click.IntRange(min=1), help="Model turns at most.")
 @click.option("--timeout", type=SPAN, help="Longest wait (90s, 5m); the run goes on after it.")
 @click.option("--no-stdin", is_flag=True, help="Do not read stdin, even if it is a pipe.")
 @daemon_options
 @pass_invocation
-def ask(
+def ask(  # noqa: PLR0913  one for each option
     invocation: Invocation,
+    /,
     message: str | None,
     session: str | None,
+    *,
     model: str | None,
+    agent: str | None,
+    system: str | None,
+    files: tuple[Path, ...],
+    schema: str | None,
     max_steps: int | None,
     timeout: float | None,
-    *,
     no_stdin: bool,
 ) -> ExitCode:
     """Give the agent a message and print its answer.
@@ -54,7 +73,9 @@ def ask(
     What is piped in is put below the message; with - as the message it is all of it.
     The run is durable: it goes on when this command is interrupted.
     """
-    text = _whole_message(message, may_read=not no_stdin)
+    text = _whole_message(message, files, may_read=not no_stdin)
+    more: dict[str, Any] = {"agent": agent, "system_prompt": system}
+    more["schema"] = None if schema is None else read_schema(schema)
     client, output = invocation.client(), invocation.output
     follower = Follower(client, output, Limit(timeout))
     # With a key the request may be sent again when its answer is lost. It is not held, so that
@@ -67,6 +88,7 @@ def ask(
         model=model,
         wait_s=0,
         idempotency_key=new_id(),
+        more={name: value for name, value in more.items() if value is not None},
     )
     try:
         answer = follower.delivered(send)
@@ -75,7 +97,8 @@ def ask(
         if run_id is None:
             raise
     else:
-        if answer.get("completed"):
+        # Only the run has the value of a schema.
+        if answer.get("completed") and schema is None:
             return _report(output, {**_UNKNOWN, "status": "completed", **answer})
         run_id = str(answer["run_id"])
     try:
@@ -84,7 +107,7 @@ def ask(
         tell_interrupted(output, run_id)
         raise
     explain(output, run)
-    _report(output, _answer_of(run))
+    _report(output, _answer_of(run), is_value=schema is not None)
     return exit_code_for(run)
 
 
@@ -93,6 +116,7 @@ _UNKNOWN: Mapping[str, Any] = {
     "session_id": None,
     "status": None,
     "response": None,
+    "answer": None,
     "completed": False,
     "steps_executed": 0,
     "model": None,
@@ -113,6 +137,7 @@ def _answer_of(run: RunDocument) -> dict[str, Any]:
         "session_id": run["session_id"],
         "status": run["status"],
         "response": output.get("response"),
+        "answer": output.get("answer"),
         "completed": run["status"] == "completed",
         "steps_executed": run.get("steps_executed", 0),
         "model": output.get("model"),
@@ -123,9 +148,13 @@ def _answer_of(run: RunDocument) -> dict[str, Any]:
     }
 
 
-def _report(output: Output, answer: Mapping[str, Any]) -> ExitCode:
+def _report(output: Output, answer: Mapping[str, Any], *, is_value: bool = False) -> ExitCode:
     if output.is_json:
         output.document({name: answer[name] for name in _UNKNOWN})
+    elif is_value:
+        # Also null is a value, but only of an answer that obeys the schema.
+        if answer["completed"]:
+            output.document(answer["answer"])
     elif answer["response"] is not None:
         output.text(answer["response"])
     if answer["rehearsal"]:
@@ -140,8 +169,8 @@ def _failed_run(error: AgencyError) -> str | None:
     return str(run_id) if run_id and status else None
 
 
-def _whole_message(message: str | None, *, may_read: bool) -> str:
-    """Put together what was typed and what was piped in.
+def _whole_message(message: str | None, files: Sequence[Path], *, may_read: bool) -> str:
+    """Put together what was typed, what was piped in, and the files.
 
     Raises:
         click.UsageError: nothing of both.
@@ -154,9 +183,25 @@ def _whole_message(message: str | None, *, may_read: bool) -> str:
         text = "\n\n".join(parts)
     else:
         text = message or ""
-    if not text.strip():
+    if not text.strip() and not files:
         raise click.UsageError("There is no message.", click.get_current_context())
-    return text
+    return "\n\n".join([*([text] if text.strip() else []), *_file_texts(files)])
+
+
+def _file_texts(files: Sequence[Path]) -> list[str]:
+    """Read files as parts of a message, each below its name.
+
+    Raises:
+        click.UsageError: one cannot be read, is too large or is not text.
+    """
+    texts = []
+    for path, content in read_contents(files).items():
+        try:
+            text = content.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise click.UsageError(f"--file: {str(path)!r} is not text in UTF-8.") from error
+        texts.append(f"{path.name}:\n{text.rstrip()}")
+    return texts
 
 
 def _is_fed() -> bool:

@@ -18,6 +18,8 @@ from agency.version import VERSION
 @click.group(
     cls=Noun,
     places={
+        "chat": "agency.cli.chat:chat",
+        "task": "agency.cli.task:task",
         "ask": "agency.cli.ask:ask",
         "run": "agency.cli.run:run",
         "runs": "agency.cli.runs:runs",
@@ -44,7 +46,8 @@ from agency.version import VERSION
         "notebooks": "agency.cli.notebooks:notebooks",
     },
     examples=(
-        'agency ask "What is a durable workflow?"',
+        "agency chat",
+        'agency task "Find the slowest test and say why."',
         'git diff | agency ask "Write a commit message."',
         'agency run order --input \'{"sku": "A-1"}\' --watch',
         "agency runs ls --status suspended",

@@ -112,7 +112,7 @@ class Output:
 
     def text(self, text: str) -> None:
         """Write a line of data."""
-        click.echo(_shown(text, sys.stdout))
+        click.echo(shown(text, sys.stdout))
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Write rows: drawn for people; for programs tab-separated, without a heading."""
@@ -130,7 +130,7 @@ class Output:
             # An identifier that is cut off cannot be copied.
             drawn.add_column(column.upper(), no_wrap=True, overflow="fold")
         for row in rows:
-            drawn.add_row(*(Text(_shown(cell, sys.stdout)) for cell in row))
+            drawn.add_row(*(Text(shown(cell, sys.stdout)) for cell in row))
         Console(no_color=not has_colour(sys.stdout), soft_wrap=True).print(drawn)
 
     # --- stderr
@@ -138,11 +138,11 @@ class Output:
     def note(self, text: str) -> None:
         """Tell people something, unless they asked for quiet."""
         if not self.is_quiet:
-            click.echo(_shown(text, sys.stderr), err=True)
+            click.echo(shown(text, sys.stderr), err=True)
 
     def warn(self, text: str) -> None:
         """Tell people something that they must not miss."""
-        click.echo(_styled(_shown(text, sys.stderr), "yellow"), err=True)
+        click.echo(_styled(shown(text, sys.stderr), "yellow"), err=True)
 
     @contextmanager
     def busy(self, text: str) -> Iterator[None]:
@@ -181,11 +181,11 @@ class Output:
 
     def _complain(self, lines: Sequence[str], hint: str) -> None:
         head = _styled("agency:", "red")
-        click.echo(f"{head} {_shown(lines[0], sys.stderr)}", err=True)
+        click.echo(f"{head} {shown(lines[0], sys.stderr)}", err=True)
         for line in lines[1:]:
-            click.echo(_shown(line, sys.stderr), err=True)
+            click.echo(shown(line, sys.stderr), err=True)
         if hint:
-            click.echo(f"  hint: {_shown(hint, sys.stderr)}", err=True)
+            click.echo(f"  hint: {shown(hint, sys.stderr)}", err=True)
 
 
 def is_terminal(stream: IO[Any]) -> bool:
@@ -202,7 +202,7 @@ def _styled(text: str, colour: str) -> str:
     return click.style(text, fg=colour) if has_colour(sys.stderr) else text
 
 
-def _shown(text: str, stream: IO[Any]) -> str:
+def shown(text: str, stream: IO[Any]) -> str:
     """Make control characters visible on a terminal.
 
     What a model or a stranger wrote could otherwise move the cursor or forge what is shown.

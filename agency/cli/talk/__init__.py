@@ -1,0 +1,1 @@
+"""Talking with agents in a terminal: what a run does as it does it, and what it asks."""
