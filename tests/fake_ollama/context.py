@@ -10,14 +10,23 @@ from typing import Any
 NUM_CTX_DEFAULT = 4096
 
 
-def tokens_of(messages: Sequence[Mapping[str, Any]], tools: Sequence[Any] = ()) -> int:
-    """Count tokens: one for four signs, four for each message."""
+SIGNS_PER_TOKEN = 4
+
+
+def tokens_of(
+    messages: Sequence[Mapping[str, Any]],
+    tools: Sequence[Any] = (),
+    *,
+    signs_per_token: int = SIGNS_PER_TOKEN,
+) -> int:
+    """Count tokens: one for so many signs, four for each message."""
     signs = sum(
         len(message.get("content") or "")
         + len(json.dumps(message["tool_calls"]) if message.get("tool_calls") else "")
         for message in messages
     )
-    return signs // 4 + 4 * len(messages) + (len(json.dumps(tools)) // 4 if tools else 0)
+    described = len(json.dumps(tools)) if tools else 0
+    return signs // signs_per_token + 4 * len(messages) + described // signs_per_token
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +37,13 @@ class Fitted:
     dropped: bool
 
 
-def fit(body: Mapping[str, Any], num_ctx: int) -> Fitted | tuple[int, str]:
+def fit(
+    body: Mapping[str, Any], num_ctx: int, *, signs_per_token: int = SIGNS_PER_TOKEN
+) -> Fitted | tuple[int, str]:
     """Bring a prompt into the window as the server does, or give status and text of refusal."""
     messages = list(body.get("messages") or ())
     tools = body.get("tools") or ()
-    count = tokens_of(messages, tools)
+    count = tokens_of(messages, tools, signs_per_token=signs_per_token)
     if count <= num_ctx:
         return Fitted(count, dropped=False)
     if body.get("truncate") is False:
@@ -48,7 +59,7 @@ def fit(body: Mapping[str, Any], num_ctx: int) -> Fitted | tuple[int, str]:
         if not droppable:
             break
         del messages[droppable[0]]
-        count = tokens_of(messages, tools)
+        count = tokens_of(messages, tools, signs_per_token=signs_per_token)
     if count > num_ctx:
         if body.get("shift") is False:
             return (

@@ -15,7 +15,7 @@ from typing import Any, Self
 from aiohttp import web
 
 from tests.fake_ollama import checks
-from tests.fake_ollama.context import NUM_CTX_DEFAULT, fit, tokens_of
+from tests.fake_ollama.context import NUM_CTX_DEFAULT, SIGNS_PER_TOKEN, fit, tokens_of
 from tests.fake_ollama.gojson import go_json, now_text, omitempty
 from tests.fake_ollama.models import DEFAULT_MODELS, FakeModel, find, is_cloud_name
 from tests.fake_ollama.pulls import Registry
@@ -88,6 +88,8 @@ class FakeOllama:
         self.registry = Registry()
         # An old server knows neither truncate nor shift, and cuts prompts in silence.
         self.is_old = False
+        # Models differ in what they make of a text.
+        self.signs_per_token = SIGNS_PER_TOKEN
         self._piece_delay_s = piece_delay_s
         self._parallel = parallel
         self._queue_max = queue_max
@@ -309,7 +311,7 @@ class FakeOllama:
             return _error(*refused)
         if self.is_old:
             body = {name: one for name, one in body.items() if name not in ("truncate", "shift")}
-        fitted = fit(body, num_ctx)
+        fitted = fit(body, num_ctx, signs_per_token=self.signs_per_token)
         if isinstance(fitted, tuple):
             return _error(*fitted)
         seen.dropped = fitted.dropped
