@@ -1,1 +1,0 @@
--- Agents: filled in with the first version that has them.
