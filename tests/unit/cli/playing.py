@@ -123,7 +123,8 @@ def _make_handler(daemon: PlayedDaemon) -> type[BaseHTTPRequestHandler]:
             length = int(self.headers.get("Content-Length") or 0)
             content = self.rfile.read(length)
             headers = {name.lower(): value for name, value in self.headers.items()}
-            body = json.loads(content) if content else None
+            is_json = self.headers.get("Content-Type", "").endswith("/json")
+            body = json.loads(content) if content and is_json else content.decode() or None
             reply = daemon.answer(Seen(self.command, self.path, headers, body))
             self.close_connection = True
             if reply.raw is not None:
@@ -141,7 +142,7 @@ def _make_handler(daemon: PlayedDaemon) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             self.wfile.write(text)
 
-        do_GET = do_POST = do_PUT = do_DELETE = _serve  # noqa: N815  the server's own names
+        do_GET = do_PATCH = do_POST = do_PUT = do_DELETE = _serve  # noqa: N815  the server's own names
 
         def log_message(self, format: str, *args: Any) -> None:
             """Say nothing."""
