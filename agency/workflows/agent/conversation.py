@@ -132,8 +132,11 @@ class Conversation:
 
     async def result_bytes(self, calls: int) -> int:
         """Tell how long one of so many results may be, in bytes of UTF-8, as tokens go with."""
-        budget = await self._look_at_budget()
-        return max(self._meter().units(budget.result_tokens(calls)), RESULT_BYTES_MIN)
+        budget, meter = await self._look_at_budget(), self._meter()
+        parts = self._loop.state.context.get("parts", {})
+        fixed = parts.get("system", 0) + parts.get("tools", 0)
+        fixed += meter.tokens(self.transcript.pinned_units())
+        return max(meter.units(budget.result_tokens(calls, fixed=fixed)), RESULT_BYTES_MIN)
 
     # --- what is recorded -------------------------------------------------------------------
 

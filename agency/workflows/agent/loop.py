@@ -9,6 +9,7 @@ decides the past again.
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -275,7 +276,9 @@ class Loop:
         if recorded["generation"] < self.run.generation:
             self.base = recorded["spent"]
             return
-        raise LimitReached(asdict(self._output(completed=False, limit=recorded["limit"])))
+        returned = await self._returned(f"{name}-files")
+        output = self._output(completed=False, limit=recorded["limit"], returned=returned)
+        raise LimitReached(asdict(output))
 
     async def _notes(self, number: int) -> list[dict[str, Any]]:
         """Decide what the model is told before its next reply; a run that is stuck asks first."""
@@ -339,10 +342,7 @@ class Loop:
 
     async def _finish(self, answer: Answer | None) -> AgentOutput:
         """Make the output of an answer that is whole."""
-        returned: tuple[dict[str, Any], list[str]] = ({}, [])
-        if self.task.return_files and self.workspace is not None:
-            found = await self.ctx.perform(StepCall(name="return_files", function=self._return))
-            returned = found["files"], found["left_out"]
+        returned = await self._returned("return_files")
         value = None if answer is None else answer.value
         return self._output(completed=True, returned=returned, answer=value)
 
@@ -388,9 +388,14 @@ class Loop:
             raise AgentStopped("", "Files were given, and this daemon keeps no workspaces.")
         self.state.version = await self.ctx.perform(StepCall(name="put_files", function=put))
 
-    async def _return(self) -> Any:  # noqa: ANN401  JSON value
-        import asyncio
+    async def _returned(self, name: str) -> tuple[dict[str, Any], list[str]]:
+        """Read the files that the output is to hold, as they are now."""
+        if not self.task.return_files or self.workspace is None:
+            return {}, []
+        found = await self.ctx.perform(StepCall(name=name, function=self._return))
+        return found["files"], found["left_out"]
 
+    async def _return(self) -> Any:  # noqa: ANN401  JSON value
         assert self.workspace is not None
         root = await self.workspace.open(self.state.version)
         found, left_out = await asyncio.to_thread(

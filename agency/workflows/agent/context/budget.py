@@ -28,6 +28,10 @@ again in the next turn."""
 RESULTS_SHARE = 0.3
 """All results of one turn together may fill this share; two turns are never touched."""
 
+RESULTS_ROOM_SHARE = 0.35
+"""They leave as much of what is beside system prompt, tools and task, which are never touched
+either: two turns, and a summary of what was before them."""
+
 RESULT_BYTES_MIN = 400
 """A result is never cut shorter than this."""
 
@@ -58,9 +62,15 @@ class Budget:
         """Tokens to which a prompt is brought down when it does not fit."""
         return int(self.available * FULL_SHARE)
 
-    def result_tokens(self, calls: int) -> int:
-        """Tokens that one of ``calls`` results of a turn may fill."""
-        return max(int(self.available * RESULTS_SHARE) // max(calls, 1), 1)
+    def result_tokens(self, calls: int, *, fixed: int = 0) -> int:
+        """Tokens that one of ``calls`` results of a turn may fill.
+
+        Args:
+            calls: Of the turn.
+            fixed: Tokens of what is in every prompt.
+        """
+        room = max(self.available - fixed, 0) * RESULTS_ROOM_SHARE
+        return max(int(min(self.available * RESULTS_SHARE, room)) // max(calls, 1), 1)
 
 
 def make_budget(

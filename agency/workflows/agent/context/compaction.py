@@ -23,7 +23,14 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from agency.core import json
-from agency.errors import ContextTooLong, LimitExceeded, ModelRefused, ModelReplyBroken
+from agency.errors import (
+    ContextTooLong,
+    LimitExceeded,
+    ModelNotFound,
+    ModelRefused,
+    ModelReplyBroken,
+    ModelTimedOut,
+)
 from agency.ports.model import ChatMessage
 from agency.workflows.agent.context.budget import Budget, bucket
 from agency.workflows.agent.context.estimate import (
@@ -46,6 +53,11 @@ SUMMARY_BYTES_MAX = 6_000
 SUMMARY_SHARE_MAX = 0.25
 """Of what is available that a summary may take, on small contexts."""
 
+SUMMARY_REST_SHARE_MAX = 0.5
+"""Of what is left beside all that must stay: a summary that fills it would be the last."""
+
+SUMMARY_BYTES_MIN = 200
+
 CHUNK_SHARE = 0.6
 """Of the summarising model's context that one piece of old turns may fill."""
 
@@ -60,6 +72,7 @@ FUTILE_SHARE = 0.05
 FUTILE_TIMES = 3
 """So often in turns one after the other, and the context is too small for the work."""
 
+_NO_SUMMARY = (ModelReplyBroken, ModelRefused, ModelNotFound, ModelTimedOut, LimitExceeded)
 _HANDLE = re.compile(r"\S*\.agency/results/[^\s\])]+")
 
 KeepText = Callable[[str, str], Awaitable[str]]
@@ -121,8 +134,10 @@ async def compact(
         is_worth_it = old_units > min(SPILLED_BYTES_MIN, most)
         if old and (is_worth_it or units > needed):
             through = old[-1].place + 1
+            units -= old_units + _summary_units(transcript.summary)
+            most = min(most, max(int((needed - units) * SUMMARY_REST_SHARE_MAX), SUMMARY_BYTES_MIN))
             summary, by = await _summary(transcript, old, spilled, most, room, summarise)
-            units -= old_units + _summary_units(transcript.summary) - _summary_units(summary)
+            units += _summary_units(summary)
             spilled = {place: text for place, text in spilled.items() if place >= through}
     after = room.meter.tokens(units + fixed, images=transcript.images)
     done = Compaction(
@@ -214,7 +229,7 @@ async def _summary(
         text = f"What was before:\n{summary}\n\nThen:\n{told}" if summary else told
         try:
             words = (await summarise(_request(text, most))).strip()
-        except (ModelReplyBroken, ModelRefused, LimitExceeded):
+        except _NO_SUMMARY:
             words = ""
         if not words or units_of_text(words) > most * 2:
             by = "extract"
