@@ -9,11 +9,21 @@ nearest.
 from __future__ import annotations
 
 import difflib
+import heapq
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 LINES_COMPARED_MAX = 20_000
-"""Lines in which the nearest place is looked for: it takes some 10 microseconds for each."""
+"""Lines in which the nearest place is looked for: it takes some 40 microseconds for each."""
+
+LINES_LIKENED_MAX = 20
+"""Lines that are compared letter by letter: it takes some 10 milliseconds for each."""
+
+LIKE = 0.5
+"""Lines that are less alike than this are not taken for each other, from 0 to 1."""
+
+PLACES_NAMED_MAX = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,19 +61,25 @@ def replace(text: str, old: str, new: str, *, is_all: bool) -> Replaced | NotRep
         return NotReplaced("old and new are the same: there is nothing to change.")
     places = [found.start() for found in re.finditer(re.escape(old), text)]
     if len(places) > 1 and not is_all:
-        lines = ", ".join(str(_line(text, place)) for place in places[:10])
+        lines = ", ".join(map(str, _lines_of(text, places[:PLACES_NAMED_MAX])))
         return NotReplaced(
             f"old is there {len(places)} times, at lines {lines}. Quote more of the lines around "
             "the one you mean, or set all to true."
         )
     if places:
-        lines_of = tuple(_line(text, place) for place in places)
-        return Replaced(text.replace(old, new), lines_of)
+        return Replaced(text.replace(old, new), _lines_of(text, places))
     return _replace_loosely(text, old, new)
 
 
-def _line(text: str, place: int) -> int:
-    return text.count("\n", 0, place) + 1
+def _lines_of(text: str, places: Sequence[int]) -> tuple[int, ...]:
+    """Tell in which lines places are that rise."""
+    found: list[int] = []
+    line, before = 1, 0
+    for place in places:
+        line += text.count("\n", before, place)
+        before = place
+        found.append(line)
+    return tuple(found)
 
 
 def _replace_loosely(text: str, old: str, new: str) -> Replaced | NotReplaced:
@@ -72,20 +88,33 @@ def _replace_loosely(text: str, old: str, new: str) -> Replaced | NotReplaced:
     plain = [_plain(line) for line in lines]
     if any(wanted):
         size = len(wanted)
-        places = [
-            start
-            for start in range(len(lines) - size + 1)
-            if plain[start] == wanted[0] and plain[start : start + size] == wanted
-        ]
+        places = _places_of(plain, wanted)
         if len(places) == 1:
             return _put(lines, places[0], size, old, new)
         if len(places) > 1:
-            numbers = ", ".join(str(place + 1) for place in places[:10])
+            numbers = ", ".join(str(place + 1) for place in places)
             return NotReplaced(
                 "old is not there exactly; but for white space it is there at lines "
                 f"{numbers}. Quote it exactly, with more of the lines around it."
             )
     return NotReplaced(_nearest(text, lines, old, new))
+
+
+def _places_of(lines: Sequence[str], wanted: Sequence[str]) -> list[int]:
+    """Find where some lines are among others, `PLACES_NAMED_MAX` times at most.
+
+    As texts, because the time for that grows with their lengths only, whatever is in them.
+    """
+    text = "\n".join(["", *lines, ""])
+    piece = "\n".join(["", *wanted, ""])
+    found: list[int] = []
+    place, line, before = text.find(piece), 0, 0
+    while place >= 0 and len(found) < PLACES_NAMED_MAX:
+        line += text.count("\n", before, place)
+        before = place
+        found.append(line)
+        place = text.find(piece, place + 1)
+    return found
 
 
 def _put(lines: list[str], start: int, size: int, old: str, new: str) -> Replaced:
@@ -154,11 +183,15 @@ def _likeliest(lines: list[str], wanted: list[str]) -> int | None:
     offset, first = max(enumerate(wanted[:50]), key=lambda one: len(one[1].strip()))
     matcher = difflib.SequenceMatcher(autojunk=False)
     matcher.set_seq2(_plain(first)[:200])
-    best, best_ratio = None, 0.5
+    quick: list[tuple[float, int]] = []
     for number, there in enumerate(plain):
         matcher.set_seq1(there[:200])
-        if matcher.real_quick_ratio() > best_ratio and matcher.quick_ratio() > best_ratio:
-            ratio = matcher.ratio()
-            if ratio > best_ratio:
-                best, best_ratio = max(0, number - offset), ratio
+        if matcher.real_quick_ratio() > LIKE and (ratio := matcher.quick_ratio()) > LIKE:
+            quick.append((ratio, -number))
+    best, best_ratio = None, LIKE
+    for _, number in heapq.nlargest(LINES_LIKENED_MAX, quick):
+        matcher.set_seq1(plain[-number][:200])
+        ratio = matcher.ratio()
+        if ratio > best_ratio:
+            best, best_ratio = max(0, -number - offset), ratio
     return best

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
@@ -23,18 +25,50 @@ DIFFERENCE_CHARACTERS_MAX = 16_000
 COMPARED_BYTES_MAX = 200_000
 """Larger files are not compared line by line: it would hold up everything else."""
 
+COMPARISONS_MAX = 50_000_000
+"""Pairs of equal lines by lines, which is what a comparison takes at worst; 3 ns each, measured."""
+
+CONTEXT_LINES = 3
+SPARED_LINES = 50
+"""Lines that are compared before and after what differs: where lines repeat, a change may be shown
+at another place than the first."""
+
 
 def difference(path: str, before: str, after: str) -> str:
     """Write the unified difference between two texts, bounded."""
     if len(before) + len(after) > COMPARED_BYTES_MAX:
         return f"{path} is replaced: {len(before)} characters by {len(after)}."
-    lines = difflib.unified_diff(
-        before.splitlines(), after.splitlines(), f"a/{path}", f"b/{path}", lineterm="", n=3
-    )
-    written = "\n".join(lines)
+    written = "\n".join([f"--- a/{path}", f"+++ b/{path}", *_hunks(before, after)])
     if len(written) > DIFFERENCE_CHARACTERS_MAX:
         return f"{written[:DIFFERENCE_CHARACTERS_MAX]}\n[… the difference goes on …]"
     return written
+
+
+def _hunks(before: str, after: str) -> Sequence[str]:
+    """Write what is changed: line by line, or as a whole where that would take too long."""
+    old, new = before.splitlines(), after.splitlines()
+    most = min(len(old), len(new))
+    same = next((at for at in range(most) if old[at] != new[at]), most)
+    most -= same
+    same_at_end = next((at for at in range(most) if old[-1 - at] != new[-1 - at]), most)
+    first = max(0, same - SPARED_LINES)
+    last = max(0, same_at_end - SPARED_LINES)
+    old, new = old[first : len(old) - last], new[first : len(new) - last]
+    counts = Counter(new)
+    pairs = sum(counts[line] for line in old)
+    if pairs * min(len(old), len(new)) > COMPARISONS_MAX:
+        return [
+            f"@@ -{first + 1},{len(old)} +{first + 1},{len(new)} @@",
+            *(f"-{line}" for line in old),
+            *(f"+{line}" for line in new),
+        ]
+    hunks = list(difflib.unified_diff(old, new, lineterm="", n=CONTEXT_LINES))[2:]
+    return [_moved(line, first) if line.startswith("@@") else line for line in hunks]
+
+
+def _moved(head: str, lines: int) -> str:
+    """Move a hunk down by some lines."""
+    return re.sub(r"([-+])(\d+)", lambda found: f"{found[1]}{int(found[2]) + lines}", head)
 
 
 def current(context: ToolContext, path: str) -> str | None:

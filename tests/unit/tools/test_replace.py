@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 import pytest
 
 from agency.tools.files.replace import NotReplaced, Replaced, replace
+from agency.tools.files.write import difference
 
 CODE = "def a():\n    x = 1\n    return x\n\n\ndef b():\n    x = 1\n    return -x\n"
 
@@ -88,11 +92,54 @@ def test_nearest_lines_are_shown() -> None:
 
 
 def test_a_long_file_is_looked_through_in_bounded_time() -> None:
-    import time
-
     text = "\n".join(f"value_{number} = compute({number})" for number in range(50_000))
     began_s = time.process_time()
 
     assert "The nearest is at lines" in refused(text, "value_17 = compute(18)", "x")
 
     assert time.process_time() - began_s < 5.0
+
+
+def _numbers(factor: int) -> str:
+    return "\n".join(str(number * factor % 500) for number in range(22_000))
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda: replace("ab\n" * 1_000_000, "ab", "cd", is_all=True),
+        lambda: replace("a\n" * 1_000_000, "a \n" * 1000 + "b", "x", is_all=False),
+        lambda: replace("ab aab  b" * 20 + "\n" * 20_000, "b aab a ba" * 20, "x", is_all=False),
+        lambda: replace(("ab aab  b" * 20 + "\n") * 20_000, "ba aab a b" * 20, "", is_all=False),
+        lambda: difference("file", _numbers(1), _numbers(7)),
+    ],
+    ids=["all", "loosely", "blank", "nearest", "difference"],
+)
+def test_time_grows_with_the_lengths_only(work: Callable[[], object]) -> None:
+    began_s = time.process_time()
+
+    work()
+
+    # Measured: 3 s at most. Each took minutes when it grew with the square.
+    assert time.process_time() - began_s < 15
+
+
+def test_difference_names_the_lines_of_the_whole_file() -> None:
+    before = "".join(f"{number}\n" for number in range(1000))
+
+    shown = difference("a.txt", before, before.replace("\n700\n", "\nseven\n\n"))
+
+    assert (
+        "--- a/a.txt\n+++ b/a.txt\n@@ -698,7 +698,8 @@\n"
+        " 697\n 698\n 699\n-700\n+seven\n+\n 701\n 702\n 703" == shown
+    )
+
+
+def test_difference_that_would_take_long_is_shown_as_a_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("agency.tools.files.write.COMPARISONS_MAX", 1)
+
+    shown = difference("f", "a\nb\n", "a\nX\n")
+
+    assert "--- a/f\n+++ b/f\n@@ -1,2 +1,2 @@\n-a\n-b\n+a\n+X" == shown
