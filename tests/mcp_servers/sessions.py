@@ -7,6 +7,7 @@ every call with 503, ``hang`` holds the DELETE with which a session ends.
 from __future__ import annotations
 
 import asyncio
+import gzip
 import os
 import sys
 from typing import Any
@@ -14,7 +15,7 @@ from uuid import uuid4
 
 from aiohttp import web
 
-TOOLS = ("echo", "pid", "leave", "forget", "headers", "huge", "broken")
+TOOLS = ("echo", "pid", "leave", "forget", "headers", "huge", "broken", "compressed")
 
 
 class Sessions:
@@ -71,6 +72,10 @@ class Sessions:
                 text = "forgotten"
             case "headers":
                 text = request.headers.get("Authorization", "") + " " + request.headers["Host"]
+            case "compressed":
+                body = gzip.compress(b" " * int(params["arguments"]["bytes"]))
+                coding = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
+                return web.Response(body=body, headers=coding)
             case "huge":
                 text = "x" * int(params["arguments"]["bytes"])
             case _:

@@ -110,7 +110,7 @@ def parse_state(state: Any) -> Rounds | Parked | None:  # noqa: ANN401  JSON
     match state:
         case {"kind": "rounds", "kinds": dict(kinds), "request_state": str() | None as opaque}:
             number = state.get("number")
-            if isinstance(number, int) and _is_texts(kinds):
+            if isinstance(number, int) and 1 <= number <= ROUNDS_MAX and _is_texts(kinds):
                 return Rounds(kinds=kinds, request_state=opaque, number=number)
         case {"kind": "parked", "id": str(one), "asked": dict(asked), "answered": dict(answered)}:
             if is_id(one) and _is_texts(asked):

@@ -26,6 +26,9 @@ _NOT_DONE = frozenset({401, 403, 404, 405, 407, 413, 415, 421, 429, 503})
 
 _STREAM = "text/event-stream"
 
+PLAIN = "identity"
+"""The one coding of answers that is taken."""
+
 
 @asynccontextmanager
 async def http_streams(
@@ -67,6 +70,8 @@ class _Watched(httpx2.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         key = _key_of(request)
+        # A small answer could else become one of gigabytes while it is read.
+        request.headers["Accept-Encoding"] = PLAIN
         try:
             await self._aim(request)
             if key:
@@ -85,6 +90,10 @@ class _Watched(httpx2.AsyncBaseTransport):
             self._refusals.status = response.status_code
         if response.status_code in _NOT_DONE:
             self._sent.forget(key)
+        if response.headers.get("content-encoding", PLAIN).strip().lower() != PLAIN:
+            await response.aclose()
+            self._refusals.reason = "it compresses its answers, although it was asked not to"
+            raise httpx2.ReadError(self._refusals.reason, request=request)
         if not response.headers.get("content-type", "").startswith(_STREAM):
             assert isinstance(response.stream, httpx2.AsyncByteStream)
             response.stream = _Bounded(response.stream, self._refusals)

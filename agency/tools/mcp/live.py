@@ -231,8 +231,10 @@ class Calls:
         assert live.task is not None
         live.answer_all(_UNANSWERED)
         live.task.cancel()
-        await asyncio.wait([live.task], timeout=CANCEL_S)
-        self._drop(live)
+        try:
+            await asyncio.wait([live.task], timeout=CANCEL_S)
+        finally:
+            self._drop(live)
 
     def _drop(self, live: _Live) -> None:
         self._live.pop(live.id, None)

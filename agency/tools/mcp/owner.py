@@ -52,7 +52,11 @@ BACKOFF_BASE_S = 0.5
 BACKOFF_MAX_S = 60.0
 
 BREAKER_FAILURES = 5
-"""Failures in a row after which a connection is broken: its calls fail at once."""
+"""Failures in a row after which a connection is broken, if they have lasted: its calls fail at
+once."""
+
+BREAKER_AWAY_S = 30.0
+"""How long a server must have been away for that: one that is started anew takes a while."""
 
 BREAKER_S = 300.0
 """How long a broken connection is left alone; `agency mcp test` has it tried at once."""
@@ -118,6 +122,7 @@ class Owner:
         self._life: Life | None = None
         self._mode = "auto"
         self._failures = 0
+        self._failing_since_s = 0.0
         self._changes = _Changes()
         self._wanted = asyncio.Event()
         self._forced = asyncio.Event()
@@ -186,8 +191,11 @@ class Owner:
     async def _rest(self, end: _End, stop: asyncio.Event) -> None:
         """Wait before the next life: not at all, a little, or long."""
         self._failures = 0 if end.is_good else self._failures + 1
+        if self._failures <= 1:
+            self._failing_since_s = monotonic_s()
+        is_long = monotonic_s() - self._failing_since_s >= BREAKER_AWAY_S
         self._note(self._means.store.note_error, end.reason)
-        if end.is_final or self._failures >= BREAKER_FAILURES:
+        if end.is_final or (is_long and self._failures >= BREAKER_FAILURES):
             pause_s = BREAKER_S
             self._set(ConnectionState.BROKEN, end.reason, retry_s=pause_s)
             await _first(pause_s, stop, self._forced)
@@ -365,6 +373,12 @@ class Owner:
             InvalidInput: the state is none.
         """
         state = parse_state(request.state)
+        held = self._session
+        if isinstance(state, Parked) and held is not None and held.calls.holds(state, request.key):
+            # It is under way at the server already. In a place of its own it would wait for those
+            # that wait for its end.
+            with contextlib.suppress(NotDone):
+                return await held.calls.call(request)
         deadline_s = monotonic_s() + request.timeout_s
         reason = ""
         async with self._slot(request.timeout_s):

@@ -150,6 +150,10 @@ async def open_program(
     except (NotStarted, SandboxTooWeak, SandboxFailed):
         await recording.ledger.end_process(recording.mark)
         raise
+    except asyncio.CancelledError:
+        # Nobody knows how far it has come.
+        await _end(None, recording)
+        raise
     try:
         await recording.ledger.begin_process(recording.row(program.pid))
         yield program
@@ -157,12 +161,13 @@ async def open_program(
         await _end(program, recording)
 
 
-async def _end(program: Program, recording: Recording) -> None:
-    """End it, whatever becomes of whoever waits for that."""
+async def _end(program: Program | None, recording: Recording) -> None:
+    """End it, whatever becomes of whoever waits for that. None: it may have been started or not."""
 
     async def finish() -> None:
-        await program.end()
-        if not program.is_clean:
+        if program is not None:
+            await program.end()
+        if program is None or not program.is_clean:
             await sweep([recording.mark])
         await recording.ledger.end_process(recording.mark)
 
@@ -291,6 +296,9 @@ class _Warded(asyncio.SubprocessProtocol):
         except OSError as error:
             ours.close()
             raise NotStarted(f"{launch.folder}: {error.strerror}") from error
+        except asyncio.CancelledError:
+            ours.close()
+            raise
         finally:
             theirs.close()
         program._transport = transport

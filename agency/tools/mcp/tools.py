@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from agency.core.clock import monotonic_s
+from agency.core.json import NotJson, encode
 from agency.domain.approval import Risk
 from agency.domain.connection import Connection, ServerTool, effect_of, permission_of
 from agency.domain.tool import Asks, Capability, Permission, ToolEffect, ToolOutput
@@ -104,6 +105,11 @@ async def make(owner: Owner, request: CallRequest) -> ToolOutput | Asks:
         ToolUnavailable, ToolInterrupted: as `agency.ports.tool.Tool.call`.
         InvalidInput: the state is none.
     """
+    try:
+        encode([dict(request.arguments), dict(request.answers)])
+    except NotJson as error:
+        # Half of a surrogate pair, as models write them now and then. It would end the session.
+        return ToolOutput(content=f"The call cannot be sent: {error}", is_error=True)
     name = f"{owner.connection.name}'s {request.tool!r}"
     is_repeatable = request.effect is ToolEffect.REPEATABLE
     began_s = monotonic_s()

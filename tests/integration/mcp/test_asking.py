@@ -140,6 +140,24 @@ async def test_question_goes_to_the_call_that_is_left_when_several_run(world_of:
         assert {"name": "Ada"} == content(output)["content"]
 
 
+async def test_answer_does_not_wait_behind_calls_that_wait_for_it(world_of: Opener) -> None:
+    async with world_of({"odd": hostile_setup(concurrency=2)}) as world:
+        await world.say("odd__echo")
+        slow = asyncio.ensure_future(world.call("odd__slow", {"seconds": 0.3}, call_key="a"))
+        # Two calls ran when the question came, so that calls are made one after another now.
+        asks = await world.call("odd__ask", call_key="b")
+        assert isinstance(asks, Asks)
+        await slow
+        others = [asyncio.ensure_future(world.say("odd__echo", text=word)) for word in ("c", "d")]
+        await asyncio.sleep(0)
+
+        answers = {asks.questions[0].key: {"name": "Ada"}}
+        output = await world.call("odd__ask", answers=answers, state=asks.state, call_key="b")
+
+        assert {"name": "Ada"} == content(output)["content"]
+        assert ["c", "d"] == await asyncio.gather(*others)
+
+
 async def test_answer_of_another_call_is_not_taken(world_of: Opener) -> None:
     async with world_of({"odd": hostile_setup()}) as world:
         asks = await world.call("odd__ask", call_key="mine")
@@ -152,7 +170,13 @@ async def test_answer_of_another_call_is_not_taken(world_of: Opener) -> None:
 
 async def test_state_that_is_none_is_refused(world_of: Opener) -> None:
     async with world_of({"odd": hostile_setup()}) as world:
-        for state in ("x", 1, {}, {"kind": "parked"}, {"kind": "rounds", "kinds": 1}):
+        rounds: dict[str, Any] = {
+            "kind": "rounds",
+            "kinds": {},
+            "request_state": None,
+            "number": -100,
+        }
+        for state in ("x", 1, {}, {"kind": "parked"}, {"kind": "rounds", "kinds": 1}, rounds):
             with pytest.raises(InvalidInput):
                 await world.call("odd__ask", state=state)
 

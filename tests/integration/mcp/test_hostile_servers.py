@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 
 from agency.core.clock import monotonic_s
-from agency.domain.connection import ConnectionState
+from agency.domain.connection import ConnectionSetup, ConnectionState
 from agency.domain.tool import Permission, ToolEffect, ToolOutput
 from agency.errors import ToolInterrupted, ToolUnavailable
 from agency.tools.mcp.lines import LOG_BYTES_MAX, MESSAGE_BYTES_MAX
+from agency.tools.mcp.owner import BREAKER_FAILURES
 from agency.tools.mcp.places import marked
 from agency.tools.mcp.reaping import MARK
-from tests.integration.mcp.conftest import Opener, Wait, hostile_setup
+from tests.integration.mcp.conftest import GUARD_S, Opener, Wait, hostile_setup
 
 
 async def test_tool_of_a_server_is_listed_and_called(world_of: Opener) -> None:
@@ -97,6 +98,7 @@ async def test_server_that_fails_again_and_again_is_broken_and_fails_calls_at_on
     world_of: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("agency.tools.mcp.owner.BACKOFF_BASE_S", 0.01)
+    monkeypatch.setattr("agency.tools.mcp.owner.BREAKER_AWAY_S", 0.0)
     async with world_of({"odd": hostile_setup("dies")}) as world:
         await world.reach("odd", ConnectionState.BROKEN)
         began_s = monotonic_s()
@@ -105,6 +107,27 @@ async def test_server_that_fails_again_and_again_is_broken_and_fails_calls_at_on
 
         assert monotonic_s() - began_s < 1.0
         assert raised.value.retry_after_s is not None
+
+
+async def test_server_that_is_away_for_a_moment_is_not_broken(
+    world_of: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is started anew may refuse more often than a broken one within seconds."""
+    monkeypatch.setattr("agency.tools.mcp.owner.BACKOFF_BASE_S", 0.0)
+    times = 0
+
+    async def refuse(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal times
+        times += 1
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        setup = ConnectionSetup(url=f"http://127.0.0.1:{port}/mcp")
+        async with world_of({"web": setup}) as world, asyncio.timeout(GUARD_S):
+            while times <= 2 * BREAKER_FAILURES:
+                assert world.connections.get("web").status.state is not ConnectionState.BROKEN
+                await asyncio.sleep(0.01)
 
 
 async def test_silent_server_is_given_up_in_time(world_of: Opener) -> None:
@@ -148,6 +171,17 @@ async def test_answer_that_is_none_is_an_error_for_the_model(world_of: Opener) -
         assert isinstance(output, ToolOutput)
         assert output.is_error
         assert "not valid" in output.content
+
+
+async def test_arguments_that_cannot_be_sent_are_an_error_and_the_session_stays(
+    world_of: Opener,
+) -> None:
+    async with world_of({"odd": hostile_setup()}) as world:
+        output = await world.call("odd__echo", {"text": "half of a pair: \ud800"})
+
+        assert isinstance(output, ToolOutput)
+        assert (True, 1) == (output.is_error, world.connections.get("odd").status.opened)
+        assert "cannot be sent" in output.content
 
 
 async def test_words_on_stderr_are_kept_up_to_a_limit(world_of: Opener) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import socket
 import subprocess
 import sys
@@ -173,6 +174,22 @@ async def test_answer_that_is_too_large_is_not_read(world_of: Opener, server_of:
         assert "hi" == await world.say("web__echo", text="hi")
 
 
+async def test_compressed_answer_is_not_unpacked(world_of: Opener, server_of: Start) -> None:
+    """What is unpacked while it is read has no limit: 100 KB become 100 MB, and 8 MB 8 GB."""
+    server = server_of(sessions)
+    await server.start()
+    async with world_of({"web": ConnectionSetup(url=server.url, timeout_s=8.0)}) as world:
+        await world.say("web__echo", text="hi")
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+        with pytest.raises(ToolInterrupted, match="compresses its answers"):
+            await world.call("web__compressed", {"bytes": 100 << 20})
+
+        grown_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+        assert grown_kib < 50 << 10
+        assert "hi" == await world.say("web__echo", text="hi")
+
+
 async def test_refused_credentials_break_the_connection_at_once(
     world_of: Opener, server_of: Start
 ) -> None:
@@ -223,6 +240,8 @@ async def test_plain_secret_is_not_stored(world_of: Opener) -> None:
         ConnectionSetup(command="x", env={"GITHUB_TOKEN": "canary-1"}),
         ConnectionSetup(command="x", args=["--token", "canary-1"]),
         ConnectionSetup(command="x", args=["--api-key=canary-1"]),
+        ConnectionSetup(command="x", args=["postgres://me:canary-1@host/db"]),
+        ConnectionSetup(command="x", env={"DATABASE_URL": "postgres://me:canary-1@host/db"}),
     ]
     async with world_of() as world:
         for setup in setups:
