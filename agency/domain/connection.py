@@ -27,6 +27,8 @@ _SECRET_KEY = re.compile(
     r"authorization|cookie|token|secret|passw|credential|api[_-]?key|(?:^|[_-])(?:key|pat|pwd)$",
     re.IGNORECASE,
 )
+_PASSWORD = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s:@?#]*:[^/\s@?#]+@", re.IGNORECASE)
+"""Beginning of an address with a password, as databases have them."""
 _SECRET_OPTION = re.compile(r"--?([A-Za-z0-9_-]+)(?:=(.*))?", re.DOTALL)
 
 
@@ -293,8 +295,8 @@ def masked_url(url: str) -> str:
 
 
 def _plain_args(args: Sequence[str]) -> Sequence[int]:
-    """Find ``--token=x`` and the ``x`` after ``--token``."""
-    found = []
+    """Find ``--token=x``, the ``x`` after ``--token``, and addresses with a password."""
+    found = [number for number, text in enumerate(args) if _PASSWORD.search(text)]
     for number, text in enumerate(args):
         option = _SECRET_OPTION.fullmatch(text)
         if option is None or not _SECRET_KEY.search(option[1]):
@@ -303,11 +305,13 @@ def _plain_args(args: Sequence[str]) -> Sequence[int]:
             found.append(number)
         elif option[2] is None and number + 1 < len(args):
             found.append(number + 1)
-    return found
+    return sorted(set(found))
 
 
 def _is_plain(key: str, value: str) -> bool:
-    return bool(_SECRET_KEY.search(key) and value and not REFERENCE.search(value))
+    if not value or REFERENCE.search(value):
+        return False
+    return bool(_SECRET_KEY.search(key) or _PASSWORD.search(value))
 
 
 def masked(setup: ConnectionSetup) -> Mapping[str, Any]:

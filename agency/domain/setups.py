@@ -29,6 +29,11 @@ _PLAIN_HINT = (
     "connection can be read by whoever has the database."
 )
 
+_ARGUMENT_HINT = (
+    "Set it with `agency secret set NAME`, and hand it over in env; a program that takes it only "
+    "as an argument is started as sh -c 'exec PROGRAM \"$VARIABLE\"'."
+)
+
 
 def check_stored(name: str, setup: ConnectionSetup) -> None:
     """Check a connection that somebody wants to have stored.
@@ -38,7 +43,10 @@ def check_stored(name: str, setup: ConnectionSetup) -> None:
     """
     faults = [*_name_faults(name), *setup_faults(setup)]
     what = "This looks like a secret, and secrets are not stored in connections."
-    faults += [Fault(where, what, _PLAIN_HINT) for where in plain_secrets(setup)]
+    faults += [
+        Fault(where, what, _ARGUMENT_HINT if where.startswith("/args/") else _PLAIN_HINT)
+        for where in plain_secrets(setup)
+    ]
     if faults:
         raise InvalidInput("The connection cannot be stored.", faults=faults)
 

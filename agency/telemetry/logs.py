@@ -19,7 +19,11 @@ FLUSH_S = 1.0
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 # Libraries that tell every call at the lower levels.
-_TALKATIVE = ("asyncio", "aiohttp", "aiosqlite", "httpcore", "httpx", "ollama", "urllib3")
+# They hold addresses, which may hold secrets. "client" is what a part of "mcp" calls itself.
+_TALKATIVE = (
+    "asyncio", "aiohttp", "aiosqlite", "client", "httpcore", "httpcore2", "httpx", "httpx2", "mcp",
+    "ollama", "urllib3",
+)  # fmt: skip
 
 
 class Logs:
