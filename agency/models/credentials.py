@@ -5,7 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 
-from agency.errors import ModelRefused, SecretBroken, SecretNotFound, VaultLocked
+from agency.errors import (
+    ModelRefused,
+    ModelUnavailable,
+    SecretBroken,
+    SecretNotFound,
+    VaultLocked,
+)
 from agency.ports.vault import REFERENCE, Vault
 
 ENVIRONMENT = "env://"
@@ -37,7 +43,8 @@ class Credentials:
         """Replace the reference that ``text`` is, or ends with, by its value.
 
         Raises:
-            ModelRefused: there is no such secret, or the vault is locked.
+            ModelRefused: there is no such secret.
+            ModelUnavailable: the vault is locked.
         """
         before, reference = _split(text)
         if not reference:
@@ -69,7 +76,14 @@ class Credentials:
             )
         try:
             return await self._vault.reveal(reference.removeprefix(REFERENCE))
-        except (SecretNotFound, SecretBroken, VaultLocked) as error:
+        except VaultLocked as error:
+            # It opens by itself when its key is back, and runs wait for that.
+            away = ModelUnavailable(
+                f"model:{self._provider}", f"its key is in the vault. {error.message.rstrip('.')}"
+            )
+            away.hint = error.hint
+            raise away from error
+        except (SecretNotFound, SecretBroken) as error:
             raise ModelRefused(
                 f"The provider {self._provider!r} has no key: {error.message}", hint=error.hint
             ) from error
@@ -109,7 +123,7 @@ async def headers_of(
     """Make the headers that settings ask for, and list the secrets that stand in them.
 
     Raises:
-        ModelRefused: as `Credentials.resolve`.
+        ModelRefused, ModelUnavailable: as `Credentials.resolve`.
     """
     headers: dict[str, str] = {}
     secrets: list[str] = []

@@ -83,6 +83,7 @@ class Server:
 
         Raises:
             ModelRefused: a secret is missing.
+            ModelUnavailable: the vault is locked.
         """
         headers, secrets = await headers_of(self.settings.headers, self.credentials)
         if self.settings.api_key:

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from agency.config.schema import Llm, ModelProvider
-from agency.errors import AgencyError, SecretNotFound
+from agency.errors import AgencyError, SecretNotFound, VaultLocked
 from agency.models.anthropic.provider import AnthropicProvider, open_anthropic
 from agency.models.openai.provider import OpenAiProvider, open_openai
 from agency.models.server import Server
@@ -36,8 +36,11 @@ class Vault:
 
     def __init__(self, **secrets: str) -> None:
         self.secrets = secrets
+        self.is_locked = False
 
     async def reveal(self, name: str) -> str:
+        if self.is_locked:
+            raise VaultLocked("There is no key.", hint="Put it back.")
         if name not in self.secrets:
             raise SecretNotFound(name)
         return self.secrets[name]

@@ -410,6 +410,20 @@ async def test_missing_key_is_a_refusal_that_names_it(reference: str) -> None:
     assert fake.chats == []
 
 
+async def test_locked_vault_is_waited_for_as_a_server_that_is_away() -> None:
+    vault = Vault(**{"lab-key": KEY})
+    vault.is_locked = True
+    async with FakeOpenAi(key=KEY) as fake, openai(fake, vault, api_key="secret://lab-key") as lab:
+        error, away = await failure_of(lab, asks()), await lab.health()
+        vault.is_locked = False
+        back = await lab.health()
+
+    assert isinstance(error, ModelUnavailable)
+    assert (lab.resource, "Put it back.") == (error.resource, error.hint)
+    assert (False, True) == (away.reachable, back.reachable)
+    assert "vault" in away.reason
+
+
 async def test_cancelled_call_closes_the_connection() -> None:
     async with FakeOpenAi([Said(text=["a"], hold=True)]) as fake, openai(fake) as provider:
         call = asyncio.create_task(provider.chat(asks()))
