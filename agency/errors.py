@@ -1657,14 +1657,15 @@ class ConnectionsFull(LimitExceeded):
         self.most = most
 
 
-class ConnectionFailed(Failed):
+class ConnectionFailed(InvalidInput):
     """A connection was tried and does not work. ``log`` is the end of what its server has said."""
 
     code = "connection_failed"
     hint = 'Mend what it says, or add it all the same with --no-test (`"test": false`).'
 
     def __init__(self, name: str, reason: str, *, log: str = "") -> None:
-        super().__init__(f"The connection {name!r} does not work: {reason}")
+        message = f"The connection {name!r} does not work: {reason}"
+        super().__init__(message, faults=[Fault("/config", reason)])
         self.name = name
         self.reason = reason
         self.log = log

@@ -168,12 +168,16 @@ async def serving(
             roles=models,
             redact=vault.redact,
         )
+        workspaces = await stack.enter_async_context(
+            open_workspaces(folder, versions=store.versions, bytes_max=1 << 24, files_max=1000)
+        )
         agent = Agent(
             providers={provider.name: provider},
             default=provider.name,
             settings=settings.llm,
             sessions=store.sessions,
             agents={"default": AgentSettings(), "writer": AgentSettings(tools=["todo"], turns=3)},
+            workspaces=workspaces.of,
         )
         pull = ModelPull(models, models.providers).definition()
         check = ModelCheck(models, models.providers, store.fitness).definition()
@@ -195,9 +199,6 @@ async def serving(
                 boot_id=new_id(),
                 health={provider.resource: embeds},
             )
-        )
-        workspaces = await stack.enter_async_context(
-            open_workspaces(folder, versions=store.versions, bytes_max=1 << 24, files_max=1000)
         )
         tokens = CountedTokens(store.tokens)
         connections = McpConnections(

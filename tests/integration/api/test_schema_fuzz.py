@@ -20,6 +20,13 @@ CHECKS = (
     "missing_required_header",
 )
 
+# A tool whose server is away is an answer, and the one that is documented: no fault of ours.
+SETTINGS = """
+[[operations]]
+include-operation-id = ["list_connection_tools", "call_connection_tool"]
+checks.not_a_server_error.expected-statuses = ["2xx", "3xx", "4xx", 503]
+"""
+
 
 async def seed_runs(daemon: Daemon) -> None:
     """Start a run of each kind, so that not every request meets an empty daemon."""
@@ -31,7 +38,10 @@ async def seed_runs(daemon: Daemon) -> None:
 async def test_schemathesis_finds_no_server_error(serve: Serve, tmp_path: Path) -> None:
     daemon = await serve(sync_wait_s=0.2)
     await seed_runs(daemon)
+    settings = tmp_path / "schemathesis.toml"
+    settings.write_text(SETTINGS)
     arguments = [
+        "--config-file", str(settings),
         "run", f"{daemon.url}/openapi.json",
         "--checks", ",".join(CHECKS),
         "--phases", "examples,coverage,fuzzing",
