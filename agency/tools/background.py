@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from agency.errors import Unavailable
+from agency.errors import SandboxFailed, Unavailable
 from agency.ports.sandbox import CommandEnd, Process
 
 log = logging.getLogger(__name__)
 
 LOOK_S = 2.0
 """How often it is looked whether a run with commands in the background has ended."""
+
+QUIET_LOOKS = 15
+"""Where all commands have ended it is looked so much less often; their output is held meanwhile."""
 
 ENDED_MAX = 32
 """Commands of one run that have ended and can still be asked about."""
@@ -27,6 +31,7 @@ class Work:
 
     Attributes:
         end: How it has ended, once it has.
+        failure: Why it could not be run, if so.
     """
 
     handle: str
@@ -36,8 +41,19 @@ class Work:
 
     @property
     def end(self) -> CommandEnd | None:
-        done = self.waiting.done() and not self.waiting.cancelled()
-        return self.waiting.result() if done and self.waiting.exception() is None else None
+        return None if self._error is not None or not self._is_told else self.waiting.result()
+
+    @property
+    def failure(self) -> str:
+        return str(self._error) if self._error is not None else ""
+
+    @property
+    def _error(self) -> BaseException | None:
+        return self.waiting.exception() if self._is_told else None
+
+    @property
+    def _is_told(self) -> bool:
+        return self.waiting.done() and not self.waiting.cancelled()
 
     @property
     def is_over(self) -> bool:
@@ -47,6 +63,11 @@ class Work:
 def handle_of(call_key: str) -> str:
     """Name a command by the call that has started it: the same call gives the same name."""
     return "bg-" + hashlib.sha256(call_key.encode()).hexdigest()[:6]
+
+
+def is_handle(text: str) -> bool:
+    """Tell whether a text can be the name of a command."""
+    return re.fullmatch(r"bg-[0-9a-f]{6}", text) is not None
 
 
 class Background:
@@ -74,6 +95,8 @@ class Background:
             watcher.add_done_callback(self._watchers.discard)
         works = self._works.setdefault(run_id, {})
         waiting = loop.create_task(process.wait(), name=f"wait for {handle}")
+        # Whoever asks is told of a failure; where nobody does it is no news for the log.
+        waiting.add_done_callback(lambda task: task.cancelled() or task.exception())
         work = Work(handle, command, process, waiting)
         works[handle] = work
         over = [one for one in works.values() if one.is_over]
@@ -81,20 +104,21 @@ class Background:
             del works[one.handle]
         return work
 
-    async def end(self, work: Work) -> CommandEnd:
-        """End a command with all that it has started."""
-        end = await work.process.end()
-        await asyncio.wait([work.waiting])
-        return end
+    async def end(self, work: Work) -> None:
+        """End a command with all that it has started; nothing happens if it is over."""
+        if not work.is_over:
+            try:
+                await work.process.end()
+            except SandboxFailed as error:
+                log.warning("command was not run", extra={"handle": work.handle, "why": str(error)})
+            await asyncio.wait([work.waiting])
 
     async def end_run(self, run_id: str) -> None:
-        """End all commands of a run."""
-        for work in list(self._works.get(run_id, {}).values()):
-            if not work.is_over:
-                log.info(
-                    "command ends with its run", extra={"run_id": run_id, "handle": work.handle}
-                )
-                await self.end(work)
+        """End all commands of a run, and forget them."""
+        left = [work for work in self.of(run_id).values() if not work.is_over]
+        for work in left:
+            log.info("command ends with its run", extra={"run_id": run_id, "handle": work.handle})
+        await asyncio.gather(*map(self.end, left))
         self._works.pop(run_id, None)
 
     async def close(self) -> None:
@@ -106,11 +130,15 @@ class Background:
         await asyncio.gather(*(self.end_run(run_id) for run_id in list(self._works)))
 
     async def _watch(self, run_id: str) -> None:
-        """End the commands of a run once it has ended."""
+        """End the commands of a run once it has ended, and forget what they have written."""
+        looks = 0
         while run_id in self._works:
             await asyncio.sleep(LOOK_S)
+            looks += 1
+            if not self.is_busy(run_id) and looks % QUIET_LOOKS:
+                continue
             try:
-                if not self.is_busy(run_id) or await self._is_live(run_id):
+                if await self._is_live(run_id):
                     continue
             except Unavailable:
                 continue  # the database is busy: looked for again

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from agency.core import beneath
 from agency.domain.approval import Risk
 from agency.domain.tool import Capability, Permission, ToolEffect, ToolOutput
-from agency.ports.sandbox import CommandEnd
 from agency.ports.tool import ToolContext, ToolRequest
 from agency.ports.workspace import OWN
-from agency.tools.background import Background, Work, handle_of
+from agency.tools.background import Background, Work, handle_of, is_handle
 from agency.tools.bounded import excerpt
 from agency.tools.commands import Commands, Wish, readable_text, status_of
 from agency.tools.files.place import failed
@@ -87,17 +87,23 @@ class Shell:
 
     async def _start(self, line: str, argv: tuple[str, ...], context: ToolContext) -> ToolOutput:
         settings = self._commands.settings
-        at_work = [one for one in self._background.of(context.run_id).values() if not one.is_over]
+        handle = handle_of(context.call_key)
+        works = self._background.of(context.run_id)
+        at_work = [one for one in works.values() if not one.is_over]
+        if any(one.handle == handle for one in at_work):
+            return self._started(handle)  # by an earlier try of this very call
         if len(at_work) >= settings.commands_max:
             handles = ", ".join(one.handle for one in at_work)
             return failed(f"{len(at_work)} commands work already: {handles}. Stop one first.")
         wish = Wish(argv=argv, timeout_s=settings.background_timeout_s)
         command = await self._commands.command(await context.workspace.folder(), wish)
-        handle = handle_of(context.call_key)
         await context.workspace.put(f"{_BEGUN}/{handle}.txt", line.encode(errors="replace"))
         process = await self._commands.sandbox.start(command)
         process.close_input()
         self._background.add(context.run_id, handle, line, process)
+        return self._started(handle)
+
+    def _started(self, handle: str) -> ToolOutput:
         said = f"Started as {handle}. See its output with shell_tail, end it with shell_stop."
         return ToolOutput(
             content=said, structured={"handle": handle}, sandbox=self._commands.sandbox.levels
@@ -117,22 +123,21 @@ class _OfBackground:
 
     async def _find(self, handle: str, context: ToolContext) -> Work | ToolOutput:
         works = self._background.of(context.run_id)
-        found = works.get(handle.strip())
+        handle = handle.strip()
+        found = works.get(handle)
         if found is not None:
             return found
-        folder = await context.workspace.folder()
-        try:
-            with beneath.file(folder, f"{_BEGUN}/{handle.strip()}.txt") as file:
-                line = beneath.read_all(file, 2000).decode("utf-8", "replace")
-        except (OSError, ValueError):
+        line = _begun(await context.workspace.folder(), handle) if is_handle(handle) else None
+        if line is None:
             known = ", ".join(works) or "none was started"
-            return failed(f"There is no command {handle!r}. There are: {known}.")
+            return failed(f"There is no command {handle[:100]!r}. There are: {known}.")
         return failed(
             f"{handle} does not run any more: it ended when the daemon was stopped or restarted, "
             f"and its output is lost. It was:\n{line}\nStart it again if you need it."
         )
 
-    def _told(self, work: Work, end: CommandEnd | None, lines: int | None) -> ToolOutput:
+    def _told(self, work: Work, lines: int | None) -> ToolOutput:
+        end = work.end
         output = readable_text(work.process.tail(TAIL_BYTES)).rstrip()
         if lines is not None:
             output = "\n".join(output.split("\n")[-lines:])
@@ -143,13 +148,22 @@ class _OfBackground:
         )
         status = "still running" if end is None else status_of(end)
         if end is None and work.is_over:
-            status = "it has ended, and nobody knows how"
+            status = f"it could not be run: {work.failure}"
         return ToolOutput(
             content=f"{body}\n[{work.handle}: {status}]",
-            is_error=end is not None and end.code != 0,
+            is_error=work.is_over and (end is None or end.code != 0),
             sandbox=None if end is None else end.levels,
             is_untrusted=end is not None and bool(end.hosts),
         )
+
+
+def _begun(folder: Path, handle: str) -> str | None:
+    """Read which command was started under a handle; None if none was."""
+    try:
+        with beneath.file(folder, f"{_BEGUN}/{handle}.txt") as file:
+            return beneath.read_all(file, 2000).decode("utf-8", "replace")
+    except OSError:
+        return None
 
 
 class ShellTail(_OfBackground):
@@ -183,7 +197,7 @@ class ShellTail(_OfBackground):
             return work
         if (wait_s := arguments.get("wait_s") or 0) > 0:
             await asyncio.wait([work.waiting], timeout=wait_s)
-        return self._told(work, work.end, arguments.get("lines"))
+        return self._told(work, arguments.get("lines"))
 
 
 class ShellStop(_OfBackground):
@@ -207,6 +221,6 @@ class ShellStop(_OfBackground):
         work = await self._find(arguments["handle"], context)
         if isinstance(work, ToolOutput):
             return work
-        end = await self._background.end(work)
-        told = self._told(work, end, None)
+        await self._background.end(work)
+        told = self._told(work, None)
         return ToolOutput(content=told.content, sandbox=told.sandbox)

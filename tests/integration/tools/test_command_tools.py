@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from agency.domain.tool import Permission, ToolEffect
-from agency.errors import SandboxTooWeak
+from agency.errors import SandboxFailed, SandboxTooWeak
+from agency.ports.sandbox import CommandEnd
 from agency.tools.background import handle_of
 from agency.tools.sandbox.choose import UNAVAILABLE
 from tests.contract.making import end
@@ -159,6 +160,74 @@ async def test_commands_end_with_their_run(bench: Bench, monkeypatch: pytest.Mon
         while bench.background.of(bench.place.run_id):
             await asyncio.sleep(0.02)
     assert "sleep 301" not in _commands()
+
+
+async def test_what_ended_by_itself_is_forgotten_with_its_run(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agency.tools.background.LOOK_S", 0.01)
+    said = await bench.said("shell", command="true", background=True)
+    await bench.said("shell_tail", handle=said.split()[2].rstrip("."), wait_s=20)
+    assert bench.background.of(bench.place.run_id)
+
+    await end(bench.place.store, bench.place.run_id)
+
+    async with asyncio.timeout(10):
+        while bench.background.of(bench.place.run_id):
+            await asyncio.sleep(0.02)
+
+
+async def test_command_is_not_started_twice_by_two_tries_of_a_call(bench: Bench) -> None:
+    """A try may break off after it has started the command, when files cannot be kept."""
+    tool = await bench.find("shell")
+    arguments = {"command": "echo x >> begun.txt; sleep 303", "background": True}
+    await bench.place.workspace.folder()
+    for _ in range(2):
+        await tool.call(arguments, bench.context("the-call"))
+        async with asyncio.timeout(10):
+            while not (bench.folder / "begun.txt").exists():
+                await asyncio.sleep(0.02)
+
+    await bench.said("shell_stop", handle=handle_of("the-call"))
+
+    assert "x\n" == (bench.folder / "begun.txt").read_text()
+    assert "sleep 303" not in _commands()
+
+
+async def test_command_that_could_not_be_run_is_told_and_can_be_stopped(bench: Bench) -> None:
+    class Failing:
+        """A command whose sandbox cannot be made."""
+
+        pid = 1
+
+        async def write(self, data: bytes) -> None:
+            raise BrokenPipeError(len(data))
+
+        def close_input(self) -> None:
+            pass
+
+        def tail(self, bytes_max: int) -> bytes:
+            return b"" * bytes_max
+
+        async def wait(self) -> CommandEnd:
+            raise SandboxFailed("The sandbox could not be made: no room.")
+
+        end = wait
+
+    handle = handle_of("any")
+    bench.background.add(bench.place.run_id, handle, "true", Failing())
+
+    assert "no room" in await bench.refused("shell_tail", handle=handle, wait_s=5)
+    assert "no room" in await bench.said("shell_stop", handle=handle)
+    bench.background.add(bench.place.run_id, handle_of("other"), "true", Failing())
+    await bench.background.end_run(bench.place.run_id)
+    assert not bench.background.of(bench.place.run_id)
+
+
+async def test_handle_is_no_path(bench: Bench) -> None:
+    await bench.said("write_file", path="a.txt", content="x")
+    said = await bench.refused("shell_tail", handle="../../a")
+    assert "There is no command" in said
 
 
 async def test_command_that_died_with_the_daemon_is_told_so(open_bench: OpenBench) -> None:
