@@ -58,9 +58,12 @@ class Terminal:
             AssertionError: it takes too long.
         """
         self.begin(command)
+        return self._until_end(repr(command))
+
+    def _until_end(self, command: str) -> Seen:
         deadline_s = time.monotonic() + GUARD_S
         while (end := _END.search(self._pending)) is None:
-            assert self._read(deadline_s), f"{command!r} does not end: {self._pending}"
+            assert self._read(deadline_s), f"{command} does not end: {self._pending}"
         said, self._pending = self._pending[: end.start()], self._pending[end.end() :]
         return Seen(as_shown(said), int(end[1]))
 
@@ -69,6 +72,18 @@ class Terminal:
         assert self._shell.stdin is not None
         self._shell.stdin.write(command.encode() + b"\0")
         self._shell.stdin.flush()
+
+    def type(self, text: str) -> None:
+        """Press keys; ``\\x03`` is Ctrl-C, ``\\x04`` Ctrl-D."""
+        os.write(self._master, text.encode())
+
+    def end_seen(self) -> Seen:
+        """Wait for the end of a command that stayed.
+
+        Raises:
+            AssertionError: it takes too long.
+        """
+        return self._until_end("the command")
 
     def seen_until(self, is_wanted: Callable[[str], bool]) -> str:
         """Wait until what a staying command shows is as wanted; return what it has shown."""
