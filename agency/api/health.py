@@ -173,7 +173,7 @@ def routes() -> Sequence[Route]:
             operation="show_health",
             summary="How the daemon is",
             description="503 when the database does not work; `degraded` when the model server "
-            "does not answer, the disk is too full for new work (`intake`), or the vault is locked.",
+            "does not answer, the disk is too full for new work (`intake`) or the vault is locked.",
             answers={200: "HealthAnswer", 503: "HealthAnswer"},
         ),
         Route(

@@ -9,7 +9,6 @@ between them.
 
 from __future__ import annotations
 
-import math
 import sys
 from array import array
 from collections.abc import Iterable, Sequence
@@ -59,7 +58,8 @@ def cosine(one: Sequence[float], other: Sequence[float]) -> float:
     """
     if len(one) != len(other):
         raise ValueError(f"Vectors of {len(one)} and {len(other)} numbers cannot be compared.")
-    return math.fsum(map(mul, one, other))
+    total: float = sum(map(mul, one, other))
+    return total
 
 
 def likeliest(
