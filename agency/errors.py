@@ -1664,8 +1664,7 @@ class ConnectionFailed(InvalidInput):
     hint = 'Mend what it says, or add it all the same with --no-test (`"test": false`).'
 
     def __init__(self, name: str, reason: str, *, log: str = "") -> None:
-        message = f"The connection {name!r} does not work: {reason}"
-        super().__init__(message, faults=[Fault("/config", reason)])
+        super().__init__(f"The connection {name!r} does not work: {reason}")
         self.name = name
         self.reason = reason
         self.log = log

@@ -46,6 +46,8 @@ class ExitCode(IntEnum):
 EXIT_BY_ERROR: Mapping[type[AgencyError], ExitCode] = {
     AgencyError: ExitCode.FAILED,
     errors.InvalidInput: ExitCode.USAGE,
+    # The command was right; what it was to connect to is not.
+    errors.ConnectionFailed: ExitCode.FAILED,
     errors.NotFound: ExitCode.NOT_FOUND,
     errors.Conflict: ExitCode.CONFLICT,
     errors.Forbidden: ExitCode.FORBIDDEN,
