@@ -319,8 +319,9 @@ class Client:
 
         Returns:
             ``response``, ``steps_executed``, ``completed``, ``run_id``, ``session_id``, ``model``
-            and ``rehearsal``; or, when the run has not ended in time, ``run_id``, ``status`` and
-            ``waits`` without ``response``.
+            and ``rehearsal``; ``limit`` when one was reached, ``answer`` for a schema, and
+            ``returned`` and ``left_out`` for ``return_files``; or, when the run has not ended in
+            time, ``run_id``, ``status`` and ``waits`` without ``response``.
         """
         body = _given(message=message, max_steps=max_steps, session_id=session_id, model=model)
         body |= more or {}

@@ -115,7 +115,8 @@ async def process(request: web.Request) -> web.Response:
 def _processed_json(detail: RunDetail) -> dict[str, Any]:
     run = detail.run
     output: Mapping[str, Any] = run.output if isinstance(run.output, dict) else {}
-    return {
+    asked: Mapping[str, Any] = run.input if isinstance(run.input, dict) else {}
+    made: dict[str, Any] = {
         "response": output.get("response", ""),
         "steps_executed": _turns(output, detail),
         "completed": bool(output.get("completed", False)) and run.status == "completed",
@@ -124,6 +125,14 @@ def _processed_json(detail: RunDetail) -> dict[str, Any]:
         "model": output.get("model", ""),
         "rehearsal": bool(output.get("rehearsal", False)),
     }
+    if asked.get("schema") is not None:
+        made["answer"] = output.get("answer")
+    if asked.get("return_files"):
+        made["returned"] = output.get("returned", {})
+        made["left_out"] = output.get("left_out", [])
+    if output.get("limit") is not None:
+        made["limit"] = output["limit"]
+    return made
 
 
 def _turns(output: Mapping[str, Any], detail: RunDetail) -> int:

@@ -397,6 +397,14 @@ class ProcessedAnswer(Answer):
     model: str
     rehearsal: bool
     """The answer is made up by the stand-in, not by a model."""
+    limit: str | None = None
+    """Which budget was used up; only there when one was."""
+    answer: Any = None
+    """The answer as a JSON value; only there when a `schema` was asked for."""
+    returned: dict[str, Any] | None = None
+    """Files by path, text or base64; this and the next only when `return_files` asks for some."""
+    left_out: list[str] | None = None
+    """What was asked for and is not among them, in sentences."""
 
 
 class ResumedAnswer(Answer):

@@ -24,13 +24,14 @@ from agency.engine.context import Context
 from agency.engine.retry import MODEL_RETRY
 from agency.engine.steps import StepCall
 from agency.engine.suspension import LimitReached
-from agency.errors import AgentStopped
+from agency.errors import AgentStopped, Fault, InvalidInput
 from agency.ports.model import ToolCall, ToolSpec
 from agency.ports.workspace import Workspace
 from agency.workflows.agent import asking, files, history
 from agency.workflows.agent.allowance import budgets_of, used_up
 from agency.workflows.agent.calling import redacted
 from agency.workflows.agent.calls.answers import ASKS_MAX, Answer, AnswerReader, unfit
+from agency.workflows.agent.calls.checking import fault_of_schema
 from agency.workflows.agent.calls.judgement import Judgement, Verdict
 from agency.workflows.agent.calls.repetition import Finding, Remedy, Repetition
 from agency.workflows.agent.conversation import Conversation
@@ -107,9 +108,11 @@ class Loop:
         Raises:
             LimitReached: a budget is used up.
             AgentStopped: the model brings no usable reply, whatever is tried.
+            InvalidInput: the schema is none, or the files cannot be used.
             StepFailed: something failed that the model cannot mend.
         """
         await self.conversation.open()
+        self._check_schema()
         await self._put_files()
         while True:
             judgement = await self._turn()
@@ -368,6 +371,20 @@ class Loop:
             returned=returned[0],
             left_out=returned[1],
         )
+
+    def _check_schema(self) -> None:
+        """See to it that answers can be held to the schema.
+
+        Raises:
+            InvalidInput: they cannot.
+        """
+        schema = self.task.schema
+        if schema is None or self.is_recorded("reply"):
+            return
+        fault = fault_of_schema(schema)
+        if fault:
+            said = f"Answers cannot be checked against this schema: {fault}."
+            raise InvalidInput(said, faults=[Fault("/schema", said)])
 
     # --- files ------------------------------------------------------------------------------
 

@@ -79,3 +79,37 @@ async def test_budgets_that_cannot_be_are_refused(
     )
 
     assert again.status == 422
+
+
+async def test_value_and_files_that_were_asked_for_are_in_the_answer(daemon: Daemon) -> None:
+    schema = {"type": "object", "properties": {"count": {"const": 3}}, "required": ["count"]}
+    body = {
+        "message": '{"count": 3}', "tools": [], "schema": schema,
+        "files": {"notes.txt": "Three."}, "return_files": ["*.txt", "none.md"],
+    }  # fmt: skip
+
+    answer = await daemon.ask("POST", "/api/v1/agent/process", json=body)
+
+    assert answer.status == 200, answer.text
+    assert ({"count": 3}, {"notes.txt": "Three."}) == (
+        answer.json["answer"], answer.json["returned"],
+    )  # fmt: skip
+    assert ["none.md: there is no such file."] == answer.json["left_out"]
+    assert "limit" not in answer.json
+
+
+async def test_limit_that_was_reached_is_named(daemon: Daemon) -> None:
+    answer = await daemon.ask(
+        "POST", "/api/v1/agent/process", json={"message": "limit", "budgets": {"turns": 1}}
+    )
+
+    assert ("turns", False) == (answer.json["limit"], answer.json["completed"])
+
+
+async def test_schema_that_is_none_is_refused_before_a_model_is_asked(daemon: Daemon) -> None:
+    body = {"message": '{"count": 3}', "schema": {"properties": {"count": {"type": "nonsense"}}}}
+
+    answer = await daemon.ask("POST", "/api/v1/agent/process", json=body)
+
+    assert (422, "invalid_input") == (answer.status, answer.json["code"]), answer.text
+    assert "/properties/count/type" in answer.json["detail"]

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from agency.ports.model import ChatRequest
+from agency.ports.model import ChatRequest, ToolCall, ToolSpec
 from agency.workflows.agent.calls.answers import AnswerReader, reask, request_answer, unfit
-from agency.workflows.agent.calls.checking import Checker
+from agency.workflows.agent.calls.checking import Checker, fault_of_schema
 from tests.unit.agent.offers import asked
 
 PERSON: dict[str, Any] = {
@@ -91,3 +91,48 @@ def test_failure_says_what_is_wrong() -> None:
     assert "model_answer_unfit" == error.code
     assert "required" in error.fault
     assert "{}" == error.text
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "nonsense"},
+        {"properties": {"a": {"type": 3}}},
+        {"$ref": "http://127.0.0.1:9/other"},
+        {"properties": {"a": {"$ref": "#/$defs/none"}}},
+        {"type": "string", "pattern": "("},
+        {"type": "string", "pattern": "(a+)+$"},
+        {"patternProperties": {"(a|a)*$": {}}, "additionalProperties": False},
+    ],
+    ids=["type", "inner", "elsewhere", "nowhere", "broken", "endless", "endless_names"],
+)
+def test_schema_that_cannot_be_checked_is_told(schema: dict[str, Any]) -> None:
+    assert fault_of_schema(schema)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {},
+        {"$ref": "#"},
+        {"$defs": {"a": {"type": "string"}}, "items": {"$ref": "#/$defs/a"}},
+        {"$id": "https://example.com/x", "$defs": {"a": {}}, "items": {"$ref": "#/$defs/a"}},
+        {"const": {"$ref": "http://elsewhere", "pattern": "("}},
+        {"type": "string", "pattern": "^[a-z]+$"},
+    ],
+    ids=["any", "self", "inner", "named", "value", "pattern"],
+)
+def test_schema_that_can_be_checked_has_no_fault(schema: dict[str, Any]) -> None:
+    assert "" == fault_of_schema(schema)
+
+
+def test_patterns_for_names_cannot_hold_up_the_check() -> None:
+    spec = ToolSpec(
+        name="t",
+        description="",
+        parameters={"patternProperties": {"(a+)+$": {}}, "additionalProperties": False},
+    )
+
+    checked = Checker().check(ToolCall(name="t", arguments={"a" * 40 + "!": 1}), spec)
+
+    assert () == tuple(checked.faults)

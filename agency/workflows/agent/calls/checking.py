@@ -40,6 +40,7 @@ _NUMBER = re.compile(r"[+-]?(?:\d{1,18})(?:\.\d{1,18})?(?:[eE][+-]?\d{1,3})?")
 _NESTED_REPEATS = re.compile(r"[+*}][)\]]*\)[+*{]|\([^)]*\|[^)]*\)[+*{]")
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|\d+")
 _TRUE, _FALSE = frozenset({"true", "yes"}), frozenset({"false", "no"})
+_VALUES = frozenset({"const", "enum", "default", "examples"})
 _ENVELOPES = ("arguments", "parameters", "args", "input", "kwargs", "params", "properties")
 
 
@@ -118,11 +119,84 @@ def _make_validator(schema: Mapping[str, Any]) -> Any:  # noqa: ANN401  of jsons
     bounded = extend(kind, {"pattern": _bounded_pattern})
     try:
         kind.check_schema(dict(schema))
+        is_usable = not any(_is_endless(one) for one in _patterns_of_names(schema))
     except (jsonschema.SchemaError, RecursionError, re.error):
+        is_usable = False
+    if not is_usable:
         # The tool's own mistake is not the model's: all that is left to check is the object.
         return bounded({"type": "object"})
     # References to other documents are never fetched.
     return bounded(schema, registry=referencing.Registry())
+
+
+def fault_of_schema(schema: Mapping[str, Any]) -> str:
+    """Tell why values cannot be checked against a schema; empty when they can.
+
+    Checking is lenient where the schema is a tool's; whoever asks for an answer relies on it.
+    """
+    import jsonschema
+
+    kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
+    try:
+        kind.check_schema(dict(schema))
+        patterns = [*_patterns_of_names(schema), *_texts_of(schema, "pattern")]
+        for pattern in patterns:
+            re.compile(pattern)
+            if _is_endless(pattern):
+                return f"the pattern {pattern[:200]!r} may take for ever to match"
+        return _fault_of_references(schema)
+    except jsonschema.SchemaError as error:
+        place = "/".join(str(part) for part in error.absolute_path)
+        return f"/{place}: {error.message[:FAULT_CHARACTERS_MAX]}"
+    except re.error as error:
+        return f"the pattern {str(error.pattern)[:200]!r} is none: {error.msg}"
+    except RecursionError:
+        return "it is nested too deeply"
+
+
+def _fault_of_references(schema: Mapping[str, Any]) -> str:
+    from referencing import Registry, Resource
+    from referencing.exceptions import Unresolvable
+    from referencing.jsonschema import DRAFT202012
+
+    resource = Resource.from_contents(schema, default_specification=DRAFT202012)
+    address = resource.id() or ""
+    registry: Registry[Any] = Registry().with_resource(address, resource)
+    for reference in (*_texts_of(schema, "$ref"), *_texts_of(schema, "$dynamicRef")):
+        try:
+            registry.resolver(address).lookup(reference)
+        except Unresolvable:
+            return f"the reference {reference[:200]!r} leads nowhere, or to another document"
+    return ""
+
+
+def _is_endless(pattern: str) -> bool:
+    return len(pattern) > PATTERN_TEXT_CHARACTERS_MAX or _NESTED_REPEATS.search(pattern) is not None
+
+
+def _patterns_of_names(schema: Mapping[str, Any]) -> Iterator[str]:
+    for one in _objects_in(schema):
+        patterns = one.get("patternProperties")
+        if isinstance(patterns, Mapping):
+            yield from patterns
+
+
+def _texts_of(schema: Mapping[str, Any], name: str) -> Iterator[str]:
+    for one in _objects_in(schema):
+        if isinstance(one.get(name), str):
+            yield one[name]
+
+
+def _objects_in(schema: Any) -> Iterator[Mapping[str, Any]]:  # noqa: ANN401  a JSON Schema
+    """List the objects of a schema, but for those that are values."""
+    rest = [schema]
+    while rest:
+        one = rest.pop()
+        if isinstance(one, Mapping):
+            yield one
+            rest += [inner for name, inner in one.items() if name not in _VALUES]
+        elif isinstance(one, list):
+            rest += one
 
 
 def _bounded_pattern(
@@ -137,7 +211,7 @@ def _bounded_pattern(
 
     if not validator.is_type(instance, "string") or len(instance) > PATTERN_TEXT_CHARACTERS_MAX:
         return
-    if len(pattern) > PATTERN_TEXT_CHARACTERS_MAX or _NESTED_REPEATS.search(pattern):
+    if _is_endless(pattern):
         return
     try:
         is_matched = re.search(pattern, instance) is not None
