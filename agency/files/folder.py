@@ -89,9 +89,17 @@ class Folder:
             WorkspaceTooLarge: there is more than may be kept.
         """
         found = Found()
+        self._unlock()
         with beneath.folder(self.path) as root:
             self._look(root, "", 0, found, bounded=bounded)
         return found
+
+    def _unlock(self) -> None:
+        """Have the folder itself usable, whatever a command has made of its mode."""
+        with beneath.folder(self.path.parent) as above:
+            mode = stat.S_IMODE(os.lstat(self.path.name, dir_fd=above).st_mode)
+            if mode & 0o700 != 0o700:
+                beneath.set_mode(self.path.name, mode | 0o700, dir_fd=above)
 
     def _look(
         self, descriptor: int, above: str, depth: int, found: Found, *, bounded: bool
@@ -327,10 +335,13 @@ class Folder:
         if known is not None:
             return known == entry.what
         read_at_ns = time.time_ns()
-        with beneath.file(self.path, path) as file:
-            before = stat_of(os.fstat(file))
-            hash = _hash(file)
-            after = stat_of(os.fstat(file))
+        try:
+            with beneath.file(self.path, path) as file:
+                before = stat_of(os.fstat(file))
+                hash = _hash(file)
+                after = stat_of(os.fstat(file))
+        except PermissionError:
+            return False  # a command has taken it from its owner: it is written anew
         if before != after or hash != entry.what:
             return False
         index.note(path, after, hash, read_at_ns=read_at_ns)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import socket
 import stat
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -380,3 +383,45 @@ async def test_a_deep_tree_is_removed(place: Place) -> None:
 
     assert [] == list(folder.iterdir())
     await workspace.open(version)
+
+
+LOCKED = """
+import os
+import sys
+from pathlib import Path
+from agency.files.blobs import Blobs
+from agency.files.folder import Bounds, Folder
+from agency.files.index import Index
+
+base, user = Path(sys.argv[1]), int(sys.argv[2])
+if user != os.getuid():
+    os.setuid(user)
+top, file = base / "top", base / "top/below/file"
+file.parent.mkdir(parents=True)
+file.write_text("kept")
+blobs, index = Blobs(base / "blobs"), Index()
+folder = Folder(top, blobs, Bounds(1 << 20, 100))
+batch = blobs.batch()
+tree, _ = folder.store(index, batch)
+batch.commit()
+for locked in [file], [file.parent], [file, file.parent], [top], [file, file.parent, top]:
+    for path in locked:
+        path.chmod(0)
+    folder.put_back(tree, index)
+    assert file.read_text() == "kept"
+"""
+
+
+def test_what_a_command_has_locked_is_put_back() -> None:
+    """Tried as a user for whom modes count, also where the tests are run by root."""
+    with tempfile.TemporaryDirectory() as base:
+        user = os.getuid() or 65534
+        os.chown(base, user, -1)
+        done = subprocess.run(
+            [sys.executable, "-c", LOCKED, base, str(user)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    assert "" == done.stderr
