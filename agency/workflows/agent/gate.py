@@ -3,7 +3,8 @@
 A pattern is ``tool``, ``tool(glob)`` or ``tool(argument=glob, other=glob)``. The name of a tool may
 hold ``*`` and ``?``, and the name of a toolset stands for all of its tools. ``tool(glob)`` looks at
 the first required argument: the command of a shell, the path of a file tool, the address of a
-fetch.
+fetch. ``name=glob`` of a tool that has no such argument is such a glob, too, as in
+``shell(LANG=* make*)``.
 
 What decides, in this order: any ``deny``; then the patterns with arguments, then those without; of
 the same sort an ``ask`` before an ``allow``; then what the tool itself says. So a narrow ``allow``
@@ -11,8 +12,8 @@ goes before a wide ``ask``, and nothing goes before a ``deny``.
 
 A glob is matched against text that a model wrote, so that *what is allowed* must not be wider than
 it looks: a wildcard of an ``allow`` does not match what would begin another command, substitute one
-or redirect it, nor ``..`` in a path. *What is asked or denied* is looked for in each of the
-commands of a line as well.
+or redirect it, nor ``..`` in a path, nor the end of the host in an address. *What is asked or
+denied* is looked for in each of the commands of a line as well.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ _PATTERN = re.compile(r"(?P<tool>[^()\s]+)(?:\((?P<inside>.*)\))?", re.DOTALL)
 _NAMED = re.compile(r"\s*(?P<name>[A-Za-z_][\w-]*)=(?P<glob>.*)", re.DOTALL)
 _COMMAND_BORDERS = re.compile(r"&&|\|\||[;&|\n\r`]|\$\(|[()<>]")
 _BEYOND_A_COMMAND = re.compile(r"[;&|`$<>()\n\r]")
+_HOST = re.compile(r"[A-Za-z*?][A-Za-z0-9+.*-]*://[^/\\?#]*")
 _CLIMBS = re.compile(r"(?:^|[/\\])\.\.(?:[/\\]|$)")
 
 
@@ -46,16 +48,18 @@ class Pattern:
 
     Attributes:
         tool: Glob for the names of tools and toolsets.
-        arguments: Globs by the name of the argument; ``""`` is the first required one.
+        inside: Glob for the first required argument; empty when any call is meant.
+        arguments: Globs by the name of the argument, if it is written so.
     """
 
     tool: str
+    inside: str = ""
     arguments: tuple[tuple[str, str], ...] = ()
 
     @property
     def is_narrow(self) -> bool:
         """It looks at arguments."""
-        return bool(self.arguments)
+        return bool(self.inside)
 
 
 def parse_pattern(text: str) -> Pattern:
@@ -73,14 +77,17 @@ def parse_pattern(text: str) -> Pattern:
     inside = found["inside"]
     if inside is None or inside.strip() in {"", ALL}:
         return Pattern(found["tool"])
-    parts = inside.split(",")
-    named = [_NAMED.fullmatch(part) for part in parts]
-    if all(one is not None for one in named):
-        return Pattern(
-            found["tool"],
-            tuple((one["name"], one["glob"].strip()) for one in named if one is not None),
-        )
-    return Pattern(found["tool"], (("", inside.strip()),))
+    named: list[tuple[str, str]] = []
+    for part in inside.split(","):
+        one = _NAMED.fullmatch(part)
+        if one is not None:
+            named.append((one["name"], one["glob"].strip()))
+        elif named:
+            # A comma in the glob before it.
+            named[-1] = (named[-1][0], f"{named[-1][1]},{part.rstrip()}")
+        else:
+            break
+    return Pattern(found["tool"], inside.strip(), tuple(named))
 
 
 def fault_of(text: str) -> InvalidInput | None:
@@ -182,16 +189,28 @@ def _names(rule: Pattern, offer: Offer) -> bool:
 
 
 def _fits(rule: Pattern, spec: ToolSpec, arguments: Mapping[str, Any], *, is_allow: bool) -> bool:
-    for name, glob in rule.arguments:
-        value = arguments.get(name or subject_of(spec))
-        text = value if isinstance(value, str) else _plain(value)
-        fits = _is_allowed_by(glob, text) if is_allow else _is_caught_by(glob, text)
-        if not fits:
-            return False
-    return True
+    if not rule.is_narrow:
+        return True
+    properties = spec.parameters.get("properties") or {}
+    whole = ((subject_of(spec), rule.inside),)
+    readings: list[tuple[tuple[str, str], ...]]
+    if not rule.arguments:
+        readings = [whole]
+    elif all(name in properties for name, _ in rule.arguments):
+        readings = [rule.arguments]
+    else:
+        # Either may be meant: for what is asked or denied both count.
+        readings = [whole] if is_allow else [rule.arguments, whole]
+    fits = _is_allowed_by if is_allow else _is_caught_by
+    return any(
+        all(fits(glob, _plain(arguments.get(name))) for name, glob in reading)
+        for reading in readings
+    )
 
 
 def _plain(value: Any) -> str:  # noqa: ANN401  JSON value
+    if isinstance(value, str):
+        return value
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -208,6 +227,16 @@ def _is_allowed_by(glob: str, text: str) -> bool:
         return False
     # Literal characters each take one of the text, so with as many no wildcard takes any.
     if _BEYOND_A_COMMAND.findall(glob) != _BEYOND_A_COMMAND.findall(text):
+        return False
+    wanted, found = _HOST.match(glob), _HOST.match(text)
+    if wanted is not None and (found is None or not _is_host_of(wanted[0], found[0])):
+        return False
+    return _glob(glob).fits(text)
+
+
+def _is_host_of(glob: str, text: str) -> bool:
+    """Tell whether scheme and host of an address fit on their own, up to where the host ends."""
+    if "@" in text and "@" not in glob:
         return False
     return _glob(glob).fits(text)
 

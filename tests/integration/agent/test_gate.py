@@ -43,6 +43,9 @@ SHELL = PlainTool("shell", run_it, taking(command=TEXT), permission=Permission.A
         ({"allow": ["shell"], "deny": ["shell(rm *)"]}, "echo $(rm -rf x)", "deny"),
         ({"allow": ["shell"], "deny": ["shell(command=rm *)"]}, "rm x", "deny"),
         ({"allow": ["shell"], "deny": ["exec"]}, "ls", "deny"),
+        ({"deny": ["shell(GIT_DIR=* git*)"]}, "GIT_DIR=x git gc", "deny"),
+        ({"deny": ["shell(A=1, x)"]}, "A=1, x", "deny"),
+        ({"allow": ["shell(LANG=C make*)"]}, "LANG=C make all", "allow"),
         ({"tools": ["files"]}, "ls", "deny"),
         ({"tools": []}, "ls", "deny"),
         ({"tools": ["exec"], "allow": ["exec"]}, "ls", "allow"),
@@ -53,6 +56,35 @@ def test_patterns_decide(rules: dict[str, Any], command: str, expected: str) -> 
     gate = Gate(AgentSettings(**rules))
 
     assert expected == gate.permission(Offer(SHELL, "exec"), {"command": command}).value
+
+
+FETCH = PlainTool("fetch", run_it, taking(url=TEXT, method=TEXT), permission=Permission.ASK)
+
+
+@pytest.mark.parametrize(
+    ("rules", "url", "expected"),
+    [
+        ({"allow": ["fetch(https://*.example.com/*)"]}, "https://a.example.com/x", "allow"),
+        ({"allow": ["fetch(https://*.example.com/*)"]}, "https://evil.com/x.example.com/", "ask"),
+        ({"allow": ["fetch(https://*.example.com/*)"]}, "https://evil.com#.example.com/", "ask"),
+        ({"allow": ["fetch(https://*.example.com/*)"]}, r"https://evil.com\.example.com/", "ask"),
+        ({"allow": ["fetch(https://example.com*)"]}, "https://example.com@evil.com/", "ask"),
+        ({"allow": ["fetch(*://example.com/*)"]}, "http://example.com/a", "allow"),
+        ({"allow": ["fetch(*)"]}, "http://u@example.com/a", "allow"),
+        ({"allow": ["fetch(url=https://a/*, method=GET)"]}, "https://a/x", "allow"),
+        ({"allow": ["fetch(url=https://a/1,2)"]}, "https://a/1,2", "allow"),
+        ({"deny": ["fetch(url=https://a/1,2)"]}, "https://a/1,2", "deny"),
+        ({"deny": ["fetch(url=https://a/*, method=PUT)"]}, "https://a/x", "ask"),
+    ],
+)
+def test_patterns_for_addresses_reach_no_other_host(
+    rules: dict[str, Any], url: str, expected: str
+) -> None:
+    gate = Gate(AgentSettings(**rules))
+
+    found = gate.permission(Offer(FETCH, "web"), {"url": url, "method": "GET"})
+
+    assert expected == found.value
 
 
 @pytest.mark.parametrize("wanted", [[], ["other"], ["files"]])
