@@ -58,6 +58,7 @@ class Deed:
     """A call that may be made now.
 
     Attributes:
+        is_edited: A person has changed the arguments.
         version: State of the workspace before it; None is the empty folder.
         result_bytes_max: A longer result is cut, in UTF-8, and the whole is kept in the workspace.
         redact: Takes secrets out of texts, before they are recorded.
@@ -66,6 +67,7 @@ class Deed:
     tool: Tool
     name: str
     arguments: Mapping[str, Any]
+    is_edited: bool
     run_id: str
     agent: str
     session_id: str | None
@@ -99,6 +101,8 @@ class Deed:
             output, is_long = await self._shortened(output)
         version, remarks = await self._keep(is_changed=is_long)
         record: dict[str, Any] = {"tool": self.name, "arguments": self.clean(dict(self.arguments))}
+        if self.is_edited:
+            record["is_edited"] = True
         if version is not None:
             record["version"] = version
         if isinstance(output, Asks):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from agency.core import json
@@ -48,6 +48,19 @@ _MENDABLE = frozenset({"tool_unavailable", "tool_interrupted", "sandbox_failed",
 Record = dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Permitted:
+    """A call that may be made.
+
+    Attributes:
+        is_edited: A person has changed the arguments.
+    """
+
+    offer: Offer
+    arguments: Mapping[str, Any]
+    is_edited: bool = False
+
+
 class Deeds:
     """Makes calls for one run."""
 
@@ -62,7 +75,7 @@ class Deeds:
         loop = self._loop
         answers: dict[str, Any] = {}
         state: Any = None
-        deed: tuple[Offer, Mapping[str, Any]] | None = None
+        deed: Permitted | None = None
         for number in range(ROUNDS_MAX + 1):
             name = label if number == 0 else f"{label}.{number}"
             if loop.is_recorded(name):
@@ -105,9 +118,7 @@ class Deeds:
 
     # --- may it be done ---------------------------------------------------------------------
 
-    async def _permitted(
-        self, label: str, call: ToolCall
-    ) -> Record | tuple[Offer, Mapping[str, Any]]:
+    async def _permitted(self, label: str, call: ToolCall) -> Record | Permitted:
         """Ask the gate, and a person where it says so; a record when it is not done."""
         loop = self._loop
         offer = await self._find(label, call.name)
@@ -128,7 +139,7 @@ class Deeds:
         asked = f"approve-{label.removeprefix('call-')}"
         if permission is Permission.ASK or loop.was_asked(asked):
             return await self._approved(asked, offer, call, arguments)
-        return offer, arguments
+        return Permitted(offer, arguments)
 
     async def _find(self, label: str, name: str) -> Offer | None:
         """Find a tool; one whose source is away is waited for."""
@@ -167,7 +178,7 @@ class Deeds:
 
     async def _approved(
         self, asked: str, offer: Offer, call: ToolCall, arguments: Mapping[str, Any]
-    ) -> Record | tuple[Offer, Mapping[str, Any]]:
+    ) -> Record | Permitted:
         loop = self._loop
         request: ToolRequest | None = None
         if not loop.was_asked(asked):
@@ -197,13 +208,13 @@ class Deeds:
             why = f": {decision.comment}" if decision.comment else "."
             return {**_refusal(f"The call was denied{by}{why}"), "denied": True}
         if decision.value is None:
-            return offer, arguments
+            return Permitted(offer, arguments)
         edited = self._checker.check(replace(call, arguments=decision.value), offer.tool.spec)
         if edited.faults:
             return _refusal(f"The edited arguments do not fit: {'; '.join(edited.faults)}")
         if loop.gate.permission(offer, edited.arguments) is Permission.DENY:
             return _refusal(f"The call of {call.name} as it was edited is not allowed.")
-        return offer, edited.arguments
+        return Permitted(offer, edited.arguments, is_edited=True)
 
     async def _described(self, offer: Offer, arguments: Mapping[str, Any]) -> ToolRequest:
         loop = self._loop
@@ -227,21 +238,22 @@ class Deeds:
         self,
         name: str,
         call: ToolCall,
-        deed: tuple[Offer, Mapping[str, Any]],
+        deed: Permitted,
         answers: Mapping[str, Any],
         state: Any,  # noqa: ANN401  JSON value
     ) -> Record:
-        offer, arguments = deed
+        offer, arguments = deed.offer, deed.arguments
         loop = self._loop
         loop.tell(f"{call.name} …")
         if offer.toolset == TOOLSET:
             own: OwnTool = offer.tool  # type: ignore[assignment]  # that toolset has no others
             done = await own.perform(loop, name, arguments)
-            return await self._recorded_own(name, call, arguments, done)
+            return await self._recorded_own(name, call, deed, done)
         work = Deed(
             tool=offer.tool,
             name=call.name,
             arguments=arguments,
+            is_edited=deed.is_edited,
             run_id=loop.run.id,
             agent=loop.agent,
             session_id=loop.ctx.session_id,
@@ -271,11 +283,11 @@ class Deeds:
         """Show watchers a piece of what a tool writes."""
         self._loop.ctx.token(self._loop.means.redact(text))
 
-    async def _recorded_own(
-        self, name: str, call: ToolCall, arguments: Mapping[str, Any], done: Done
-    ) -> Record:
+    async def _recorded_own(self, name: str, call: ToolCall, deed: Permitted, done: Done) -> Record:
         loop = self._loop
-        record: Record = {"tool": call.name, "arguments": dict(arguments)}
+        record: Record = {"tool": call.name, "arguments": dict(deed.arguments)}
+        if deed.is_edited:
+            record["is_edited"] = True
         record |= write_output(done.output) | dict(done.more)
         workspace = loop.workspace
         most = await loop.conversation.result_bytes(loop.calls_of_turn)

@@ -150,6 +150,8 @@ def test_arguments_are_edited_and_checked(harness: Harness, world: World) -> Non
 
     record = run.step("call-1.0").value
     assert ("ran ls", {"command": "ls"}) == (record["content"], record["arguments"])
+    told = world.model.requests[-1].messages[-1].content
+    assert 'A person has changed the arguments to {"command":"ls"}.' in told
 
 
 def test_denial_reaches_the_model_with_its_comment(harness: Harness, world: World) -> None:
