@@ -128,7 +128,7 @@ def scene(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Scene]:
         model.communicate()
 
 
-def plays(*turns: dict[str, Any]) -> Any:
+def plays(*turns: dict[str, Any]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("scene", [turns], indirect=True, ids=["played"])
 
 

@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import tomli
@@ -44,6 +45,8 @@ _LOOK = re.compile(
     r"|topics (ls|show)|status)\b"
     r"|curl (?!.*(-X|-d|-N)\b)|tail |cat [^|]*$"
 )
+_TYPED = re.compile(r"^(> |  \S.*: )(\S.*)$", re.MULTILINE)
+"""A line with a prompt, and what is typed behind it."""
 _LINKED = ("agency", "Makefile", "packaging", "prompts", "docs")
 
 
@@ -107,6 +110,8 @@ class Follower:
                 assert seen.code == 0, f"line {block.line} ends with {seen.code}:\n{seen.text}"
             case "console" if block.stays:
                 self._leave_running(block)
+            case "console" if block.is_talk:
+                self._talk(block)
             case "console":
                 for exchange in exchanges_of(block):
                     self._compare(exchange)
@@ -145,6 +150,25 @@ class Follower:
             if not _LOOK.match(exchange.command) or time.monotonic() > deadline_s:
                 self._differing(exchange, self._likeness.seen(seen.text))
                 return
+
+    def _talk(self, block: Block) -> None:
+        """Type what stands behind the prompts, each time when all before it is seen."""
+        [exchange] = exchanges_of(block)
+        self._terminal.begin(self._likeness.command(exchange.command))
+        for found in _TYPED.finditer(exchange.shown):
+            before = exchange.shown[: found.start(2)].rstrip()
+            seen = self._terminal.seen_until(partial(self._fits, before))
+            if not self._fits(before, seen):
+                self._terminal.type("\x04")
+                break
+            self._terminal.type(self._likeness.command(found[2]) + "\r")
+        seen = self._terminal.end_seen().text
+        if not self._likeness.accepts(exchange.shown, seen):
+            self._differing(exchange, self._likeness.seen(seen))
+
+    def _fits(self, shown: str, seen: str) -> bool:
+        found = self._likeness.pattern(shown).fullmatch(self._likeness.seen(seen) + "\n")
+        return found is not None
 
     def _run(self, command: str) -> Seen:
         seen = self._terminal.run(self._likeness.command(command))

@@ -29,6 +29,7 @@ class Block:
     Attributes:
         line: Where it begins in its page, from 1.
         not_run: Why it cannot run here, or empty.
+        is_talk: Its command asks, and what is typed stands behind its prompts.
     """
 
     language: str
@@ -36,6 +37,7 @@ class Block:
     line: int
     not_run: str = ""
     stays: bool = False
+    is_talk: bool = False
 
     @property
     def file_name(self) -> str:
@@ -99,6 +101,7 @@ def blocks_of(text: str) -> Iterator[Block]:
                 line=start + 1,
                 not_run=marks.pop("not run", ""),
                 stays="stays" in marks,
+                is_talk="talk" in marks,
             )
             marks.clear()
         position += 1
@@ -107,8 +110,8 @@ def blocks_of(text: str) -> Iterator[Block]:
 def _comment(text: str) -> tuple[str, str]:
     found = _COMMENT.search(text)
     body = found[1] if found else ""
-    if body == "stays":
-        return "stays", ""
+    if body in {"stays", "talk"}:
+        return body, ""
     if body.startswith("run"):
         return "run", body.removeprefix("run").strip()
     word, _, rest = body.partition(": ")

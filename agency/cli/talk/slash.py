@@ -91,7 +91,7 @@ class Slash:
     def recall(self) -> None:
         """Show where the conversation stands that is gone on with."""
         for message in self._place.said(RECALLED):
-            sign = "> " if message["role"] == "user" else ""
+            sign = "you: " if message["role"] == "user" else ""
             self._screen.line(f"{sign}{text_of(message)}", "faint")
 
     # --- conversations ----------------------------------------------------------------------

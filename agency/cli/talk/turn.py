@@ -18,6 +18,8 @@ from agency.errors import AgencyError, RunEnded
 
 TICK_S = 1.0
 """How often is looked whether a limit of time is over, while nothing is heard."""
+SETTLE_S = 0.15
+"""So long nothing more is heard when a run waits: what came before has been shown by then."""
 CANCEL_S = 15.0
 """How long the end of a cancelled run is waited for: its tools are stopped first."""
 
@@ -62,6 +64,7 @@ class Turn:
         self._read_to: dict[str, int] = {}
         self._bodies: dict[tuple[str, str], Any] = {}
         self._asked: set[str] = set()
+        self._suspended: set[str] = set()
         self.run_id = ""
 
     def begin(self, start: Callable[[], Mapping[str, Any]]) -> str:
@@ -89,10 +92,12 @@ class Turn:
         """
         limit = limit or Limit(None)
         while not limit.is_over:
-            told = self._feed.next(limit.left_s(TICK_S))
+            told = self._feed.next(limit.left_s(SETTLE_S if self._suspended else TICK_S))
             if told is None:
-                continue
-            if self._take(told):
+                # All is told that led to it; what was answered before is not asked again.
+                while self._suspended:
+                    self._answer(self._suspended.pop())
+            elif self._take(told):
                 break
         return self._run(self.run_id)
 
@@ -130,8 +135,10 @@ class Turn:
             self._story.tell(update, read, helper=not is_own)
         if update["type"] == "child" and isinstance(update["data"], dict):
             self._feed.follow(str(update["data"].get("run_id")))
-        if update["type"] == "status" and update["status"] == "suspended":
-            self._suspended(told.run_id)
+        if update["type"] == "status":
+            self._suspended.discard(told.run_id)
+            if update["status"] == "suspended":
+                self._suspended.add(told.run_id)
         return False
 
     def _tell_away(self, why: str) -> None:
@@ -140,7 +147,7 @@ class Turn:
         else:
             self._output.note("The daemon is back.")
 
-    def _suspended(self, run_id: str) -> None:
+    def _answer(self, run_id: str) -> None:
         run = self._run(run_id)
         if run["status"] != "suspended":
             return  # it goes on already: this was told again, or answered elsewhere

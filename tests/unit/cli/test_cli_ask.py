@@ -17,7 +17,16 @@ from tests.unit.cli.playing import (
 
 PROCESS = "/api/v1/agent/process"
 RUN = f"/api/v1/runs/{RUN_ID}"
-MEMBERS = ["run_id", "session_id", "status", "response", "answer", "completed", "steps_executed", "model"]
+MEMBERS = [
+    "run_id",
+    "session_id",
+    "status",
+    "response",
+    "answer",
+    "completed",
+    "steps_executed",
+    "model",
+]
 MEMBERS += ["rehearsal", "snapshot_id", "waits", "error"]
 
 
