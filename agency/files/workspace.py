@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import errno
 import hashlib
+import os
 import re
+import stat
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from functools import partial
@@ -29,6 +31,10 @@ NAME_CHARACTERS_MAX = 64
 
 EMPTY = ""
 """As what a version is taken back to: the empty folder that every run begins with."""
+
+RESULTS_SHARE = 4
+"""Results have at most this part of what a workspace may hold, and the oldest make room: a run of
+hours has more of them than fit, and must not end for it."""
 
 _UNFIT = re.compile(r"[^A-Za-z0-9_.-]+")
 
@@ -123,8 +129,12 @@ class RunWorkspace:
         content = text.encode(errors="replace")
         digest = hashlib.sha256(content).hexdigest()[:8]
         clean = _UNFIT.sub("-", name).strip("-.")[:NAME_CHARACTERS_MAX] or "text"
-        path = f"{RESULTS}/{clean}-{digest}.txt"
-        await self._write(path, content)
+        name = f"{clean}-{digest}.txt"
+        path = f"{RESULTS}/{name}"
+        async with self._turn:
+            await self._ready()
+            await self._in_thread(partial(self._write_file, path, content))
+            await self._in_thread(partial(self._make_room, name))
         return path
 
     async def put(self, path: str, content: bytes) -> None:
@@ -247,6 +257,25 @@ class RunWorkspace:
             if error.errno == errno.EIO:
                 raise
             raise InvalidInput(f"The file {path!r} cannot be written: {error.strerror}") from error
+
+    def _make_room(self, newest: str) -> None:
+        """Remove the oldest results while there are more than fit, but for the newest one."""
+        with beneath.folder(self._path, beneath.split(RESULTS)) as folder:
+            with os.scandir(folder) as entries:
+                looked = [
+                    (found.st_mtime_ns, entry.name, found.st_size)
+                    for entry in entries
+                    if stat.S_ISREG((found := entry.stat(follow_symlinks=False)).st_mode)
+                ]
+            left, size = len(looked), sum(one[2] for one in looked)
+            bounds = self._bounds
+            for _, name, its_size in sorted(looked):
+                is_much = size > bounds.bytes_max // RESULTS_SHARE
+                if not is_much and left <= max(1, bounds.files_max // RESULTS_SHARE):
+                    return
+                if name != newest:
+                    os.unlink(name, dir_fd=folder)
+                    left, size = left - 1, size - its_size
 
     def _load(self, name: str) -> Version:
         return load(self._blobs, self._run_id, name)

@@ -102,6 +102,8 @@ class Workspace(Protocol):
     async def keep_text(self, name: str, text: str) -> str:
         """Write a text beside the run's own files, for results too long for a prompt.
 
+        The oldest texts are removed when all of them have a quarter of what may be kept.
+
         Returns:
             The path, relative to the folder, under which the file tools find it.
         """

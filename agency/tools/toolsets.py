@@ -92,15 +92,22 @@ class ToolsetRegistry:
 
 
 def parse_rules(settings: Settings) -> list[HostRule]:
-    """Read ``[tools] fetch_allow``.
+    """Read ``[tools] fetch_allow``, and check the other lists of hosts.
 
     Raises:
-        ConfigurationInvalid: an entry of it is no host.
+        ConfigurationInvalid: an entry of one is no host.
     """
+    # The proxy of each command reads these two; by then it would be too late to say so.
+    _parse("command_hosts", settings.command_hosts)
+    _parse("package_hosts", settings.package_hosts)
+    return _parse("fetch_allow", settings.fetch_allow)
+
+
+def _parse(name: str, hosts: Sequence[str]) -> list[HostRule]:
     try:
-        return [parse_rule(one) for one in settings.fetch_allow]
+        return [parse_rule(one) for one in hosts]
     except ValueError as error:
-        raise ConfigurationInvalid(f"[tools] fetch_allow: {error}") from error
+        raise ConfigurationInvalid(f"[tools] {name}: {error}") from error
 
 
 def make_toolsets(
@@ -111,6 +118,7 @@ def make_toolsets(
     Raises:
         ConfigurationInvalid: as `parse_rules`.
     """
+    rules = parse_rules(settings)
     characters_max = settings.result_characters_max
     commands = Commands(sandbox, settings)
     made: list[Toolset] = []
@@ -134,7 +142,7 @@ def make_toolsets(
     if settings.python:
         made.append(OwnToolset("python", [Python(commands)], sandbox=sandbox))
     if settings.fetch:
-        web = Web(settings, parse_rules(settings))
+        web = Web(settings, rules)
         made.append(OwnToolset("fetch", [Fetch(web, settings), HttpRequest(web, settings)]))
     if settings.packages and settings.package_index:
         made.append(OwnToolset("packages", [InstallPackage(commands)], sandbox=sandbox))

@@ -15,7 +15,7 @@ from agency.core import beneath
 from agency.core.suggestions import nearest
 from agency.domain.tool import ToolOutput
 from agency.ports.tool import ToolContext
-from agency.ports.workspace import OWN
+from agency.ports.workspace import OWN, RESULTS
 
 T = TypeVar("T")
 
@@ -67,6 +67,10 @@ async def attempt(
     try:
         return await loop.run_in_executor(threads, partial(work, folder, path))
     except FileNotFoundError:
+        if path.startswith(f"{RESULTS}/"):
+            return failed(
+                f"There is no file {path!r}: old results are removed. Make the call again."
+            )
         similar = await loop.run_in_executor(threads, partial(_similar, folder, path))
         return failed(f"There is no file {path!r}.{similar}")
     except beneath.Unreachable as error:

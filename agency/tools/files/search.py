@@ -19,7 +19,7 @@ from agency.ports.workspace import OWN, PACKAGES
 from agency.tools.bounded import excerpt
 from agency.tools.files import seeker
 from agency.tools.files.place import attempt, failed, relative
-from agency.tools.files.text import size_text
+from agency.tools.files.text import size_text, written
 from agency.tools.programs import ask_program
 from agency.tools.shape import describe, text, truth
 
@@ -193,7 +193,7 @@ def _list(descriptor: int, above: str, depth: int, glob: str, found: _Listing) -
         names = sorted(entry.name for entry in entries)
     for name in names:
         path = f"{above}{name}"
-        shown = _written(path)
+        shown = written(path)
         try:
             looked = os.lstat(name, dir_fd=descriptor)
             if stat.S_ISDIR(looked.st_mode):
@@ -211,14 +211,8 @@ def _list(descriptor: int, above: str, depth: int, glob: str, found: _Listing) -
                     os.close(below)
             elif seeker.fits(path, glob):
                 if stat.S_ISLNK(looked.st_mode):
-                    found.add(f"{shown} -> {_written(os.readlink(name, dir_fd=descriptor))}")
+                    found.add(f"{shown} -> {written(os.readlink(name, dir_fd=descriptor))}")
                 else:
                     found.add(f"{shown} ({size_text(looked.st_size)})")
         except OSError:
             continue  # gone meanwhile, or not to be read
-
-
-def _written(path: str) -> str:
-    """Write a path on one line, whatever its bytes are."""
-    shown = path.encode(errors="surrogateescape").decode(errors="replace")
-    return shown.replace("\n", "\\n")

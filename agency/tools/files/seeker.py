@@ -90,7 +90,9 @@ def search(wanted: dict[str, Any], beneath: ModuleType) -> None:
         for number, line in enumerate(content.decode("utf-8", "replace").splitlines(), 1):
             if pattern.search(line):
                 matches += 1
-                tell(path=path, line=number, text=line.strip()[:LINE_CHARACTERS_MAX])
+                # Bytes that are no UTF-8 would be half characters, which no reader takes.
+                shown = path.encode(errors="surrogateescape").decode(errors="replace")
+                tell(path=shown, line=number, text=line.strip()[:LINE_CHARACTERS_MAX])
                 if matches >= wanted["matches_max"]:
                     tell(end="many", looked=looked, skipped=skipped)
                     return

@@ -116,6 +116,12 @@ def _shown(line: bytes) -> str:
     return text
 
 
+def written(path: str) -> str:
+    """Write a path on one line, whatever its bytes are."""
+    shown = path.encode(errors="surrogateescape").decode(errors="replace")
+    return shown.replace("\n", "\\n")
+
+
 def size_text(size_bytes: int) -> str:
     """Write a size as people read it."""
     if size_bytes < 1024:

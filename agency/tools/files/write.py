@@ -16,7 +16,7 @@ from agency.domain.tool import Capability, Permission, ToolEffect, ToolOutput
 from agency.errors import InvalidInput, WorkspaceTooLarge
 from agency.ports.tool import ToolContext, ToolRequest
 from agency.tools.files.place import attempt, failed, own_refusal, relative
-from agency.tools.files.text import size_text
+from agency.tools.files.text import size_text, written
 from agency.tools.shape import describe, text
 
 DIFFERENCE_CHARACTERS_MAX = 16_000
@@ -149,7 +149,7 @@ class UndoEdit:
         """Undo; see `Tool.call`."""
         del arguments
         await context.workspace.folder()
-        paths = await context.workspace.undo()
+        paths = [*map(written, await context.workspace.undo())]
         if not paths:
             return failed("There is no change of files to take back.")
         return ToolOutput(content=f"Taken back. Changed: {named(paths)}.", files=paths)

@@ -252,9 +252,10 @@ async def test_request_that_was_not_sent_is_told(allowed: Bench) -> None:
     assert "The header 'Host' cannot be sent" in said
 
 
-async def test_list_of_hosts_is_checked_at_the_start(open_bench: OpenBench) -> None:
-    with pytest.raises(ConfigurationInvalid, match="fetch_allow"):
-        async with open_bench(fetch_allow=["not a host"]):
+@pytest.mark.parametrize("name", ["fetch_allow", "command_hosts", "package_hosts"])
+async def test_list_of_hosts_is_checked_at_the_start(open_bench: OpenBench, name: str) -> None:
+    with pytest.raises(ConfigurationInvalid, match=name):
+        async with open_bench(**{name: ["not a host"]}):
             pass
 
 

@@ -9,6 +9,7 @@ import threading
 
 import pytest
 
+from agency.core import json
 from agency.domain.tool import Permission, ToolEffect, ToolOutput
 from tests.integration.tools.conftest import Bench, OpenBench
 
@@ -282,3 +283,16 @@ def test_all_schemas_are_small_and_flat() -> None:
     for spec in specs:
         assert len(spec.description) <= 80, spec.name
         assert len(json.encode(dict(spec.parameters))) <= 700, spec.name
+
+
+async def test_names_that_are_no_text_are_shown_and_can_be_recorded(bench: Bench) -> None:
+    folder = await bench.place.workspace.open(None)
+    with open(os.fsencode(folder) + b"/odd-\xff.txt", "w") as file:  # noqa: PTH123  no path of text
+        file.write("needle\n")
+    await bench.place.workspace.keep()
+
+    found = await bench.call("search_files", pattern="needle")
+    assert "odd-\ufffd.txt:1: needle" == found.content
+    undone = await bench.call("undo_edit")
+    assert ["odd-\ufffd.txt"] == undone.files
+    assert json.encode([undone.content, undone.files])

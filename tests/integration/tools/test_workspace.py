@@ -425,3 +425,24 @@ def test_what_a_command_has_locked_is_put_back() -> None:
         )
 
     assert "" == done.stderr
+
+
+async def test_old_results_make_room_for_new_ones(open_place: OpenPlace) -> None:
+    """A run of hours has more of them than a workspace may hold."""
+    async with open_place(bytes_max=100_000, files_max=100) as place:
+        workspace = place.workspace
+        await workspace.put("own.txt", b"x" * 20_000)
+        paths = []
+        for number in range(40):
+            paths.append(await workspace.keep_text("result", f"{number:04}" * 1000))
+            await workspace.keep()
+
+        there = [path for path in paths if (workspace.path / path).exists()]
+        assert paths[-len(there) :] == there
+        assert 6 == len(there)
+        assert (workspace.path / "own.txt").exists()
+        for number in range(60):
+            paths.append(await workspace.keep_text("small", f"{number}"))
+        assert 25 == sum((workspace.path / path).exists() for path in paths)
+        large = await workspace.keep_text("large", "x" * 50_000)
+        assert [large] == [path for path in [*paths, large] if (workspace.path / path).exists()]
