@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import mcp_types as types
@@ -104,6 +104,12 @@ class _Live:
         if self.wake is not None and not self.wake.done():
             self.wake.set_result(None)
 
+    def hear_end(self, task: asyncio.Task[Any]) -> None:
+        """Wake who follows it; of a call that waits for an answer nobody looks how it ended."""
+        if not task.cancelled():
+            task.exception()
+        self.tell()
+
     def answer_all(self, value: Any) -> None:  # noqa: ANN401  an answer, or that there is none
         for one in self.open.values():
             if not one.answer.done():
@@ -163,6 +169,8 @@ class Calls:
         """Answer what is still asked: the session ends."""
         for live in self._live.values():
             live.answer_all(_UNANSWERED)
+            if live.expiry is not None:
+                live.expiry.cancel()
 
     def holds(self, parked: Parked, key: str) -> bool:
         """Tell whether a call that has asked is still held here."""
@@ -189,7 +197,7 @@ class Calls:
         rounds = state if isinstance(state, Rounds) else None
         self._live[live.id] = live
         live.task = self._owner.spawn(self._run(live, rounds), "mcp-call")
-        live.task.add_done_callback(live.tell)
+        live.task.add_done_callback(live.hear_end)
         return await self._follow(live, request)
 
     async def _take_turn(self, timeout_s: float) -> None:
@@ -286,10 +294,13 @@ class Calls:
             again = Rounds(kinds=kinds, request_state=result.request_state, number=number)
             if set(kinds.values()) - {asking.ROOTS}:
                 questions = [
-                    asking.question_of(key, kinds[key], one.params)
+                    self._question(key, kinds[key], one.params)
                     for key, one in requests.items()
                     if kinds[key] != asking.ROOTS
                 ]
+                opaque = result.request_state
+                if opaque is not None and self._hooks.redact(opaque) != opaque:
+                    raise NotAskable("a secret is in its state, which would be recorded")
                 return Asks(questions=questions, state=again.to_json())
             if not kinds:
                 await asyncio.sleep(_STATE_PAUSE_S[min(number, len(_STATE_PAUSE_S)) - 1])
@@ -316,7 +327,7 @@ class Calls:
         request = live.request
         send = self._owner.client.session.call_tool
         arguments: dict[str, Any] = {
-            "progress_callback": _Progress(request.progress),
+            "progress_callback": _Progress(request.progress, self._hooks.redact),
             "input_responses": responses,
             "request_state": opaque,
             "meta": {META_KEY: request.key},
@@ -390,7 +401,7 @@ class Calls:
         except ValueError:
             return failed(f"The server refused: {error.message}", redact=self._hooks.redact)
         questions = [
-            asking.question_of(f"page-{number}", asking.URL, one)
+            self._question(f"page-{number}", asking.URL, one)
             for number, one in enumerate(data.elicitations)
         ]
         return Asks(
@@ -427,6 +438,22 @@ class Calls:
             return asking.roots_result(None)
         return await self._roots(lives[0].request)
 
+    def _question(self, key: str, kind: str, params: Any) -> Question:  # noqa: ANN401
+        """Put a request of the server as a question, secrets taken out: it is shown and recorded.
+
+        Raises:
+            NotAskable: it needs what is not offered here.
+        """
+        question = asking.question_of(key, kind, params)
+        redact_json = self._hooks.redact_json
+        return replace(
+            question,
+            prompt=self._hooks.redact(question.prompt),
+            schema=redact_json(question.schema),
+            messages=redact_json(list(question.messages)),
+            options=redact_json(dict(question.options)),
+        )
+
     async def _ask(self, kind: str, params: Any) -> Any:  # noqa: ANN401  an answer, or ErrorData
         live = await self._whose()
         if live is None:
@@ -439,7 +466,7 @@ class Calls:
             if digest in live.prepared:
                 return asking.answer_of(kind, live.prepared[digest])
             key = f"question-{live.asked}"
-            question = asking.question_of(key, kind, params)
+            question = self._question(key, kind, params)
             waiting = _Open(question, digest, asyncio.get_running_loop().create_future())
             live.open[key] = waiting
             live.tell()
@@ -469,8 +496,9 @@ class Calls:
 class _Progress:
     """Hands on lines of progress, and no more of them than anybody can read."""
 
-    def __init__(self, take: Callable[[str], None]) -> None:
+    def __init__(self, take: Callable[[str], None], redact: Callable[[str], str]) -> None:
         self._take = take
+        self._redact = redact
         self._next_s = 0.0
 
     async def __call__(self, progress: float, total: float | None, message: str | None) -> None:
@@ -479,7 +507,8 @@ class _Progress:
             return
         self._next_s = now_s + PROGRESS_PAUSE_S
         amount = f"{progress:g}" if total is None else f"{progress:g}/{total:g}"
-        self._take(f"{amount} {message}"[:PROGRESS_CHARACTERS_MAX] if message else amount)
+        told = f"{amount} {self._redact(message)}" if message else amount
+        self._take(told[:PROGRESS_CHARACTERS_MAX])
 
 
 def _refusal(sentence: str) -> types.ErrorData:

@@ -6,7 +6,7 @@ This module loads the SDK; see `agency.tools.mcp.owner` for when.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -137,13 +137,23 @@ class Life:
         self.on_session(self.session)
         await self.session.hold()
 
+    def _clean(self, tool: ServerTool) -> ServerTool:
+        """Take secrets out of what is in prompts and in the database."""
+        return replace(
+            tool,
+            description=self.redaction.text(tool.description),
+            parameters=self.redaction.json(tool.parameters),
+        )
+
     def _take_tools(self, tools: Sequence[types.Tool]) -> None:
         names = full_names(self.connection.name, [tool.name for tool in tools])
         found: dict[str, ServerTool] = {}
         for tool in tools:
             taken = tool_of(tool, names[tool.name])
             if taken is None:
-                self.log.say(f"the tool {tool.name!r} has too large a schema and was left out")
+                self.log.say(f"the tool {tool.name[:64]!r} is too large and was left out")
+            elif self.redaction.text(tool.name) != tool.name:
+                self.log.say(f"the tool {tool.name!r} has a secret in its name and was left out")
             else:
-                found.setdefault(taken.name, taken)
+                found.setdefault(taken.name, self._clean(taken))
         self.on_tools(list(found.values()))

@@ -40,6 +40,7 @@ from agency.tools.mcp.calls import BrokenOff, CallRequest, NotDone, Parked, pars
 from agency.tools.mcp.lines import Log
 from agency.tools.mcp.means import Means
 from agency.tools.mcp.program import END_S, NotStarted
+from agency.tools.mcp.redaction import Redaction
 from agency.tools.mcp.refusals import NO_ENTRY
 
 if TYPE_CHECKING:
@@ -485,12 +486,10 @@ class Owner:
 
     def log_text(self) -> str:
         """Give the end of what the server has written to its standard error."""
-        life = self._life
-        text = self.log.text()
-        if life is None:
-            return text
-        tail = b"" if life.program is None else life.program.tail()
-        return life.redaction.text(text + tail.decode("utf-8", "replace"))
+        program = None if self._life is None else self._life.program
+        tail = b"" if program is None else program.tail()
+        redaction = Redaction.of(self.connection.setup, self._means.vault)
+        return redaction.text(self.log.text() + tail.decode("utf-8", "replace"))
 
 
 class _Changes:

@@ -23,6 +23,9 @@ DESCRIPTION_CHARACTERS_MAX = 4096
 SCHEMA_BYTES_MAX = 64 << 10
 """A tool with a larger schema is left out, for the same reason."""
 
+NAME_CHARACTERS_MAX = 256
+"""A tool with a longer name is left out, too; they mostly have less than 64 characters."""
+
 TOOLS_MAX = 512
 """Tools of one server; those after them are left out."""
 
@@ -111,6 +114,8 @@ def tool_of(tool: types.Tool, full_name: str) -> ServerTool | None:
     except NotJson:
         return None
     if size > SCHEMA_BYTES_MAX:
+        return None
+    if len(tool.name) > NAME_CHARACTERS_MAX:
         return None
     hints = tool.annotations
     return ServerTool(

@@ -94,7 +94,8 @@ class Session:
                 self._client = client
                 self.protocol = client.protocol_version
                 info = client.server_info
-                self.server = "" if info is None else f"{info.name} {info.version}"[:200]
+                told = "" if info is None else f"{info.name} {info.version}"
+                self.server = self._hooks.redact(told)[:200]
                 try:
                     await self.read_tools()
                     self._attend()
