@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 import random
 import re
 import time
@@ -29,14 +28,12 @@ from tests.crash.agent_task import (
 )
 from tests.crash.daemons import GUARD_S, Daemon, Died, Place, Refused, place_in
 from tests.crash.driver import RUNS, Watch, has_ended
+from tests.crash.remains import gone
 from tests.crash.story import all_of
 from tests.crash.witness import Left, read_left
 from tests.tools_setup.bubblewrap import find_bubblewrap
 
 ALL = 50
-GONE_S = 10.0
-"""Promised: no process of a tool is left so long after its daemon has died."""
-
 _SECONDS = re.compile(r"after [0-9.]+ s\b")
 
 pytestmark = pytest.mark.skipif(find_bubblewrap() is None, reason="bubblewrap is not here")
@@ -203,32 +200,6 @@ async def _all(daemon: Daemon, path: str, name: str) -> list[dict[str, Any]]:
         if page["next_cursor"] is None:
             return found
         cursor = f"&cursor={page['next_cursor']}"
-
-
-async def gone(folder: Path) -> None:
-    """Wait until no process is left that works in a folder."""
-    deadline_s = time.monotonic() + GONE_S
-    while left := await asyncio.to_thread(processes, folder):
-        assert time.monotonic() < deadline_s, f"processes were left behind: {left}"
-        await asyncio.sleep(0.05)
-
-
-def processes(folder: Path) -> dict[int, str]:
-    """Find what works in a folder: it has it among its words, or sees it from inside a sandbox."""
-    wanted = os.fsencode(folder)
-    found = {}
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit() or int(entry.name) == os.getpid():
-            continue
-        for name in ("cmdline", "mountinfo"):
-            try:
-                text = (entry / name).read_bytes()
-            except OSError:
-                continue
-            if wanted in text:
-                found[int(entry.name)] = text.replace(b"\0", b" ")[:300].decode("utf-8", "replace")
-                break
-    return found
 
 
 @asynccontextmanager

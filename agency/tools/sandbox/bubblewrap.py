@@ -30,7 +30,9 @@ from agency.tools.sandbox.seccomp import Sockets, make_filter
 NAME = "bubblewrap"
 
 _SHELL = "/bin/sh"
+_BEGUN = b"\x06"
 _LIMIT = """\
+printf '\\006' || exit 125
 ulimit -c 0
 [ -z "$1" ] || { ulimit -S -t "$1"; ulimit -H -t "$2"; }
 [ -z "$3" ] || ulimit -f "$3"
@@ -39,7 +41,12 @@ ulimit -c 0
 shift 5
 exec "$@"
 """
-"""Limits and then the command. Processes are ``-u`` in bash and ``-p`` in dash."""
+"""A sign of life, limits and then the command. Processes are ``-u`` in bash and ``-p`` in dash.
+
+bwrap's processes ask the kernel one after the other to be ended with their parents. If the daemon
+dies between, whoever asks later is too late, and would work on for nobody. The sign goes through
+the pipe of output, which nobody reads any more: that ends it before the command has begun.
+"""
 
 _JOIN = 'echo 0 > "$1" || exit 1; shift; exec "$@"'
 """Enter the control group, and become bwrap."""
@@ -109,6 +116,7 @@ class Bubblewrap:
                 levels=levels,
                 cgroup=group,
                 says_signals=True,
+                begun=_BEGUN,
                 closing=closing.pop_all(),
             )
 

@@ -63,6 +63,8 @@ class Plan:
             ``failed`` when it was never started.
         control: Ends everything; None where killing the process itself does that.
         says_signals: Exit codes above 128 stand for signals.
+        begun: A byte that the sandbox writes to stdout before the command has begun, and that is no
+            part of its output; empty for none.
         closing: Frees what the plan holds.
     """
 
@@ -74,6 +76,7 @@ class Plan:
     control: Control | None = None
     cgroup: Cgroup | None = None
     says_signals: bool = False
+    begun: bytes = b""
 
     def started(self) -> None:
         """Let go of what the child has inherited, so that its end is seen."""

@@ -243,7 +243,7 @@ def _run(plan: Plan, survivor: int) -> Mapping[str, object]:
             if stream is not None:
                 stream.close()
     try:
-        told = json.loads(out)
+        told = json.loads(out.removeprefix(plan.begun))
     except ValueError:
         failure = _failure(plan)
         text = (failure or said.decode(errors="replace")).strip()

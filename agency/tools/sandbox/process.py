@@ -125,14 +125,17 @@ class CommandProcess:
         assert self._popen.stdout is not None
         stdout = _taken(self._popen.stdout.fileno())
         self._popen.stdout.close()
+        begun = self._plan.begun
         if self._on_stdout is None:
-            self._outlets = [Outlet(stdout, self._take, free_bytes=bound)]
+            self._outlets = [Outlet(stdout, _behind(begun, self._take), free_bytes=bound)]
         else:
             assert self._popen.stderr is not None
             stderr = _taken(self._popen.stderr.fileno())
             self._popen.stderr.close()
             self._outlets = [
-                Outlet(stdout, self._on_stdout, free_bytes=math.inf, tells_end=True),
+                Outlet(
+                    stdout, _behind(begun, self._on_stdout), free_bytes=math.inf, tells_end=True
+                ),
                 Outlet(stderr, self._take, free_bytes=bound),
             ]
         self._status = Outlet(os.dup(self._plan.status), self._hear, free_bytes=math.inf)
@@ -395,6 +398,22 @@ def start(
 def _taken(descriptor: int) -> int:
     """Keep a descriptor whose Python object is closed."""
     return os.dup(descriptor)
+
+
+def _behind(mark: bytes, take: Callable[[bytes], object]) -> Callable[[bytes], object]:
+    """Leave out the first mark of one byte; what comes before it the sandbox has said."""
+    is_awaited = bool(mark)
+
+    def took(piece: bytes) -> None:
+        nonlocal is_awaited
+        if is_awaited and mark in piece:
+            is_awaited = False
+            piece = piece.replace(mark, b"", 1)
+            if not piece:
+                return
+        take(piece)
+
+    return took
 
 
 def _watch_exit(popen: subprocess.Popen[bytes], exited: asyncio.Event) -> None:
