@@ -260,10 +260,11 @@ class ModelRoles:
         "For conversations, MODEL or PROVIDER/MODEL, in order of fallback; empty: [llm] model.",
     )
     tools: list[str] = setting([], "When tools are offered; empty: as chat.")
-    vision: list[str] = setting([], "When pictures are shown; empty: as chat.")
+    vision: list[str] = setting(
+        [], "For questions about pictures; empty: agents have no tool to look at them."
+    )
     embed: list[str] = setting([], "For embeddings; empty: [memory] embedding_model.")
     compaction: list[str] = setting([], "For summaries of old turns; empty: as chat.")
-    judge: list[str] = setting([], "For judging answers; empty: as chat.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

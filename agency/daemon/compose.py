@@ -279,6 +279,7 @@ def make_agent(
         redact=vault.redact,
         core_memory=memories.core_of,
         levels=lambda: sandbox.levels,
+        sees=bool(settings.roles.vision),
     )
 
 

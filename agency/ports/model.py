@@ -323,10 +323,10 @@ class Role(StrEnum):
     TOOLS = "tools"
     """A conversation in which tools are offered."""
     VISION = "vision"
+    """Questions about pictures."""
     EMBED = "embed"
     COMPACTION = "compaction"
     """Summaries of old turns."""
-    JUDGE = "judge"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

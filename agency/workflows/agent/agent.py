@@ -47,6 +47,7 @@ class Agent:
         redact: Callable[[str], str] = plain,
         core_memory: Callable[[Asker], Awaitable[str]] | None = None,
         levels: Callable[[], Mapping[Capability, Level]] | None = None,
+        sees: bool = False,
     ) -> None:
         """Take what agents work with; without ``roles`` the run's provider serves all of them.
 
@@ -67,6 +68,7 @@ class Agent:
             redact=redact,
             core_memory=core_memory,
             levels=levels,
+            sees=sees,
         )
 
     def definition(self) -> Definition:

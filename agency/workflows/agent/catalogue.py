@@ -76,7 +76,7 @@ class Catalogue:
                 continue
             for tool in found:
                 offers.setdefault(tool.spec.name, Offer(tool, toolset.name))
-        for own in own_tools(settings, depth=0):
+        for own in own_tools(settings, depth=0, sees=self._means.sees):
             offers.setdefault(own.spec.name, Offer(own, TOOLSET))
         levels = self._means.levels() if self._means.levels is not None else {}
         lines = [_line(offer, gate, levels) for _, offer in sorted(offers.items())]

@@ -13,6 +13,7 @@ from agency.errors import StepFailed
 from agency.ports.model import ToolSpec
 from agency.workflows.agent import files
 from agency.workflows.agent.allowance import share_of
+from agency.workflows.agent.looking import LookAtImage
 from agency.workflows.agent.own_tools import (
     Approve,
     AskPerson,
@@ -36,11 +37,17 @@ SHARE_MIN, SHARE_MAX = 0.05, 0.9
 TASK_CHARACTERS_MAX = 20_000
 
 
-def own_tools(settings: AgentSettings, *, depth: int) -> list[OwnTool]:
-    """List the tools that an agent has of its own, so deep below others."""
+def own_tools(settings: AgentSettings, *, depth: int, sees: bool) -> list[OwnTool]:
+    """List the tools that an agent has of its own, so deep below others.
+
+    Args:
+        sees: There are models for pictures.
+    """
     own: list[OwnTool] = [Todo(), FindTool(), Wait(), AskPerson(), Approve()]
     if settings.workflows:
         own.append(StartWorkflow(settings.workflows))
+    if sees:
+        own.append(LookAtImage())
     if depth < settings.delegation_depth:
         own.append(Delegate())
     return own

@@ -79,7 +79,7 @@ class Loop:
         self.run: Run = ctx.execution.run
         self.agent, self.settings = means.agent(task.agent)
         self.gate = Gate(self.settings, task.tools)
-        own = own_tools(self.settings, depth=task.depth)
+        own = own_tools(self.settings, depth=task.depth, sees=means.sees)
         self.toolbox = Toolbox(means.toolsets, self.gate, own)
         self.state = State()
         self.model = task.model or self.settings.model

@@ -48,6 +48,7 @@ class Means:
         redact: Takes secrets out of a text.
         core_memory: Gives what an agent always remembers, for its prompt; empty for none.
         levels: What the sandbox enforces.
+        sees: There are models for pictures, so that agents have a tool to look at them.
         checker: Prepared schemas of tools, shared by all runs.
         meters: What is known of the lengths of models' tokens, shared by all runs.
     """
@@ -62,6 +63,7 @@ class Means:
     redact: Callable[[str], str] = plain
     core_memory: Callable[[Asker], Awaitable[str]] | None = None
     levels: Callable[[], Mapping[Capability, Level]] | None = None
+    sees: bool = False
     checker: Checker = field(default_factory=Checker)
     meters: Meters = field(default_factory=Meters)
 

@@ -211,6 +211,7 @@ class World:
     redact: Callable[[str], str] = str
     levels: dict[Capability, Level] = field(default_factory=dict)
     llm: Llm = LLM
+    sees: bool = False
     threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2))
 
     async def send(self, context: ToolContext, to: str) -> str:
@@ -246,6 +247,7 @@ class World:
             workspaces=workspaces.of,
             redact=self.redact,
             levels=lambda: self.levels,
+            sees=self.sees,
         )
 
 

@@ -141,7 +141,7 @@ def test_role_without_a_list_is_served_as_the_conversation_is() -> None:
     chat = [Choice(provider="lab", model="x"), Choice(provider="ollama", model="y")]
     assert chat == list(models.choices(Role.TOOLS))
     assert [Choice(provider="ollama", model="e")] == list(models.choices(Role.EMBED))
-    assert [Choice(provider="ollama", model="a")] == list(plain.choices(Role.JUDGE))
+    assert [Choice(provider="ollama", model="a")] == list(plain.choices(Role.COMPACTION))
     assert [Choice(provider="lab", model="z")] == list(models.choices(Role.CHAT, model="lab/z"))
 
 
