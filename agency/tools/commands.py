@@ -105,9 +105,7 @@ class Commands:
     @cached_property
     def readable(self) -> tuple[Path, ...]:
         """Where that Python and its library are."""
-        program = Path(self.python).resolve()
-        prefix = program.parent.parent
-        return () if prefix in {Path("/usr"), Path("/")} else (prefix,)
+        return places_of(Path(self.python).resolve())
 
     def timeout_of(self, wanted_s: float | None) -> float:
         """Bound a time limit that a model asks for."""
@@ -176,6 +174,23 @@ class Commands:
             is_untrusted=bool(end.hosts),
             structured={"exit_code": end.code, "signal": end.signal, "reason": end.reason},
         )
+
+
+def places_of(program: Path) -> tuple[Path, ...]:
+    """List what a Python needs to be seen of: all of its own folder, or parts of one with others.
+
+    Some are made for one user alone, so that ``bin`` and ``lib`` lie in a home.
+    """
+    prefix = program.parent.parent
+    if prefix in {Path("/"), Path("/usr"), Path("/usr/local")}:
+        return ()
+    homes = {Path.home(), Path("/root")}
+    is_shared = prefix in homes or any(prefix in home.parents for home in homes)
+    is_shared = is_shared or prefix.parent in {Path("/home"), Path("/Users"), Path("/")}
+    if program.parent.name == "bin" and not is_shared:
+        return (prefix,)
+    libraries = (place / "lib" for place in (program.parent, prefix))
+    return (program, *(place for place in libraries if place.is_dir()))
 
 
 def status_of(end: CommandEnd) -> str:

@@ -134,7 +134,9 @@ class Bubblewrap:
     ) -> list[str]:
         rules = make_filter(Sockets.NAMESPACE)
         folder = str(command.folder)
-        masks = layout.masked(self._visible(), self.surroundings.hidden)
+        hidden = self.surroundings.hidden
+        masks = layout.masked(self._visible(), hidden)
+        inner = [path for top in command.readable for path in layout.inside(top, hidden)]
         return [
             *("--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts"),
             *("--unshare-cgroup-try", "--die-with-parent", "--new-session", "--cap-drop", "ALL"),
@@ -145,11 +147,11 @@ class Bubblewrap:
             *self._devices(),
             *self._system(),
             *_cover(masks),
-            *(part for path in command.readable for part in ("--ro-bind-try", *[str(path)] * 2)),
+            *_shown(command, hidden),
             *(_proxy_options(proxy) if proxy is not None else ()),
             *("--bind", folder, folder, "--chdir", folder),
             # Last, because places for what was bound below them had to be made in them.
-            *(part for path in masks if path.is_dir() for part in ("--remount-ro", str(path))),
+            *_closed([*masks, *inner]),
             *("--remount-ro", "/"),
             *_environment(command, has_proxy=proxy is not None),
         ]
@@ -204,6 +206,20 @@ def _cover(masks: Sequence[Path]) -> list[str]:
         elif path.exists():
             options += ["--ro-bind", "/dev/null", str(path)]
     return options
+
+
+def _shown(command: Command, hidden: Sequence[Path]) -> list[str]:
+    """Show what the command may read, but for what is hidden in it; the outer before the inner."""
+    options: list[str] = []
+    for path in sorted(command.readable):
+        options += ["--ro-bind-try", str(path), str(path), *_cover(layout.inside(path, hidden))]
+    return options
+
+
+def _closed(masks: Sequence[Path]) -> list[str]:
+    """Have nobody write to what covers."""
+    folders = dict.fromkeys(str(path) for path in masks if path.is_dir())
+    return [part for path in folders for part in ("--remount-ro", path)]
 
 
 def _proxy_options(proxy: ProxyPlace) -> list[str]:

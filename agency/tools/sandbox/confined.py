@@ -71,8 +71,13 @@ class Landlock:
         tops = [*layout.system_folders(), *layout.interpreter_places()]
         tops += [*layout.etc_paths(), *self.surroundings.readable]
         shown = [part for top in tops for part in layout.uncovered(top, hidden)]
+        asked = [
+            part
+            for top in command.readable
+            for part in layout.uncovered(top, layout.inside(top, hidden))
+        ]
         return [
-            *((str(path), "read") for path in (*shown, *command.readable)),
+            *((str(path), "read") for path in (*shown, *asked)),
             *((f"/dev/{name}", "device") for name in layout.DEVICES),
             *((str(path), "write") for path in (command.folder, tmp)),
         ]

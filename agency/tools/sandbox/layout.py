@@ -182,6 +182,11 @@ def masked(tops: Iterable[Path], hidden: Iterable[Path]) -> list[Path]:
     return sorted(path for path in hidden if any(is_below(path, top) for top in visible))
 
 
+def inside(top: Path, hidden: Iterable[Path]) -> list[Path]:
+    """List the hidden paths in a folder that was asked for by its name, and so is not hidden."""
+    return sorted(path for path in hidden if top in path.parents)
+
+
 def uncovered(top: Path, hidden: Sequence[Path]) -> list[Path]:
     """Split a folder into parts that together are all of it but for what is hidden.
 

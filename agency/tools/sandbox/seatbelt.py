@@ -37,12 +37,16 @@ def write_profile(
     """Write the profile of one command. The last rule that fits counts.
 
     Args:
-        hidden: Refused even below something readable; what is writable is allowed all the same.
+        hidden: Refused below something readable, unless that lies in it; what is writable is
+            allowed all the same.
         proxy_port: The one port of this machine that may be connected to; None for no network.
     """
     lines = [_HEAD.rstrip("\n")]
-    lines += [f"(allow file-read* (subpath {_quoted(path)}))" for path in readable]
-    lines += [f"(deny file-read* file-write* (subpath {_quoted(path)}))" for path in hidden]
+    rules = [(path, "allow file-read*") for path in readable]
+    rules += [(path, "deny file-read* file-write*") for path in hidden]
+    # The inner after the outer: a Python below a home is seen, and what is hidden below it is not.
+    rules.sort(key=lambda rule: len(rule[0].parts))
+    lines += [f"({what} (subpath {_quoted(path)}))" for path, what in rules]
     lines += [f"(allow file-read* file-write* (subpath {_quoted(path)}))" for path in writable]
     if proxy_port is not None:
         lines.append(f'(allow network-outbound (remote ip "localhost:{proxy_port}"))')

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -196,6 +197,26 @@ async def test_hidden_places_stay_hidden_below_what_is_readable(cell: Cell, tmp_
 
     assert end.output.startswith(b"open")
     assert b"canary" not in end.output
+
+
+async def test_hidden_places_stay_hidden_below_what_a_command_may_read(
+    cell: Cell, tmp_path: Path
+) -> None:
+    """What is asked for by its name is seen also where it lies in a hidden place."""
+    top = tmp_path / "home"
+    hidden, asked = top / "data", top / "data" / "python"
+    asked.mkdir(parents=True)
+    (top / "open").write_text("open")
+    (hidden / "vault.key").write_text("canary")
+    (asked / "library").write_text("library")
+    sandbox = make_sandbox(settings_of(cell.driver, tmp_path / "own"), hidden=[hidden])
+    line = f"cat {top}/open {asked}/library {hidden}/vault.key; touch {hidden}/made"
+
+    end = await sandbox.run(replace(command(tmp_path, "sh", "-c", line), readable=[asked, top]))
+
+    assert end.output.startswith(b"openlibrary")
+    assert b"canary" not in end.output
+    assert not (hidden / "made").exists()
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from agency.domain.tool import Permission, ToolEffect
 from agency.errors import SandboxFailed, SandboxTooWeak
 from agency.ports.sandbox import CommandEnd
 from agency.tools.background import handle_of
+from agency.tools.commands import places_of
 from agency.tools.sandbox.choose import UNAVAILABLE
 from tests.contract.making import end
 from tests.integration.tools.conftest import Bench, OpenBench
@@ -181,16 +182,16 @@ async def test_command_is_not_started_twice_by_two_tries_of_a_call(bench: Bench)
     """A try may break off after it has started the command, when files cannot be kept."""
     tool = await bench.find("shell")
     arguments = {"command": "echo x >> begun.txt; sleep 303", "background": True}
-    await bench.place.workspace.folder()
+    begun = await bench.place.workspace.folder() / "begun.txt"
     for _ in range(2):
         await tool.call(arguments, bench.context("the-call"))
         async with asyncio.timeout(10):
-            while not (bench.folder / "begun.txt").exists():
+            while not begun.exists() or not begun.stat().st_size:
                 await asyncio.sleep(0.02)
 
     await bench.said("shell_stop", handle=handle_of("the-call"))
 
-    assert "x\n" == (bench.folder / "begun.txt").read_text()
+    assert "x\n" == begun.read_text()
     assert "sleep 303" not in _commands()
 
 
@@ -303,3 +304,23 @@ def _commands() -> str:
         with contextlib.suppress(OSError):
             found.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
     return "\n".join(found)
+
+
+def test_of_a_python_among_others_only_its_own_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A home may be the prefix of a Python: keys and all else in it are nobody's business."""
+    monkeypatch.setenv("HOME", str(tmp_path / "me"))
+    for name in ("me/bin", "me/lib/python3.11", "me/own/bin"):
+        (tmp_path / name).mkdir(parents=True)
+
+    assert (tmp_path / "me/own",) == places_of(tmp_path / "me/own/bin/python3")
+    assert (
+        tmp_path / "me/bin/python3",
+        tmp_path / "me/lib",
+    ) == places_of(tmp_path / "me/bin/python3")
+    assert (tmp_path / "me/python3", tmp_path / "me/lib") == places_of(tmp_path / "me/python3")
+    assert (Path("/opt/bin/python3"), *([Path("/opt/lib")] * Path("/opt/lib").is_dir())) == (
+        places_of(Path("/opt/bin/python3"))
+    )
+    assert () == places_of(Path("/usr/local/bin/python3.11"))

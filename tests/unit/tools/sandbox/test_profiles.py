@@ -103,9 +103,9 @@ def test_what_names_no_version_is_no_bubblewrap() -> None:
 
 def test_the_profile_of_macos_denies_what_it_does_not_name() -> None:
     profile = write_profile(
-        readable=[Path("/usr"), Path("/Users/me/tools")],
+        readable=[Path("/Users/me/tools"), Path("/usr")],
         writable=[Path("/Users/me/data/w")],
-        hidden=[Path("/Users/me/data")],
+        hidden=[Path("/Users/me/tools/secret"), Path("/Users/me/data"), Path("/Users/me")],
         proxy_port=None,
     )
 
@@ -117,6 +117,11 @@ def test_the_profile_of_macos_denies_what_it_does_not_name() -> None:
     allowed = lines.index('(allow file-read* file-write* (subpath "/Users/me/data/w"))')
     # The last rule that fits counts: the own folder lies in what is hidden.
     assert denied < allowed
+    home, tools, secret = (
+        next(at for at, line in enumerate(lines) if f'(subpath "/Users/me{below}"))' in line)
+        for below in ("", "/tools", "/tools/secret")
+    )
+    assert home < tools < secret
     assert profile.count("(") == profile.count(")")
 
 
