@@ -11,15 +11,20 @@ GONE_S = 10.0
 """Promised: no process of a tool is left so long after its daemon has died."""
 
 
-async def gone(folder: Path) -> None:
-    """Wait until no process is left that works in a folder."""
+async def gone(folder: Path, *, at_work: bool = False) -> None:
+    """Wait until no process is left that works in a folder.
+
+    Args:
+        at_work: Leave out those of bwrap itself: one whose daemon was killed before the sandbox
+            stood may wait for its partner until the next daemon ends it.
+    """
     deadline_s = time.monotonic() + GONE_S
-    while left := await asyncio.to_thread(processes, folder):
+    while left := await asyncio.to_thread(processes, folder, at_work=at_work):
         assert time.monotonic() < deadline_s, f"processes were left behind: {left}"
         await asyncio.sleep(0.05)
 
 
-def processes(folder: Path) -> dict[int, str]:
+def processes(folder: Path, *, at_work: bool = False) -> dict[int, str]:
     """Find what works in a folder: it has it among its words, or sees it from inside a sandbox."""
     wanted = os.fsencode(folder)
     found = {}
@@ -31,6 +36,8 @@ def processes(folder: Path) -> dict[int, str]:
                 text = (entry / name).read_bytes()
             except OSError:
                 continue
+            if name == "cmdline" and at_work and text.split(b"\0")[0].endswith(b"bwrap"):
+                break
             if wanted in text:
                 found[int(entry.name)] = text.replace(b"\0", b" ")[:300].decode("utf-8", "replace")
                 break

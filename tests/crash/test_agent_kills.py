@@ -135,7 +135,7 @@ class Task:
         """Look at what a killed daemon has left behind."""
         assert await daemon.wait_ended() == -9, daemon.log.read_text()
         self.kills += 1
-        await gone(self.place.folder)
+        await gone(self.place.folder, at_work=True)
         left = read_left(self.place.database, boot=self.place.boots)
         assert left.integrity == "ok"
         for turn in self._turns_recorded(left):
@@ -281,7 +281,7 @@ async def _tell(folder: Path, moments: list[Moment], whole: Ending, whole_s: flo
         assert ending.files == whole.files
         daemon.kill()
         await daemon.wait_ended()
-        await gone(folder)
+        await gone(folder, at_work=True)
         return task.kills > 0
 
 

@@ -116,6 +116,7 @@ class Bubblewrap:
                 levels=levels,
                 cgroup=group,
                 says_signals=True,
+                mark=self.surroundings.mark,
                 begun=_BEGUN,
                 closing=closing.pop_all(),
             )

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store")
@@ -101,6 +102,11 @@ class Surroundings:
     etc: Path
     hidden: Sequence[Path]
     readable: Sequence[Path] = ()
+
+    @property
+    def mark(self) -> str:
+        """Tell what is started for this scratch folder, of which each daemon has its own."""
+        return sha256(os.fsencode(self.scratch)).hexdigest()[:32]
 
 
 @cache

@@ -19,6 +19,9 @@ OUTER_ENVIRONMENT = {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "LANG": "C.UTF-8"}
 """Environment of what makes the sandbox. Never that of the command, which could lead it astray:
 ``LD_PRELOAD`` would be obeyed before there is a sandbox."""
 
+MARK = "AGENCY_SANDBOX"
+"""Variable of what makes the sandbox, by which the next daemon finds what is left of it."""
+
 CPU_GRACE_S = 5
 """Processor time between the signal that tells a process of its limit, and its end."""
 
@@ -57,12 +60,13 @@ class Plan:
     """All that starting a command needs. Whoever has it closes it, whatever happens.
 
     Attributes:
-        argv: Program and arguments, in `OUTER_ENVIRONMENT`.
+        argv: Program and arguments, in `environment`.
         passed: Descriptors that it inherits; of no use to us once it runs.
         status: Reads lines of JSON: ``child-pid``, ``exit-code`` once the command itself has ended,
             ``failed`` when it was never started.
         control: Ends everything; None where killing the process itself does that.
         says_signals: Exit codes above 128 stand for signals.
+        mark: Value of `MARK`; empty where nothing can be left.
         begun: A byte that the sandbox writes to stdout before the command has begun, and that is no
             part of its output; empty for none.
         closing: Frees what the plan holds.
@@ -76,7 +80,13 @@ class Plan:
     control: Control | None = None
     cgroup: Cgroup | None = None
     says_signals: bool = False
+    mark: str = ""
     begun: bytes = b""
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """Environment that it is started in."""
+        return {**OUTER_ENVIRONMENT, MARK: self.mark} if self.mark else OUTER_ENVIRONMENT
 
     def started(self) -> None:
         """Let go of what the child has inherited, so that its end is seen."""

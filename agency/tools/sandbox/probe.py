@@ -216,7 +216,7 @@ def _run(plan: Plan, survivor: int) -> Mapping[str, object]:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=OUTER_ENVIRONMENT,
+            env=plan.environment,
             cwd="/",
             pass_fds=[*plan.passed, survivor],
             start_new_session=True,

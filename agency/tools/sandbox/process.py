@@ -17,7 +17,7 @@ from agency.core.clock import monotonic_s
 from agency.errors import SandboxFailed
 from agency.ports.sandbox import Bounds, Command, CommandEnd
 from agency.tools.sandbox.output import HeadAndTail
-from agency.tools.sandbox.plan import OUTER_ENVIRONMENT, Plan, memory_file
+from agency.tools.sandbox.plan import Plan, memory_file
 from agency.tools.sandbox.streams import Inlet, Outlet
 from agency.tools.sandbox.tree import measure, shared_memory_bytes
 
@@ -104,7 +104,7 @@ class CommandProcess:
                 stdin=subprocess.PIPE if stdin is None else stdin,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE if apart else subprocess.STDOUT,
-                env=OUTER_ENVIRONMENT,
+                env=self._plan.environment,
                 cwd="/",
                 pass_fds=self._plan.passed,
                 start_new_session=True,

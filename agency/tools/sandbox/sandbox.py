@@ -25,6 +25,7 @@ from agency.tools.sandbox.layout import Surroundings, copy_etc
 from agency.tools.sandbox.probe import NOTHING
 from agency.tools.sandbox.process import CommandProcess, Connections, start
 from agency.tools.sandbox.proxy import open_proxy
+from agency.tools.sandbox.remains import end_remains
 
 log = logging.getLogger(__name__)
 
@@ -237,6 +238,7 @@ def _prepare(surroundings: Surroundings) -> None:
         SandboxFailed: there is no place for it.
     """
     scratch = surroundings.scratch
+    end_remains(surroundings.mark)
     try:
         scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
         for left in scratch.iterdir():

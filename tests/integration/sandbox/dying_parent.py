@@ -15,7 +15,7 @@ from agency.config.schema import Sandbox as SandboxSettings
 from agency.config.schema import Server, Settings
 from agency.ports.sandbox import Command
 from agency.tools.sandbox.process import CommandProcess
-from agency.tools.sandbox.sandbox import make_sandbox
+from agency.tools.sandbox.sandbox import ChosenSandbox, make_sandbox
 
 
 def _die(self: CommandProcess, pid: int) -> None:
@@ -23,17 +23,24 @@ def _die(self: CommandProcess, pid: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-async def main(folder: Path) -> None:
-    settings = Settings(
-        server=Server(data_dir=str(folder / "data")),
-        sandbox=SandboxSettings(driver="bubblewrap", bubblewrap=os.environ.get("BWRAP", "")),
+def make(folder: Path) -> ChosenSandbox:
+    """Make a sandbox whose data directory is in a folder."""
+    bubblewrap = os.environ.get("BWRAP", "")
+    return make_sandbox(
+        Settings(
+            server=Server(data_dir=str(folder / "data")),
+            sandbox=SandboxSettings(driver="bubblewrap", bubblewrap=bubblewrap),
+        )
     )
-    sandbox = make_sandbox(settings)
+
+
+async def main(folder: Path) -> None:
+    sandbox = make(folder)
     await sandbox.ready()
     CommandProcess._enter = _die  # type: ignore[method-assign]  # dies where it would go on
     work = folder / "work"
     work.mkdir()
-    line = "echo begun >> witness; sleep 60; echo ended >> witness"
+    line = "echo begun >> witness; sleep 60"
     process = await sandbox.start(Command(argv=["/bin/sh", "-c", line, str(work)], folder=work))
     await process.wait()
 
