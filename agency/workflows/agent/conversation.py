@@ -34,13 +34,14 @@ from agency.ports.model import (
 )
 from agency.workflows.agent import history
 from agency.workflows.agent.calling import redacted
+from agency.workflows.agent.calls import judging
 from agency.workflows.agent.calls.answers import request_answer
 from agency.workflows.agent.calls.judgement import Judgement, Verdict
 from agency.workflows.agent.calls.ladder import Ladder, watched
-from agency.workflows.agent.calls.rungs import Rung
+from agency.workflows.agent.calls.rungs import Refused, Rung
 from agency.workflows.agent.context.budget import RESULT_BYTES_MIN, Budget, make_budget
 from agency.workflows.agent.context.compaction import Room, compact
-from agency.workflows.agent.context.estimate import TokenMeter
+from agency.workflows.agent.context.estimate import TokenMeter, units_of_call
 from agency.workflows.agent.context.gauge import Gauge, measure
 from agency.workflows.agent.context.transcript import Compaction, Transcript
 from agency.workflows.agent.plan import render_todos
@@ -52,6 +53,10 @@ ROOM_TIMES_MAX = 3
 """Compactions before one reply; more is not room but a loop."""
 OVERFLOWS_MAX = 2
 """Times that a server may call a prompt too long that was thought to fit."""
+CALLS_MAX = 64
+"""Calls of one turn that are made, however much room there is."""
+NOTE_BYTES = 150
+"""What is written around a result that was cut."""
 TOOLS_OF_AN_UNKNOWN_MODEL = 8
 """Tools offered in one turn to a model that nobody has checked."""
 
@@ -132,11 +137,16 @@ class Conversation:
 
     async def result_bytes(self, calls: int) -> int:
         """Tell how long one of so many results may be, in bytes of UTF-8, as tokens go with."""
-        budget, meter = await self._look_at_budget(), self._meter()
+        budget = await self._look_at_budget()
+        return max(self._turn_units(budget, calls), RESULT_BYTES_MIN)
+
+    def _turn_units(self, budget: Budget, calls: int = 1) -> int:
+        """Tell how much one of so many results of a turn may weigh."""
+        meter = self._meter()
         parts = self._loop.state.context.get("parts", {})
         fixed = parts.get("system", 0) + parts.get("tools", 0)
         fixed += meter.tokens(self.transcript.pinned_units())
-        return max(meter.units(budget.result_tokens(calls, fixed=fixed)), RESULT_BYTES_MIN)
+        return meter.units(budget.result_tokens(calls, fixed=fixed))
 
     # --- what is recorded -------------------------------------------------------------------
 
@@ -220,6 +230,7 @@ class Conversation:
             record = _unusable(error, self.model_name)
         else:
             judgement = _answered(reply) if is_answer else ladder.judge(reply, base)
+            judgement = self._with_room(judgement)
             record = _recorded(reply)
             if not self._meter().is_plausible(gauge.units, reply.prompt_tokens, gauge.images):
                 record["is_count_low"] = True
@@ -232,6 +243,32 @@ class Conversation:
         if is_answer or judgement.verdict is Verdict.STOP:
             record["generation"] = loop.run.generation
         return redacted(record, self._means.redact)
+
+    def _with_room(self, judgement: Judgement) -> Judgement:
+        """Leave out calls whose results would not fit: the last two turns are never shortened.
+
+        The first call is always made.
+        """
+        assert self._budget is not None
+        room = self._turn_units(self._budget)
+        fitting = 0
+        for call in judgement.calls[:CALLS_MAX]:
+            room -= units_of_call(call) + RESULT_BYTES_MIN + NOTE_BYTES
+            if fitting and room < 0:
+                break
+            fitting += 1
+        if fitting == len(judgement.calls):
+            return judgement
+        note = (
+            f"Not called: {len(judgement.calls)} calls at once are too many, the first {fitting} "
+            "were made. Call the others in your next turns, if they are still needed."
+        )
+        left_out = judging.shortened(judgement.calls[fitting])
+        return replace(
+            judgement,
+            calls=judgement.calls[:fitting],
+            refused=(Refused(call=left_out, note=note),),
+        )
 
     def _shaped(self, base: ChatRequest, *, is_answer: bool) -> ChatRequest:
         schema = self._loop.task.schema

@@ -190,3 +190,29 @@ def test_long_results_leave_room_for_as_many_tools_as_there_are(
     run = harness.run("agent", {"message": "Tell.", "tools": ["far"]})
 
     assert "completed" == run.status, run.error
+
+
+@pytest.mark.parametrize("count", [12, 400])
+def test_many_calls_at_once_are_made_as_far_as_there_is_room(
+    harness: Harness, world: World, count: int
+) -> None:
+    model = world.model = harness.model = Default()
+    world.extra.append(PlainSet("far", [PlainTool("tell", tell, taking(text=TEXT))]))
+    for head in ("Agent", "What was", "Called"):
+        model.scripts[head] = ["They called tell."] * 60
+    model.scripts["Tell"] = [
+        lambda _: (
+            [call("tell", text=f"{len(model.requests)}.{i} ") for i in range(count)]
+            if len(model.requests) < 8
+            else "Told."
+        )
+    ] * 20
+
+    run = harness.run("agent", {"message": "Tell.", "tools": ["far"]})
+
+    assert "completed" == run.status, run.error
+    assert 3 <= sum(step.name.startswith("call-1.") for step in run.steps) < count
+    told = model.requests[1].messages
+    assert f"{count} calls at once" in told[-1].content
+    calls = [one for message in told for one in message.tool_calls]
+    assert len(calls) == sum(message.role == "tool" for message in told)

@@ -200,7 +200,7 @@ def _made(
 def _refused(rest: Sequence[ToolCall], note: str) -> list[Refused]:
     notes = [note, *(correction.not_reached(call.name) for call in rest[1:])]
     return [
-        Refused(call=_shortened(call), note=text) for call, text in zip(rest, notes, strict=False)
+        Refused(call=shortened(call), note=text) for call, text in zip(rest, notes, strict=False)
     ]
 
 
@@ -332,14 +332,14 @@ def _again(
         rung=standing.reached,
         trouble=trouble,
         said=said[:SAID_CHARACTERS_MAX],
-        attempted=None if attempted is None else _shortened(attempted),
+        attempted=None if attempted is None else shortened(attempted),
         note=note,
         is_action=standing.is_action,
     )
 
 
-def _shortened(call: ToolCall) -> ToolCall:
-    """Shorten what a refused call would have written: it is in the prompt once more."""
+def shortened(call: ToolCall) -> ToolCall:
+    """Shorten what a call that is not made would have written: it is in the prompt once more."""
     return replace(call, arguments={key: _cut(value) for key, value in call.arguments.items()})
 
 

@@ -126,7 +126,7 @@ def units_of_message(message: ChatMessage) -> int:
     """Weigh a message, with its calls; pictures are counted apart."""
     units = MESSAGE_BYTES + units_of_text(message.content) + len(message.tool_name)
     for call in message.tool_calls:
-        units += _units_of_call(call)
+        units += units_of_call(call)
     return units
 
 
@@ -156,5 +156,6 @@ def images_of(messages: Sequence[ChatMessage]) -> int:
     return sum(len(message.images) for message in messages)
 
 
-def _units_of_call(call: ToolCall) -> int:
+def units_of_call(call: ToolCall) -> int:
+    """Weigh a call, as it stands in a reply."""
     return MESSAGE_BYTES + len(call.name) + len(json.encode(call.arguments))
