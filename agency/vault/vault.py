@@ -83,16 +83,20 @@ class StoredVault:
         wanted = stored if has_secrets else None
         keys, faults = await asyncio.to_thread(self._look)
         key = _choose(keys, wanted)
+        values, broken = dict[str, str](), set[str]()
+        if key is not None and has_secrets:
+            sealed = await self._all()
+            values, broken = await asyncio.to_thread(_unseal_all, sealed, key)
+        # Not before: after a read that has failed all is as it was, and is read anew next time.
         self._key, self._is_stale = key, False
         self._reason, self._hint = self._why_locked(key, wanted, keys, faults)
-        if key is None or not has_secrets:
-            self._values, self._broken = {}, set()
-        else:
-            sealed = await self._all()
-            self._values, self._broken = await asyncio.to_thread(_unseal_all, sealed, key)
+        for name in [one for one, value in self._values.items() if values.get(one) != value]:
+            self._forget(name)
+        self._values, self._broken = values, broken
+        if key is not None and has_secrets:
             await self._settle(key)
-            for name in sorted(self._broken):
-                log.error("secret cannot be read", extra={"secret": name})
+        for name in sorted(broken):
+            log.error("secret cannot be read", extra={"secret": name})
         self._renew()
 
     def _look(self) -> tuple[list[Key], list[str]]:

@@ -16,11 +16,13 @@ from agency.core.clock import SystemClock
 from agency.errors import (
     InvalidInput,
     PlaceNotWritable,
+    ReadTooLong,
     RekeyRefused,
     SecretBroken,
     SecretNotFound,
     VaultLocked,
 )
+from agency.storage.sqlite.secrets import SqliteSecrets
 from agency.storage.sqlite.store import SqliteStore, open_store
 from agency.vault import vault as vault_room
 from agency.vault.keys import KeyPlaces, write_key
@@ -120,6 +122,29 @@ async def test_missing_key_locks_the_vault_until_it_is_back(
     assert str(key_file) in locked.value.message
     assert [("token", False)] == names
     assert (True, locked.value.message) == (state.is_locked, state.reason)
+
+
+async def test_read_that_fails_while_the_vault_opens_loses_no_secret(
+    opening: Opening, key_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opening() as vault:
+        await vault.set("token", CANARY, principal="ann")
+    away = key_file.rename(key_file.with_name("away"))
+    read = SqliteSecrets.list
+
+    async def fail(store: SqliteSecrets, *, after: str | None, limit: int) -> object:
+        if limit > 1:
+            raise ReadTooLong(1.0)
+        return await read(store, after=after, limit=limit)
+
+    async with opening() as vault:
+        away.rename(key_file)
+        monkeypatch.setattr(SqliteSecrets, "list", fail)
+        with pytest.raises(ReadTooLong):
+            await vault.reveal("token")
+        monkeypatch.setattr(SqliteSecrets, "list", read)
+
+        assert CANARY == await vault.reveal("token")
 
 
 async def test_wrong_key_is_named_and_never_replaced(opening: Opening, key_file: Path) -> None:
