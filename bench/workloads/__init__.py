@@ -8,6 +8,7 @@ from bench.contender import Laboratory
 from bench.report import Outcome
 from bench.workloads import (
     agents,
+    agents_loop,
     fleet,
     full,
     growing_state,
@@ -36,6 +37,7 @@ WORKLOADS: Mapping[str, Callable[[Laboratory], Outcome]] = {
     "million": million.measure,
     "full": full.measure,
     "agents": agents.measure,
+    "agents-loop": agents_loop.measure,
     "sandbox": sandbox.measure,
     "mcp": mcp.measure,
 }
