@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from agency.errors import ModelRefused
+
 
 def canonical_name(model: str) -> str:
     """Write a name so that two spellings of one model come out the same.
@@ -22,3 +24,11 @@ def is_cloud_name(model: str) -> bool:
     """
     tag = canonical_name(model).rpartition("/")[2].partition(":")[2]
     return tag == "cloud" or "-cloud" in tag
+
+
+def remote_refused(model: str) -> ModelRefused:
+    """Make the error for a model that is run elsewhere while that is not allowed."""
+    return ModelRefused(
+        f"The model {model!r} is run in a cloud: what is asked of it leaves this machine.",
+        hint="Choose a local model in [llm] model, or set [llm] allow_remote = true.",
+    )

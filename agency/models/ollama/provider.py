@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from agency.config.schema import Llm
 from agency.core import json
 from agency.core.clock import monotonic_s
-from agency.errors import AgencyError, ModelLacks, ModelRefused, ModelReplyBroken, ModelUnavailable
+from agency.errors import AgencyError, ModelLacks, ModelReplyBroken, ModelUnavailable
 from agency.models import probe
 from agency.models.address import parse_address
 from agency.models.aside import aside
@@ -28,7 +28,7 @@ from agency.models.ollama.faults import (
     is_thinking_unsupported,
 )
 from agency.models.ollama.looks import REMOTE_KEPT_S, Looks
-from agency.models.ollama.names import canonical_name, is_cloud_name
+from agency.models.ollama.names import canonical_name, is_cloud_name, remote_refused
 from agency.models.ollama.pull import pull
 from agency.models.ollama.reply import NANOSECONDS, ReplyBuilder, parse_line
 from agency.models.progress import Signs
@@ -289,7 +289,7 @@ class OllamaProvider:
         if self._settings.allow_remote:
             return
         if (await self._looks.shown(model, kept_s=REMOTE_KEPT_S)).is_remote:
-            raise _remote_refused(model)
+            raise remote_refused(model)
 
     async def _refuse_blind(self, request: ChatRequest) -> None:
         """Refuse pictures for a model that cannot see: the server would drop them in silence."""
@@ -320,7 +320,7 @@ class OllamaProvider:
 
     def _refuse_cloud_name(self, model: str) -> None:
         if not self._settings.allow_remote and is_cloud_name(model):
-            raise _remote_refused(model)
+            raise remote_refused(model)
 
     async def _chat_refusal(self, answer: Answer, model: str) -> Exception:
         body = await answer.body(bytes_max=REFUSAL_BYTES_MAX)
@@ -407,10 +407,3 @@ def _model_info(entry: dict[str, Any]) -> ModelInfo:
 
 def _seconds(nanoseconds: object) -> float:
     return nanoseconds / NANOSECONDS if isinstance(nanoseconds, int) else 0.0
-
-
-def _remote_refused(model: str) -> ModelRefused:
-    return ModelRefused(
-        f"The model {model!r} is run in a cloud: what is asked of it leaves this machine.",
-        hint="Choose a local model in [llm] model, or set [llm] allow_remote = true.",
-    )

@@ -14,6 +14,7 @@ from agency.errors import AgencyError, ModelRefused, ModelReplyBroken, ModelUnav
 from agency.models.events import parse_event
 from agency.models.http import Answer
 from agency.models.limits import CallLimits, Phase
+from agency.models.ollama.names import is_cloud_name, remote_refused
 from agency.models.openai.body import Dialect, chat_body
 from agency.models.openai.reply import ReplyBuilder
 from agency.models.pairing import paired
@@ -91,6 +92,7 @@ class OpenAiProvider:
 
         A server that does not know one of our optional fields is asked again without it.
         """
+        self._refuse_cloud_name(request.model)
         server = self._server
         limits = CallLimits(server.llm, has_tools=bool(request.tools))
         signs = Signs(on_progress, provider=self.name, model=request.model)
@@ -119,6 +121,7 @@ class OpenAiProvider:
 
     async def embed(self, model: str, texts: Sequence[str]) -> Sequence[Sequence[float]]:
         """Turn texts into vectors, as the port promises."""
+        self._refuse_cloud_name(model)
         server, rows = self._server, list[Sequence[float]]()
         for i in range(0, len(texts), EMBED_ROWS_MAX):
             part = list(texts[i : i + EMBED_ROWS_MAX])
@@ -184,6 +187,12 @@ class OpenAiProvider:
     async def close(self) -> None:
         """Close what is open; may be called twice."""
         await self._server.close()
+
+    def _refuse_cloud_name(self, model: str) -> None:
+        """Refuse what an Ollama on this machine would pass on, which speaks this protocol, too."""
+        server = self._server
+        if server.address.is_loopback and not server.llm.allow_remote and is_cloud_name(model):
+            raise remote_refused(model)
 
     # --- one chat ------------------------------------------------------------------------------
 

@@ -424,6 +424,21 @@ async def test_locked_vault_is_waited_for_as_a_server_that_is_away() -> None:
     assert "vault" in away.reason
 
 
+async def test_cloud_model_behind_a_server_on_this_machine_is_refused_unless_allowed() -> None:
+    wanted = request(model="gpt-oss:120b-cloud")
+    async with FakeOpenAi() as fake, openai(fake) as provider:
+        error = await failure_of(provider, wanted)
+        with pytest.raises(ModelRefused, match="cloud"):
+            await provider.embed(wanted.model, ["x"])
+        assert [] == fake.asked
+    async with FakeOpenAi() as fake, openai(fake, llm=Llm(allow_remote=True)) as provider:
+        await failure_of(provider, wanted)
+
+    assert isinstance(error, ModelRefused)
+    assert "cloud" in error.message
+    assert len(fake.asked) > 0
+
+
 async def test_cancelled_call_closes_the_connection() -> None:
     async with FakeOpenAi([Said(text=["a"], hold=True)]) as fake, openai(fake) as provider:
         call = asyncio.create_task(provider.chat(asks()))
