@@ -91,10 +91,10 @@ class Conversation:
             # The run's own messages are among the newest: no more of them than it has entries.
             own = 2 * loop.ctx.execution.journal.count
             found = await means.sessions.messages(loop.ctx.session_id, limit=most + own)
-            others = [one for one in found if one.run_id != loop.run.id]
+            before = history.before_run(found, loop.run.id)
             said = [
                 replace(one, content=means.redact(one.content))
-                for one in history.prompt_of(others[-most:], run_id=loop.run.id)
+                for one in history.prompt_of(before[-most:])
             ]
         self.transcript = Transcript(said)
         task = ChatMessage(role="user", content=means.redact(loop.task.message))

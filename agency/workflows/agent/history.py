@@ -17,18 +17,21 @@ from agency.workflows.agent.calls.rungs import parse_calls, write_call
 NO_RESULT = "There is no result: the run ended before."
 
 
-def prompt_of(messages: Sequence[Message], *, run_id: str) -> list[ChatMessage]:
-    """Turn what others have said in a session into messages of a prompt, oldest first.
+def before_run(messages: Sequence[Message], run_id: str) -> Sequence[Message]:
+    """Take what was said in a session before a run began, which knows the rest from its journal.
 
-    Args:
-        messages: Of the session.
-        run_id: The run that asks: its own messages are left out, it knows them from its journal.
+    A run that goes on after others have spoken sees what it saw before: what was recorded of its
+    prompts counts from there.
     """
+    first = next((i for i, one in enumerate(messages) if one.run_id == run_id), len(messages))
+    return messages[:first]
+
+
+def prompt_of(messages: Sequence[Message]) -> list[ChatMessage]:
+    """Turn messages of a session into messages of a prompt, oldest first."""
     made: list[ChatMessage] = []
     open_calls: list[ToolCall] = []
     for message in messages:
-        if message.run_id == run_id:
-            continue
         content: Mapping[str, Any] = message.content if isinstance(message.content, dict) else {}
         text = content.get("text")
         text = text if isinstance(text, str) else ""

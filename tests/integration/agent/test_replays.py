@@ -44,6 +44,23 @@ def test_run_that_goes_on_keeps_what_it_was_given_anew_over_a_restart(
     assert ("limit_reached", 4) == (run.status, run.output["usage"]["turns"])
 
 
+def test_run_that_goes_on_sees_of_its_session_what_it_saw_before(
+    harness: Harness, world: World
+) -> None:
+    world.model.plays("First", call("read", path="a"), "First is done.")
+    world.model.plays("Other", "Other is done.")
+    run = harness.run("agent", {"message": "First.", "max_steps": 1}, session_id="s")
+    assert "limit_reached" == run.status
+    harness.run("agent", {"message": "Other."}, session_id="s")
+    sent = len(world.model.requests)
+
+    run = retry(harness, run)
+
+    assert ("completed", "First is done.") == (run.status, run.output["response"])
+    (request,) = world.model.requests[sent:]
+    assert not any("Other" in one.content for one in request.messages)
+
+
 class Wordy(Played):
     """A small context, and tokens of six bytes, which a daemon learns from what is counted."""
 
