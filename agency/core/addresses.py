@@ -47,6 +47,9 @@ They are refused even where their network is allowed; only the very address itse
 
 _NAT64 = IPv6Network("64:ff9b::/96")
 _NAT64_LOCAL = IPv6Network("64:ff9b:1::/48")
+_UNICAST = IPv6Network("2000::/3")
+_EXAMPLES = IPv6Network("3fff::/20")
+"""RFC 9637; the standard library of Python 3.11 takes them for public."""
 
 _Address = IPv4Address | IPv6Address
 
@@ -76,7 +79,8 @@ def is_public(address: _Address) -> bool:
         inner = _carried(address)
         if inner is not None:
             return all(is_public(each) for each in inner)
-        if address in _NAT64_LOCAL:
+        # Nothing beyond is handed out to anybody: site-local addresses of old lie there.
+        if address not in _UNICAST or any(address in each for each in (_NAT64_LOCAL, _EXAMPLES)):
             return False
     return address.is_global and not (
         address.is_multicast or address.is_reserved or address.is_unspecified
@@ -97,6 +101,12 @@ def _carried(address: IPv6Address) -> tuple[IPv4Address, ...] | None:
     if 1 < int(address) <= 0xFFFFFFFF:
         return (IPv4Address(int(address)),)
     return None
+
+
+def _ends_of(address: _Address) -> tuple[_Address, ...]:
+    """List where packets to an address may end up, itself included."""
+    inner = _carried(address) if isinstance(address, IPv6Address) else None
+    return (address, *(inner or ()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +136,7 @@ class HostRule:
         """Tell whether the address itself is named by number."""
         if self.network is None or (self.port is not None and self.port != port):
             return False
-        if address in METADATA:
+        if METADATA.intersection(_ends_of(address)):
             return self.network.num_addresses == 1 and _within(address, self.network)
         return _within(address, self.network)
 
@@ -253,8 +263,7 @@ def _may_connect(
 ) -> bool:
     if is_public(address) or any(rule.allows(address, port) for rule in private):
         return True
-    inner = _carried(address) if isinstance(address, IPv6Address) else None
-    return is_named and not METADATA.intersection((address, *(inner or ())))
+    return is_named and not METADATA.intersection(_ends_of(address))
 
 
 async def _look_up(host: str, port: int) -> Sequence[Endpoint]:
