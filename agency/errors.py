@@ -1344,7 +1344,7 @@ class ModelNotFound(NotFound):
     def __init__(self, model: str) -> None:
         super().__init__(
             f"The model server has no model {model!r}.",
-            hint=f"Pull it with `ollama pull {model}`, or choose another in [llm] model.",
+            hint=f"Pull it with `agency model pull {model}`, or choose another in [llm] model.",
         )
         self.model = model
 

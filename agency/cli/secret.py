@@ -139,7 +139,9 @@ def rekey(invocation: Invocation) -> ExitCode:
     if output.is_json:
         output.document(done)
         return ExitCode.OK
-    output.note(f"{done['secrets']} secrets are encrypted with the key {done['key_id']}.")
+    count = done["secrets"]
+    told = "1 secret is" if count == 1 else f"{count} secrets are"
+    output.note(f"{told} encrypted with the key {done['key_id']}.")
     output.note(f"It is in {done['key_source']}; keep a copy of it apart from the database.")
     if done["old_key_kept_in"]:
         output.note(

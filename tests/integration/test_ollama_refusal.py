@@ -127,7 +127,7 @@ async def test_missing_model_names_the_command_that_pulls_it() -> None:
         error = await failure_of(provider, model="nope")
 
     assert isinstance(error, ModelNotFound)
-    assert "ollama pull nope" in error.hint
+    assert "agency model pull nope" in error.hint
 
 
 async def test_missing_model_is_found_out_by_the_chat_when_the_cloud_is_allowed() -> None:
