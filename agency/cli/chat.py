@@ -209,7 +209,10 @@ class _Talk:
             raise KeyboardInterrupt
         self._screen.line("")
         self._screen.line("Stopping; Ctrl-C once more leaves.", "faint")
-        return turn.cancel()
+        self._is_warned = True
+        run = turn.cancel()
+        self._is_warned = False
+        return run
 
     def _tell_end(self, run: RunDocument) -> None:
         self._screen.close_line()

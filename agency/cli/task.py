@@ -27,6 +27,8 @@ from agency.core.ids import new_id
 from agency.documents import RunDocument
 
 WORKFLOW = "agent"
+OWN_FILES = ".agency/"
+"""Where a run keeps long results for itself."""
 BUDGETS = ("turns", "tokens", "seconds", "tool_calls")
 
 
@@ -177,6 +179,7 @@ class _Job:
                 case "l":
                     pass
                 case _:
+                    self._output.note("Going on.")
                     return None
         tell_interrupted(self._output, self.turn.run_id)
         raise KeyboardInterrupt
@@ -208,7 +211,7 @@ def _save(client: Client, run: RunDocument, folder: Path, given: frozenset[str])
         page = client.run_files(run["id"], cursor=cursor)
         for file in page.items:
             path = file["path"]
-            if (path in given and path not in changed) or path.startswith("."):
+            if (path in given and path not in changed) or path.startswith(OWN_FILES):
                 continue
             target = _target(folder, path)
             target.parent.mkdir(parents=True, exist_ok=True)

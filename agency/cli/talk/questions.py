@@ -45,6 +45,7 @@ _WORDS = {
     "l": "later",
     "later": "later",
 }
+_IN_DIFFERENCE = frozenset({"content", "old", "new"})
 _DECISIONS = {"d": "done", "r": "again", "f": "fail"}
 
 
@@ -236,9 +237,10 @@ def shown_lines(show: Any) -> list[str]:  # noqa: ANN401  JSON value
     if "tool" in found:
         found.pop("tool")
         arguments = _mapping(found.pop("arguments", None))
-        # What is shown beside the arguments tells them better; what it leaves out is told too.
-        is_told = "difference" in found
-        found = {**({} if is_told else arguments), **found}
+        if "difference" in found:
+            # It tells the old and the new text better than the arguments do.
+            arguments = {k: v for k, v in arguments.items() if k not in _IN_DIFFERENCE}
+        found = {**arguments, **found}
     lines: list[str] = []
     for name, value in found.items():
         text = value if isinstance(value, str) else orjson.dumps(value).decode()

@@ -160,12 +160,12 @@ class Slash:
 
     def _export(self, rest: str) -> None:
         path = Path(rest or f"{self._place.session_id}.md").expanduser()
+        pieces = self._place.client.session_file(self._place.session_id, is_markdown=True)
+        # Read first: what cannot be read must not leave half a file.
+        content = b"".join(pieces)
         try:
             with path.open("xb") as file:
-                for piece in self._place.client.session_file(
-                    self._place.session_id, is_markdown=True
-                ):
-                    file.write(piece)
+                file.write(content)
         except OSError as error:
             self._screen.line(f"{str(path)!r} cannot be written: {error.strerror}.", "warning")
         else:

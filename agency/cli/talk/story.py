@@ -105,6 +105,12 @@ class Story:
             case _:
                 pass
 
+    def cut_off(self) -> None:
+        """Take note that nothing is heard for now: what is being said may be said anew."""
+        self._screen.close_line()
+        self._streamed.clear()
+        self._told.clear()
+
     def note(self, text: str, style: str = "faint") -> None:
         """Tell something about the run."""
         if not self._is_quiet:

@@ -143,6 +143,7 @@ class Turn:
 
     def _tell_away(self, why: str) -> None:
         if why:
+            self._story.cut_off()
             self._output.note(f"{why} Waiting for the daemon.")
         else:
             self._output.note("The daemon is back.")

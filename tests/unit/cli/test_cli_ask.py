@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -239,3 +241,67 @@ def test_daemon_that_stops_takes_no_message(agency: Agency, daemon: PlayedDaemon
 
     assert agency("ask", "x").code == 5
     assert len(daemon.seen) == 1
+
+
+def test_files_are_put_below_the_message(
+    agency: Agency, daemon: PlayedDaemon, tmp_path: Path
+) -> None:
+    daemon.on("POST", PROCESS, processed())
+    (tmp_path / "a.txt").write_text("one\n")
+    (tmp_path / "b.txt").write_text("two\n")
+
+    options = ("--file", "a.txt", "--file", "b.txt", "--system", "Be short.", "--agent", "scout")
+    ended = agency("ask", "Compare.", *options, stdin="piped\n")
+
+    assert (0, "Blue.\n") == (ended.code, ended.out)
+    assert daemon.seen[0].body == {
+        "message": "Compare.\n\npiped\n\na.txt:\none\n\nb.txt:\ntwo",
+        "system_prompt": "Be short.",
+        "agent": "scout",
+    }
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(None, "cannot be read"), (b"\xff\xfe\x00", "not text"), (b"x" * (8 << 20) + b"x", "bytes")],
+    ids=["missing", "binary", "huge"],
+)
+def test_file_that_is_no_text_is_refused_before_anything_is_sent(
+    agency: Agency, daemon: PlayedDaemon, tmp_path: Path, content: bytes | None, said: str
+) -> None:
+    if content is not None:
+        (tmp_path / "a.txt").write_bytes(content)
+
+    ended = agency("ask", "Look.", "--file", "a.txt")
+
+    assert 2 == ended.code
+    assert said in ended.err
+    assert [] == daemon.seen
+
+
+@pytest.mark.parametrize("place", ["typed", "file", "at_file"], ids=str)
+def test_value_of_a_schema_is_all_of_stdout(
+    agency: Agency, daemon: PlayedDaemon, tmp_path: Path, place: str
+) -> None:
+    schema = {"type": "object", "required": ["n"]}
+    (tmp_path / "s.json").write_text(json.dumps(schema))
+    daemon.on("POST", PROCESS, processed())
+    output = {"response": "{}", "model": "m", "answer": {"n": None}, "completed": True}
+    daemon.on("GET", RUN, agent_run(output=output))
+
+    given = {"typed": json.dumps(schema), "file": "s.json", "at_file": "@s.json"}[place]
+    ended = agency("ask", "How many?", "--schema", given)
+
+    assert (0, {"n": None}) == (ended.code, ended.json)
+    assert schema == daemon.seen[0].body["schema"]
+
+
+def test_answer_that_does_not_obey_its_schema_fails(agency: Agency, daemon: PlayedDaemon) -> None:
+    daemon.on("POST", PROCESS, accepted())
+    error = {"code": "model_answer_unfit", "message": "It does not obey.", "hint": None}
+    daemon.on("GET", RUN, agent_run(status="failed", output=None, error=error))
+
+    ended = agency("ask", "How many?", "--schema", '{"type": "integer"}')
+
+    assert (1, "") == (ended.code, ended.out)
+    assert "It does not obey." in ended.err
