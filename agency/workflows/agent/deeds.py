@@ -14,7 +14,12 @@ from agency.engine import foreign
 from agency.engine.questions import decision_of
 from agency.engine.retry import MODEL_RETRY
 from agency.engine.steps import StepCall
-from agency.errors import AgencyError, StepFailed, ToolUnavailable, WorkspaceTooLarge
+from agency.errors import (
+    AgencyError,
+    StepFailed,
+    ToolUnavailable,
+    WorkspaceTooLarge,
+)
 from agency.ports.model import ChatMessage, ChatRequest, Role, ToolCall
 from agency.ports.tool import ToolContext, ToolRequest
 from agency.workflows.agent import asking, history
@@ -32,6 +37,7 @@ from agency.workflows.agent.calling import (
 )
 from agency.workflows.agent.context.estimate import units_of_text
 from agency.workflows.agent.gate import Offer
+from agency.workflows.agent.gone import stand_in
 from agency.workflows.agent.own_tools import TOOLSET, Done, OwnTool
 from agency.workflows.agent.state import as_record, content_for_model, result_message
 
@@ -81,6 +87,8 @@ class Deeds:
             if loop.is_recorded(name):
                 record = await self._replayed(name, call)
             else:
+                if deed is None and self._is_begun(name):
+                    deed = await self._begun(label, call)
                 if deed is None:
                     permitted = await self._permitted(label, call)
                     if isinstance(permitted, dict):
@@ -118,6 +126,25 @@ class Deeds:
 
     # --- may it be done ---------------------------------------------------------------------
 
+    def _is_begun(self, name: str) -> bool:
+        """Tell whether a call that must not be made twice was begun, and has no outcome."""
+        return self._loop.ctx.execution.journal.intents(f"{name}#1") > 0
+
+    async def _begun(self, label: str, call: ToolCall) -> Permitted:
+        """Go on with a call that was permitted once: what became of it is asked, not decided anew.
+
+        Neither a stricter policy nor a tool that is gone can make it not have happened.
+        """
+        offer = await self._find(label, call.name)
+        arguments: Mapping[str, Any] = call.arguments
+        asked = _asked_as(label)
+        if self._loop.was_asked(asked):
+            wait = self._loop.ctx.execution.journal.waits[f"{asked}#1"]
+            decision = decision_of(wait, None)
+            if isinstance(decision.value, Mapping):
+                return Permitted(offer or stand_in(call), decision.value, is_edited=True)
+        return Permitted(offer or stand_in(call), arguments)
+
     async def _permitted(self, label: str, call: ToolCall) -> Record | Permitted:
         """Ask the gate, and a person where it says so; a record when it is not done."""
         loop = self._loop
@@ -136,7 +163,7 @@ class Deeds:
         weak = self._weakness(offer)
         if weak:
             return _refusal(weak)
-        asked = f"approve-{label.removeprefix('call-')}"
+        asked = _asked_as(label)
         if permission is Permission.ASK or loop.was_asked(asked):
             return await self._approved(asked, offer, call, arguments)
         return Permitted(offer, arguments)
@@ -266,11 +293,12 @@ class Deeds:
             answers=dict(answers),
             state=state,
         )
+        is_once = offer.tool.effect is ToolEffect.ONCE or self._is_begun(name)
         step = StepCall(
             name=name,
             function=work.do,
             retry=PATIENT,
-            effect="once" if offer.tool.effect is ToolEffect.ONCE else "repeatable",
+            effect="once" if is_once else "repeatable",
             not_done_on=NOT_DONE,
             messages=functools.partial(self._messages, call),
         )
@@ -427,6 +455,11 @@ def clean_record(record: Record, redact: Callable[[str], str]) -> Record:
     """Take secrets out of a record."""
     cleaned: Record = redacted(record, redact)
     return cleaned
+
+
+def _asked_as(label: str) -> str:
+    """Name the wait in which a person is asked about a call."""
+    return f"approve-{label.removeprefix('call-')}"
 
 
 def _refusal(what: str) -> Record:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from agency.config.schema import Agent as AgentSettings
-from agency.domain.tool import Capability, Level, Permission
+from agency.domain.tool import Capability, Level, Permission, ToolEffect
 from agency.errors import InvalidInput
 from agency.ports.tool import ToolContext
 from agency.testing.harness import Harness
@@ -229,6 +229,37 @@ def test_weak_sandbox_is_refused_where_the_agent_demands_more(
     run = harness.run("agent", {"message": "Run."})
 
     assert "demands that the sandbox enforces network" in run.step("call-1.0").value["content"]
+
+
+@pytest.mark.parametrize("is_gone", [False, True], ids=["denied", "gone"])
+def test_call_that_may_have_happened_is_asked_about_whatever_is_allowed_since(
+    harness: Harness, world: World, *, is_gone: bool
+) -> None:
+    begun: list[int] = []
+
+    async def hang(context: ToolContext, to: str) -> str:
+        begun.append(1)
+        await asyncio.Event().wait()
+        return "never"
+
+    world.extra.append(
+        PlainSet("post", [PlainTool("mail", hang, taking(to=TEXT), ToolEffect.ONCE)])
+    )
+    world.model.plays("Mail", call("mail", to="you"), "Done.")
+    run = harness.start("agent", {"message": "Mail."})
+    harness._run(_until(begun))
+
+    if is_gone:
+        world.extra.clear()
+    else:
+        world.agents["default"] = AgentSettings(deny=["mail"])
+    harness.restart()
+    run = harness.settle(run)
+    assert ["decision"] == [wait.kind for wait in run.waits]
+    run = harness.answer(run, {"decision": "done", "result": "It has arrived."})
+
+    assert ("completed", "It has arrived.") == (run.status, run.step("call-1.0").value)
+    assert [1] == begun
 
 
 def test_cancelling_ends_the_call_in_flight(harness: Harness, world: World) -> None:
