@@ -17,7 +17,8 @@ from agency.tools.commands import Commands, Wish, readable_text, status_of
 from agency.tools.files.place import failed
 from agency.tools.shape import describe, text, truth, whole
 
-COMMAND_CHARACTERS_MAX = 20_000
+COMMAND_CHARACTERS_MAX = 12_000
+"""What an approval shows of a command is all of it; longer ones belong into a file."""
 TAIL_BYTES = 64 << 10
 """Read of what a command in the background has written; less is shown."""
 

@@ -16,8 +16,9 @@ from agency.domain.wait import NewWait, Wait
 from agency.engine.questions import ApprovalCall, approval_wait, input_wait
 from agency.ports.tool import ToolRequest
 
-SHOWN_TEXT_CHARACTERS_MAX = 8000
-"""A longer text is shown by its head and tail, its length and its hash."""
+SHOWN_TEXT_CHARACTERS_MAX = (28_000, 14_000, 8000, 200)
+"""A longer text is shown by its head and tail, its length and its hash; the first bound counts with
+which all fits. Whoever decides is to see all of a command: part of it could hide the rest."""
 _ROOM_BYTES = APPROVAL_SHOW_BYTES_MAX // 2
 
 
@@ -58,12 +59,13 @@ def tool_wait(run: Run, key: str, asked: ToolQuestion, due_at: datetime | None =
     Its name is the tool's, and what is shown has the arguments, for rules to look at.
     """
     shown = {"tool": asked.tool, "arguments": dict(asked.arguments), **asked.request.show}
-    subject = _shortened(shown)
-    if len(json.encode(subject)) > _ROOM_BYTES:
-        subject = _shortened(shown, characters_max=200)
-    if len(json.encode(subject)) > _ROOM_BYTES:
+    for most in SHOWN_TEXT_CHARACTERS_MAX:
+        subject = _shortened(shown, most)
+        if len(json.encode(subject)) <= _ROOM_BYTES:
+            break
+    else:
         text = json.encode(shown).decode()
-        subject = {"tool": asked.tool, "shown": _short(text, SHOWN_TEXT_CHARACTERS_MAX)}
+        subject = {"tool": asked.tool, "shown": _short(text, SHOWN_TEXT_CHARACTERS_MAX[-2])}
     wait = approval_wait(
         run,
         key,
@@ -98,7 +100,7 @@ def answered_text(wait: Wait) -> str:
     return value if isinstance(value, str) else json.encode(value).decode()
 
 
-def _shortened(value: Any, characters_max: int = SHOWN_TEXT_CHARACTERS_MAX) -> Any:  # noqa: ANN401  JSON
+def _shortened(value: Any, characters_max: int) -> Any:  # noqa: ANN401  JSON
     if isinstance(value, str):
         return _short(value, characters_max)
     if isinstance(value, Mapping):
