@@ -134,7 +134,8 @@ class McpConnections:
                 if self._configured.get(name) != configured.get(name)
             ]
             stored = {one.name: one for one in await self._means.store.list()}
-            await self._close([self._forget(name) for name in changed if name in self._kept])
+            gone = {name: self._forget(name) for name in changed if name in self._kept}
+            await self._close(list(gone.values()))
             self._configured = dict(configured)
             for name in changed:
                 if name in configured:
@@ -142,6 +143,8 @@ class McpConnections:
                     self._start(self._know(_configured(name, configured[name], now)))
                 elif name in stored:
                     self._start(self._know(stored[name]))
+                if name in gone and name in self._kept:
+                    gone[name].owner.hand_over(self._kept[name].owner)
             return changed
 
     def _know(self, connection: Connection) -> _Kept:
@@ -286,6 +289,7 @@ class McpConnections:
             await self._means.store.change(changed)
             await self._close([self._forget(old.name)])
             kept = self._know(changed)
+            known.hand_over(kept.owner)
             self._start(kept)
         return _view(kept.owner)
 

@@ -124,6 +124,7 @@ class Owner:
         self._mode = "auto"
         self._failures = 0
         self._failing_since_s = 0.0
+        self._heir: Owner | None = None
         self._changes = _Changes()
         self._wanted = asyncio.Event()
         self._forced = asyncio.Event()
@@ -186,8 +187,20 @@ class Owner:
                     return
                 await self._rest(end, stop)
         finally:
+            # Runs may hold its tools still; they are told at once, and not when their time is over.
+            now = self._means.clock.now()
+            closed = "it was changed or removed"
+            self._status = ConnectionStatus(
+                state=ConnectionState.DISABLED, reason=closed, since=now
+            )
+            self._changes.tell()
             if self._notes:
                 await asyncio.wait(self._notes, timeout=2.0)
+
+    def hand_over(self, heir: Owner) -> None:
+        """Let calls of tools that runs hold go to the owner of the connection as it is now."""
+        self._heir = heir
+        self._changes.tell()
 
     async def _rest(self, end: _End, stop: asyncio.Event) -> None:
         """Wait before the next life: not at all, a little, or long."""
@@ -420,6 +433,8 @@ class Owner:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 while True:
+                    if self._heir is not None:
+                        return await self._heir._await_session(timeout_s)
                     session = self._session
                     if session is not None and not session.is_lost:
                         return session

@@ -130,6 +130,27 @@ async def test_server_that_is_away_for_a_moment_is_not_broken(
                 await asyncio.sleep(0.01)
 
 
+async def test_tool_that_a_run_holds_is_called_at_the_connection_as_it_is_now(
+    world_of: Opener,
+) -> None:
+    good, bad = hostile_setup(), hostile_setup("dies")
+    async with world_of() as world:
+        await world.connections.add("odd", good, is_active=True, is_tested=True)
+        await world.connections.change("odd", setup=bad)
+        held = await world.tool("odd__echo")
+        await world.connections.change("odd", setup=good)
+
+        output = await held.call({"text": "hi"}, world.context())
+
+        assert isinstance(output, ToolOutput)
+        assert "hi" == output.content
+        await world.connections.remove("odd")
+        began_s = monotonic_s()
+        with pytest.raises(ToolUnavailable, match="changed or removed"):
+            await held.call({"text": "hi"}, world.context())
+        assert monotonic_s() - began_s < 1.0
+
+
 async def test_silent_server_is_given_up_in_time(world_of: Opener) -> None:
     async with world_of({"odd": hostile_setup("silent")}, connect_timeout_s=0.5) as world:
         await world.reach("odd", ConnectionState.BACKOFF)
