@@ -41,7 +41,11 @@ from agency.workflows.agent.calls.ladder import Ladder, watched
 from agency.workflows.agent.calls.rungs import Refused, Rung
 from agency.workflows.agent.context.budget import RESULT_BYTES_MIN, Budget, make_budget
 from agency.workflows.agent.context.compaction import Room, compact
-from agency.workflows.agent.context.estimate import TokenMeter, units_of_call
+from agency.workflows.agent.context.estimate import (
+    TokenMeter,
+    units_of_call,
+    units_of_request,
+)
 from agency.workflows.agent.context.gauge import Gauge, measure
 from agency.workflows.agent.context.transcript import Compaction, Transcript
 from agency.workflows.agent.plan import render_todos
@@ -371,6 +375,26 @@ class Conversation:
             limits, reply_tokens=self._means.settings.tokens_max or None, thinks=thinks
         )
         return self._budget
+
+    async def refuse_too_long(self, request: ChatRequest) -> None:
+        """See to it that a request that is no part of the conversation fits its model.
+
+        Raises:
+            ContextTooLong: it does not.
+        """
+        traits = await self._means.roles.traits(
+            Role.CHAT, model=request.model, pinned=self._loop.ctx.provider
+        )
+        budget = make_budget(traits.limits, reply_tokens=request.tokens_max)
+        needed = self._means.meters.of(str(traits.choice)).tokens(units_of_request(request))
+        if needed > budget.available:
+            raise ContextTooLong(
+                f"The prompt has some {needed} tokens; the context of {str(traits.choice)!r} has "
+                f"{budget.limit} ({budget.decided_by}), of which {budget.reserve} are kept for "
+                "the reply.",
+                prompt_tokens=needed,
+                context_tokens=budget.limit,
+            )
 
     def _meter(self) -> TokenMeter:
         name = str(self._traits.choice) if self._traits is not None else self._loop.model

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from agency.core import json
 from agency.domain.message import NewMessage
-from agency.domain.tool import Capability, Level, Permission, Question, ToolEffect
+from agency.domain.tool import Asks, Capability, Level, Permission, Question, ToolEffect
 from agency.engine import foreign
 from agency.engine.questions import decision_of
 from agency.engine.retry import MODEL_RETRY
@@ -81,6 +81,7 @@ class Deeds:
         loop = self._loop
         answers: dict[str, Any] = {}
         state: Any = None
+        said = f"{call.name} has asked {ROUNDS_MAX} times and still not done its work."
         deed: Permitted | None = None
         for number in range(ROUNDS_MAX + 1):
             name = label if number == 0 else f"{label}.{number}"
@@ -105,9 +106,10 @@ class Deeds:
                 break
             asks = read_asks(record["asks"])
             state = asks.state
-            for place, question in enumerate(asks.questions):
-                answers[question.key] = await self._answer(f"{name}-{place}", call, question)
-        said = f"{call.name} has asked {ROUNDS_MAX} times and still not done its work."
+            failed = await self._answer_all(name, call, asks, answers)
+            if failed:
+                said = failed
+                break
         record = await self._settled(f"{label}.end", call, {"content": said, "is_error": True})
         self._take(call, record)
 
@@ -390,6 +392,17 @@ class Deeds:
 
     # --- what a tool asks -------------------------------------------------------------------
 
+    async def _answer_all(
+        self, name: str, call: ToolCall, asks: Asks, answers: dict[str, Any]
+    ) -> str:
+        """Fill in the answers; tell what has failed, or nothing."""
+        try:
+            for place, question in enumerate(asks.questions):
+                answers[question.key] = await self._answer(f"{name}-{place}", call, question)
+        except StepFailed as error:
+            return f"{call.name} wanted an answer of the model, which failed: {error.message}"
+        return ""
+
     async def _answer(self, label: str, call: ToolCall, question: Question) -> Any:  # noqa: ANN401
         """Answer a question of a tool: a person's, or the model's own."""
         loop = self._loop
@@ -429,17 +442,15 @@ class Deeds:
         if not question.messages:
             messages.append(ChatMessage(role="user", content=question.prompt))
         tokens_max = options.get("tokens_max") or loop.means.settings.tokens_max or None
-        reply = await loop.means.roles.chat(
-            Role.CHAT,
-            ChatRequest(
-                model=loop.model,
-                messages=messages,
-                tokens_max=tokens_max,
-                temperature=options.get("temperature"),
-                turn_key=loop.turn_key,
-            ),
-            pinned=loop.ctx.provider,
+        request = ChatRequest(
+            model=loop.model,
+            messages=messages,
+            tokens_max=tokens_max,
+            temperature=options.get("temperature"),
+            turn_key=loop.turn_key,
         )
+        await loop.conversation.refuse_too_long(request)
+        reply = await loop.means.roles.chat(Role.CHAT, request, pinned=loop.ctx.provider)
         return {
             "content": loop.means.redact(reply.content),
             "model": reply.model,

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from agency.domain.tool import Asks, Question
 from agency.errors import ContextTooLong, ModelBusy, ModelNotFound, ModelTimedOut
 from agency.ports.model import ChatRequest, ContextLimits
 from agency.ports.tool import ToolContext
@@ -216,3 +217,21 @@ def test_many_calls_at_once_are_made_as_far_as_there_is_room(
     assert f"{count} calls at once" in told[-1].content
     calls = [one for message in told for one in message.tool_calls]
     assert len(calls) == sum(message.role == "tool" for message in told)
+
+
+async def ask_much(context: ToolContext) -> Asks:
+    said = [{"role": "user", "content": "word " * 10_000}]
+    return Asks(questions=[Question(key="q", kind="model", prompt="Sum up.", messages=said)])
+
+
+def test_tool_that_asks_the_model_too_much_is_told_so(harness: Harness, world: World) -> None:
+    model = world.model = harness.model = Default()
+    world.extra.append(PlainSet("far", [PlainTool("much", ask_much, taking())]))
+    model.plays("Ask", call("much"), "It asks too much.")
+
+    run = harness.run("agent", {"message": "Ask.", "tools": ["far"]})
+
+    assert ("completed", 2) == (run.status, len(model.requests)), run.error
+    told = model.requests[-1].messages[-1].content
+    assert "the context of" in told
+    assert "4096" in told
