@@ -167,7 +167,8 @@ class Collection:
         owner: Key of the scope, or id of the notebook.
         model: ``PROVIDER/MODEL`` of its vectors; empty before the first.
         dimension: Width of its vectors; 0 before the first.
-        era: Rises when all vectors are replaced.
+        era: Whose vectors are searched; rises when all of them are replaced.
+        next_era: That of the next ones.
         next_model: The model that it is about to get the vectors of; empty for none.
     """
 
@@ -177,6 +178,7 @@ class Collection:
     model: str
     dimension: int
     era: int
+    next_era: int
     next_model: str
 
 

@@ -368,7 +368,7 @@ async def test_new_vectors_count_when_all_are_there(store: Store) -> None:
     assert ("ollama/new", 3, 1, "") == await collection(store)
     found = await store.passages.nearest(number, era=1, vector=unit(0, 0, 1), limit=1)
     assert [b.number] == [one for one, _ in found]
-    assert 2 == await store.passages.sweep(rows_max=10)
+    assert 3 == await store.passages.sweep(rows_max=10)  # two vectors and the mark of their era
     assert 0 == await store.passages.sweep(rows_max=10)
     with pytest.raises(CollectionChanged):
         await embed(store, [(a, unit(1, 0))], era=0)
@@ -386,8 +386,34 @@ async def test_third_model_begins_anew(store: Store) -> None:
     assert [(a.number, "a fact")] == await store.passages.without_vector(number, era=again, limit=9)
     with pytest.raises(EmbeddingsDiffer):
         await embed(store, [(a, unit(1, 0, 0))], era=again, model="ollama/second")
+    with pytest.raises(CollectionChanged):
+        await embed(store, [(a, unit(1, 0, 0))], era=era, model="ollama/second")
     await embed(store, [(a, unit(1, 0, 0, 0))], era=again, model="ollama/third")
+    with pytest.raises(CollectionChanged):
+        await store.passages.end_era(number, era=era)
     assert await store.passages.end_era(number, era=again)
+    assert 4 == await store.passages.sweep(rows_max=10)  # a vector and a mark of each old era
+    found = await store.passages.nearest(number, era=again, vector=unit(1, 0, 0, 0), limit=9)
+    assert [a.number] == [one for one, _ in found]
+
+
+async def test_old_vectors_are_swept_up_in_parts(store: Store) -> None:
+    facts = [await add(store, f"fact {n}") for n in range(25)]
+    await embed(store, [(one, unit(1, n + 1)) for n, one in enumerate(facts)])
+    number = await number_of(store)
+    era = await store.passages.begin_era(number, "ollama/new")
+    await embed(
+        store, [(one, unit(n + 1, 1)) for n, one in enumerate(facts)], era=era, model="ollama/new"
+    )
+    await store.passages.end_era(number, era=era)
+
+    swept = []
+    while rows := await store.passages.sweep(rows_max=10):
+        swept.append(rows)
+
+    assert [10, 10, 6] == swept
+    assert (25, 0) == await store.passages.count(number, era=era)
+    assert (25, 25) == await store.passages.count(number, era=0)
 
 
 # --- notebooks

@@ -14,10 +14,14 @@ def sweep(tx: Transaction, *, rows_max: int) -> int:
         rows += 1
     if rows < rows_max:
         rows += tx.change("delete_empty_documents")
-    for key in tx.all("list_old_vectors", (max(0, rows_max - rows),)):
-        tx.change("delete_vector", key)
-        tx.change("delete_signs", key)
-        rows += 1
+    for collection, era in tx.all("list_old_eras", (rows_max,)):
+        if rows >= rows_max:
+            return rows
+        over = {"collection": collection, "era": era, "limit": rows_max - rows}
+        tx.change("delete_some_signs", over)
+        rows += tx.change("delete_some_vectors", over)
+        if rows < rows_max:
+            rows += tx.change("delete_old_era", {"collection": collection, "era": era})
     if rows < rows_max:
         for number, collection in tx.all("list_deleted_notebooks", (rows_max,)):
             tx.change("unshare_notebook", (number,))

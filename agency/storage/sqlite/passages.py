@@ -213,13 +213,13 @@ def _add_vectors(
     found = tx.one("get_collection", (collection,))
     if found is None:
         raise CollectionChanged
-    _, _, _, has_model, has_dimension, current, next_model, next_dimension = found
+    _, _, _, has_model, has_dimension, current, next_era, next_model, next_dimension = found
     if era == current:
         _check_alike(model, dimension, has_model, has_dimension)
         if has_model is None:
             new = {"model": model, "dimension": dimension, "number": collection}
             tx.change("set_collection_model", new)
-    elif era == current + 1 and next_model is not None:
+    elif era == next_era and next_model is not None:
         _check_alike(model, dimension, next_model, next_dimension)
         if next_dimension is None:
             tx.change("set_next_dimension", {"dimension": dimension, "number": collection})
@@ -244,14 +244,15 @@ def _begin_era(tx: Transaction, collection: int, model: str) -> int:
     found = tx.one("get_collection", (collection,))
     if found is None:
         raise CollectionChanged
-    current, next_model = found[5], found[6]
+    next_era, next_model = found[6], found[7]
     if next_model not in {None, model}:
-        # Vectors of what was begun before are in the way: both eras are over with this.
-        tx.change("drop_next_vectors", {"collection": collection, "era": current + 1})
-        tx.change("drop_next_signs", {"collection": collection, "era": current + 1})
+        # What was begun for another model is given up.
+        tx.change("add_old_era", {"collection": collection, "era": next_era})
+        next_era += 1
     if next_model != model:
-        tx.change("set_next_model", {"number": collection, "model": model})
-    era: int = current + 1
+        new = {"number": collection, "model": model, "era": next_era}
+        tx.change("set_next_model", new)
+    era: int = next_era
     return era
 
 
@@ -259,18 +260,19 @@ def _end_era(tx: Transaction, collection: int, era: int) -> bool:
     found = tx.one("get_collection", (collection,))
     if found is None or found[5] == era:
         return True  # gone, or done before
-    if found[5] + 1 != era or found[6] is None:
+    if found[6] != era or found[7] is None:
         raise CollectionChanged
     missing = {"collection": collection, "era": era, "limit": 1, "after": 0}
     if tx.all("list_without_vector", missing):
         return False
+    tx.change("add_old_era", {"collection": collection, "era": found[5]})
     tx.change("begin_next_era", {"number": collection})
     return True
 
 
 def collection_of(row: Row) -> Collection:
     """Read the columns of a collection."""
-    number, kind, owner, model, dimension, era, next_model, _ = row
+    number, kind, owner, model, dimension, era, next_era, next_model, _ = row
     return Collection(
         number=number,
         kind=kind,
@@ -278,6 +280,7 @@ def collection_of(row: Row) -> Collection:
         model=model or "",
         dimension=dimension or 0,
         era=era,
+        next_era=next_era,
         next_model=next_model or "",
     )
 

@@ -114,7 +114,7 @@ class MemoryReembed:
         passages, after = 0, 0
         while page := await memories.passages.collections(after=after, limit=PAGE_ROWS):
             for one in page:
-                era = one.era if one.model in {"", wanted} else one.era + 1
+                era = one.era if one.model in {"", wanted} else one.next_era
                 passages += (await memories.passages.count(one.number, era=era))[1]
             after = page[-1].number
         return {"model": wanted, "passages": passages}

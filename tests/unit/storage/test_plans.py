@@ -33,9 +33,27 @@ WALKS_ON_PURPOSE = {
     "find_any_topic_event": "the first row",
     "find_spreading": "only events that are being handed on, by their own index",
     "count_schedules": "all of the few schedules",
+    "count_secrets": "all of the few secrets",
+    "count_other_secrets": "the same",
+    "count_notebooks": "all of the few notebooks",
+    "list_notebooks_seen": "the same, by name, until the page is full",
+    "delete_empty_documents": "only what was deleted, by its own index",
+    "list_deleted_chunks": "the same",
+    "list_deleted_notebooks": "the same",
+    "list_deleted_sessions": "the same",
+    "list_old_eras": "only eras that are over",
     **{
         f"count_{table}_rows": "until so many are counted that it is enough"
-        for table in ("runs", "journal", "waits", "events", "snapshots", "messages", "blobs")
+        for table in (
+            "runs",
+            "journal",
+            "waits",
+            "events",
+            "snapshots",
+            "messages",
+            "sessions",
+            "blobs",
+        )
     },
 }
 TABLES = (
@@ -52,6 +70,18 @@ TABLES = (
     "topics",
     "topic_events",
     "topic_positions",
+    "sessions",
+    "secrets",
+    "core_versions",
+    "collections",
+    "old_eras",
+    "passages",
+    "vectors",
+    "vector_signs",
+    "facts",
+    "notebooks",
+    "documents",
+    "chunks",
 )
 ALIASES = (
     "run",

@@ -30,8 +30,9 @@ CREATE UNIQUE INDEX core_versions_version ON core_versions (scope, name, version
 CREATE UNIQUE INDEX core_versions_call ON core_versions (scope, call_key)
  WHERE call_key IS NOT NULL;
 
--- Texts that are found together: the facts of one scope, or a notebook. All its vectors are of one
--- model. While it gets those of another, they are of the next era.
+-- Texts that are found together: the facts of one scope, or a notebook. All its vectors of an era are
+-- of one model, and those of the era in use are searched. While next_model is there, vectors of it
+-- are made, of the next era.
 CREATE TABLE collections (
     number INTEGER PRIMARY KEY,
     kind TEXT NOT NULL,                -- facts, notebook
@@ -39,12 +40,20 @@ CREATE TABLE collections (
     model TEXT,
     dimension INTEGER,
     era INTEGER NOT NULL DEFAULT 0,
+    next_era INTEGER NOT NULL DEFAULT 1,
     next_model TEXT,
     next_dimension INTEGER,
     created_at INTEGER NOT NULL
 ) STRICT;
 
 CREATE UNIQUE INDEX collections_owner ON collections (kind, owner);
+
+-- Eras that are over, or were given up, and whose vectors are still to be deleted.
+CREATE TABLE old_eras (
+    collection INTEGER NOT NULL,
+    era INTEGER NOT NULL,
+    PRIMARY KEY (collection, era)
+) STRICT, WITHOUT ROWID;
 
 -- Numbers are not used again, so that nothing that is late is taken for another passage's.
 CREATE TABLE passages (

@@ -37,7 +37,7 @@ DELETE FROM core_versions WHERE scope = :scope AND name = :name AND version <= :
 
 -- fragment: collection_columns
 collections.number, collections.kind, collections.owner, collections.model, collections.dimension,
-collections.era, collections.next_model, collections.next_dimension
+collections.era, collections.next_era, collections.next_model, collections.next_dimension
 
 -- name: find_collection
 SELECT {collection_columns} FROM collections WHERE kind = ? AND owner = ?;
@@ -130,18 +130,16 @@ UPDATE collections SET model = :model, dimension = :dimension WHERE number = :nu
 UPDATE collections SET next_dimension = :dimension WHERE number = :number;
 
 -- name: set_next_model
-UPDATE collections SET next_model = :model, next_dimension = NULL WHERE number = :number;
+UPDATE collections SET next_model = :model, next_dimension = NULL, next_era = :era
+ WHERE number = :number;
 
--- name: drop_next_vectors
-DELETE FROM vectors WHERE collection = :collection AND era = :era;
-
--- name: drop_next_signs
-DELETE FROM vector_signs WHERE collection = :collection AND era = :era;
+-- name: add_old_era
+INSERT INTO old_eras (collection, era) VALUES (:collection, :era) ON CONFLICT DO NOTHING;
 
 -- name: begin_next_era
 UPDATE collections
-   SET era = era + 1, model = next_model, dimension = next_dimension,
-       next_model = NULL, next_dimension = NULL
+   SET era = next_era, model = next_model, dimension = next_dimension,
+       next_era = next_era + 1, next_model = NULL, next_dimension = NULL
  WHERE number = :number;
 
 -- name: is_passage
@@ -184,16 +182,22 @@ SELECT passages.number, documents.id, passages.text, documents.source, documents
  CROSS JOIN notebooks ON notebooks.number = documents.notebook
  WHERE documents.deleted_at IS NULL AND notebooks.deleted_at IS NULL;
 
--- name: list_old_vectors
--- Of eras that are over: before the one in use, and behind the next one.
-SELECT vectors.collection, vectors.era, vectors.passage
-  FROM collections CROSS JOIN vectors ON vectors.collection = collections.number
- WHERE vectors.era < collections.era OR vectors.era > collections.era + 1
-    OR (vectors.era = collections.era + 1 AND collections.next_model IS NULL)
- LIMIT ?;
+-- name: list_old_eras
+SELECT collection, era FROM old_eras LIMIT ?;
 
--- name: delete_vector
-DELETE FROM vectors WHERE collection = ? AND era = ? AND passage = ?;
+-- name: delete_old_era
+DELETE FROM old_eras WHERE collection = :collection AND era = :era;
 
--- name: delete_signs
-DELETE FROM vector_signs WHERE collection = ? AND era = ? AND passage = ?;
+-- name: delete_some_vectors
+DELETE FROM vectors
+ WHERE collection = :collection AND era = :era
+   AND passage IN (SELECT found.passage FROM vectors AS found
+                    WHERE found.collection = :collection AND found.era = :era
+                    ORDER BY found.passage LIMIT :limit);
+
+-- name: delete_some_signs
+DELETE FROM vector_signs
+ WHERE collection = :collection AND era = :era
+   AND passage IN (SELECT found.passage FROM vector_signs AS found
+                    WHERE found.collection = :collection AND found.era = :era
+                    ORDER BY found.passage LIMIT :limit);
