@@ -47,6 +47,9 @@ log = logging.getLogger(__name__)
 
 FAULTS_SHOWN_MAX = 20
 
+TESTS_AT_ONCE = 4
+"""Connections that are tried at once: each try of a program starts one. Others wait."""
+
 Configured = Mapping[str, tuple[ConnectionSetup, bool]]
 """Connections of the configuration by name, and whether they are to be opened."""
 
@@ -78,6 +81,7 @@ class McpConnections:
         self._sources = sources
         self._kept: dict[str, _Kept] = {}
         self._changing = asyncio.Lock()
+        self._testing = asyncio.Semaphore(TESTS_AT_ONCE)
         self._beginning: asyncio.Task[None] | None = None
         self._is_open = False
 
@@ -111,12 +115,13 @@ class McpConnections:
         """
         work = self._begin()
         self._beginning = asyncio.get_running_loop().create_task(work, name="mcp-begin")
+        self._beginning.add_done_callback(_tell_failure)
 
     async def _begin(self) -> None:
         try:
             await reap(self._means.store)
-        except AgencyError as error:
-            log.warning("servers of an earlier daemon not ended", extra={"reason": error.message})
+        except (AgencyError, OSError) as error:
+            log.warning("servers of an earlier daemon not ended", extra={"reason": str(error)})
         self._is_open = True
         for kept in self._kept.values():
             self._start(kept)
@@ -257,7 +262,8 @@ class McpConnections:
         Raises:
             ConnectionFailed: it does not work.
         """
-        tested = await Owner(connection, self._means).test()
+        async with self._testing:
+            tested = await Owner(connection, self._means).test()
         if not tested.is_good:
             raise ConnectionFailed(connection.name, f"{tested.reason}.", log=tested.log[-4096:])
         return replace(connection, tools=tested.tools, tools_at=self._means.clock.now())
@@ -309,7 +315,9 @@ class McpConnections:
 
     async def test(self, key: str) -> Tested:
         """Try a connection beside its use; see `Connections.test`."""
-        return await self._find(key).owner.test()
+        owner = self._find(key).owner
+        async with self._testing:
+            return await owner.test()
 
     async def tools(self, key: str) -> Sequence[ToolView]:
         """List what a connection offers; see `Connections.tools`."""
@@ -381,10 +389,10 @@ def _view(owner: Owner) -> ConnectionView:
 
 
 def _tell_failure(task: asyncio.Task[None]) -> None:
-    """An owner ends only when it is told to; anything else is a fault of ours, and is told."""
+    """A task ends only when it is told to; anything else is a fault of ours, and is told."""
     error = None if task.cancelled() else task.exception()
     if error is not None:
-        log.error("the owner of a connection has failed", exc_info=error)
+        log.error("the keeping of connections has failed", exc_info=error)
 
 
 def _check_arguments(tool: ServerTool, arguments: Mapping[str, Any]) -> None:
