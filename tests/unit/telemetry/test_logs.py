@@ -73,6 +73,15 @@ def test_level_holds_for_us_and_talkative_libraries_are_kept_down(tmp_path: Path
     assert ["ours"] == lines_of(path)
 
 
+@pytest.mark.parametrize("library", ["httpx", "httpx2", "httpcore2.connection", "mcp.client.x"])
+def test_libraries_that_tell_every_address_are_not_heard(tmp_path: Path, library: str) -> None:
+    path = tmp_path / "agency.log"
+    with open_logs(Logging(level="debug"), environ={}, file=path):
+        logging.getLogger(library).info("GET http://me:canary@example.org/")
+
+    assert [] == lines_of(path)
+
+
 def test_lines_for_a_closed_pipe_are_dropped_without_an_error() -> None:
     reader, writer = os.pipe()
     os.close(reader)
