@@ -141,7 +141,8 @@ class Conversation:
 
     async def result_bytes(self, calls: int) -> int:
         """Tell how long one of so many results may be, in bytes of UTF-8, as tokens go with."""
-        budget = await self._look_at_budget()
+        # After a restart nothing has been measured yet.
+        budget = self._budget or await self._look_at_budget()
         return max(self._turn_units(budget, calls), RESULT_BYTES_MIN)
 
     def _turn_units(self, budget: Budget, calls: int = 1) -> int:
