@@ -24,7 +24,7 @@ base_url = "{url}"
 model = "llama3.2:latest"
 
 [agents.default]
-tools = ["write_file", "read_file", "todo", "ask_person"]
+tools = ["write_file", "read_file", "todo", "ask_person", "delegate"]
 ask = ["write_file"]
 """
 WRITE = {"name": "write_file", "arguments": {"path": "a.txt", "content": "one\n"}}
@@ -299,3 +299,50 @@ def test_ctrl_c_twice_at_the_prompt_leaves(scene: Scene) -> None:
     scene.terminal.type("\x03")
 
     scene.ended(130)
+
+
+@plays(
+    {"when": "outer", "tool_calls": [{"name": "delegate", "arguments": {"task": "inner"}}]},
+    {"when": "inner", "tool_calls": [WRITE]},
+    {"when": "inner", "content": "The helper is done."},
+    {"when": "outer", "content": "All is done."},
+)
+def test_what_a_helper_wants_to_do_is_asked_in_line(scene: Scene) -> None:
+    scene.chat()
+    scene.type("outer")
+    asked = scene.see("l = later:")
+    scene.type("y")
+    scene.prompt(2)
+    seen = scene.leave()
+
+    assert "? Write the file 'a.txt'?" in asked
+    assert "  | + write_file(" in seen
+    assert "\nAll is done." in seen
+
+
+@plays({"when": "one\ntwo", "content": "Both came."}, {"when": "three\nfour", "content": "Again."})
+def test_pasted_lines_are_one_message(scene: Scene) -> None:
+    scene.chat()
+    scene.terminal.type("\x1b[200~one\rtwo\x1b[201~\r")
+    scene.see("Both came.")
+    scene.prompt(2)
+    scene.terminal.type("three\\\rfour\r")
+    scene.see("Again.")
+    scene.see(lambda seen: seen.endswith("\n>"))
+    scene.leave()
+
+
+@plays(
+    {"when": "elsewhere", "content": "I looked elsewhere."},
+    {"times": 0, "tool_calls": [{"name": "read_file", "arguments": {"path": "no"}}]},
+)
+def test_hint_for_an_agent_that_is_stuck_is_given_in_line(scene: Scene) -> None:
+    scene.chat()
+    scene.type("go")
+    asked = scene.see("answer:")
+    scene.type("Look elsewhere.")
+    scene.see("I looked elsewhere.")
+    scene.prompt(2)
+    scene.leave()
+
+    assert "? The agent is stuck." in asked

@@ -183,11 +183,11 @@ def test_always_is_for_exactly_the_call_that_is_shown(subject: Any, where: Any) 
         (
             {
                 "tool": "w",
-                "arguments": {"path": "a", "content": "b"},
+                "arguments": {"all": True, "content": "b"},
                 "path": "a",
                 "difference": "+b",
             },
-            ["path: a", "+b"],
+            ["all: true", "path: a", "+b"],
         ),
     ],
     ids=["nothing", "text", "list", "command", "difference"],
