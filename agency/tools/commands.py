@@ -21,8 +21,9 @@ from agency.tools.bounded import bounded
 ENVIRONMENT_FOLDER = f"{PACKAGES}/python"
 """The run's own Python environment, once packages were installed."""
 
-MARGIN_S = 60.0
-"""How much longer a tool may take than its command: it may wait for a place, and for an end."""
+MARGIN_S = 900.0
+"""How much longer a tool may take than its command, which has a limit of its own: it may wait for a
+place where many runs have commands at once."""
 
 SAFE = (Capability.FILE_READ, Capability.FILE_WRITE, Capability.NETWORK)
 """While these are enforced a command without network can do no harm outside of its folder."""
