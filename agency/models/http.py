@@ -23,6 +23,9 @@ REPLY_BYTES_MAX = 64 * 1024 * 1024
 
 HEADER_BYTES_MAX = 64 * 1024
 
+RETRY_AFTER_S_MAX = 86_400.0
+"""Longest pause that a server can ask for."""
+
 
 class Answer:
     """An answer whose headers have come; its body is read by one of the methods, once."""
@@ -162,8 +165,14 @@ class Http:
 def retry_after_s(headers: Mapping[str, str], *, now: datetime) -> float | None:
     """Read how long to wait: ``retry-after-ms``, else seconds or a date in ``Retry-After``.
 
+    Never more than `RETRY_AFTER_S_MAX`, whatever is asked for.
     Source: RFC 9110, section 10.2.3; the first is OpenAI's.
     """
+    found = _asked_s(headers, now)
+    return None if found is None else min(found, RETRY_AFTER_S_MAX)
+
+
+def _asked_s(headers: Mapping[str, str], now: datetime) -> float | None:
     milliseconds = headers.get("retry-after-ms", "").strip()
     if milliseconds.isascii() and milliseconds.replace(".", "", 1).isdigit():
         return float(milliseconds) / 1000

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from datetime import UTC, datetime
 
 import httpx
 import ollama
@@ -20,6 +21,7 @@ import ollama
 from agency.core import json
 from agency.errors import ModelInterrupted, ModelReplyBroken, ModelUnavailable
 from agency.models.address import ServerAddress
+from agency.models.http import retry_after_s
 from agency.models.ollama.lines import LineSplitter
 
 CONNECT_TIMEOUT_S = 5.0
@@ -49,9 +51,8 @@ class Answer:
 
     @property
     def retry_after_s(self) -> float | None:
-        """Seconds of the header Retry-After, when it holds a number."""
-        text = self._response.headers.get("retry-after", "")
-        return float(text) if text.isascii() and text.isdigit() else None
+        """Seconds that the server asks to be left alone; None when it does not."""
+        return retry_after_s(self._response.headers, now=datetime.now(UTC))
 
     async def lines(self) -> AsyncGenerator[bytes, None]:
         r"""Yield the lines, split at ``\n`` alone, without blank ones.
