@@ -86,7 +86,7 @@ def test_pieces_are_the_text_and_nothing_of_it_is_lost(
 ) -> None:
     chunks = split(text, tokens_max=tokens_max, overlap_tokens=overlap_tokens)
 
-    covered = set()
+    covered: set[int] = set()
     for number, chunk in enumerate(chunks, start=1):
         assert number == chunk.position
         assert chunk.text == text[chunk.start : chunk.stop]
