@@ -192,7 +192,8 @@ async def test_numbers_of_a_prompt_that_is_too_long_are_told() -> None:
 @pytest.mark.parametrize(
     ("headers", "wanted_s"),
     [({"Retry-After": "7"}, 7.0), ({"retry-after-ms": "1500"}, 1.5), ({}, 5.0),
-     ({"Retry-After": "9" * 400}, 86_400.0), ({"Retry-After": "nonsense"}, 5.0), ({"Retry-After": "Thu, 01 Jan 1970 00:00:00 GMT"}, 0.0)],
+     ({"Retry-After": "9" * 400}, 86_400.0),
+     ({"Retry-After": "nonsense"}, 5.0), ({"Retry-After": "Thu, 01 Jan 1970 00:00:00 GMT"}, 0.0)],
 )  # fmt: skip
 async def test_pause_that_the_server_asks_for_is_kept(
     headers: dict[str, str], wanted_s: float
