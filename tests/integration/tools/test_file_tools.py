@@ -296,3 +296,8 @@ async def test_names_that_are_no_text_are_shown_and_can_be_recorded(bench: Bench
     undone = await bench.call("undo_edit")
     assert ["odd-\ufffd.txt"] == undone.files
     assert json.encode([undone.content, undone.files])
+
+
+async def test_patterns_and_texts_of_any_language_are_found(bench: Bench) -> None:
+    await bench.said("write_file", path="größe.txt", content="naïve 猫\n")
+    assert "größe.txt:1: naïve 猫" == await bench.said("search_files", pattern="ï.+猫")
