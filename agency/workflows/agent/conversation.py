@@ -217,6 +217,7 @@ class Conversation:
         is_answer = any(note["kind"] == "schema" for note in notes)
         shaped = self._shaped(base, is_answer=is_answer)
         gauge = await self._gauge(shaped)
+        taken = replace(base, tools=loop.callable(notes)) if base.tools else base
         judgement: Judgement | None
         try:
             reply = await self._means.roles.chat(
@@ -229,12 +230,12 @@ class Conversation:
         except ContextTooLong as error:
             return self._overflowed(error, gauge, notes)
         except AgencyError as error:
-            judgement = _unfit_answer(error) if is_answer else ladder.judge_error(error, base)
+            judgement = _unfit_answer(error) if is_answer else ladder.judge_error(error, taken)
             if judgement is None:
                 raise
             record = _unusable(error, self.model_name)
         else:
-            judgement = _answered(reply) if is_answer else ladder.judge(reply, base)
+            judgement = _answered(reply) if is_answer else ladder.judge(reply, taken)
             judgement = self._with_room(judgement)
             record = _recorded(reply)
             if not self._meter().is_plausible(gauge.units, reply.prompt_tokens, gauge.images):

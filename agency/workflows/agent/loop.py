@@ -212,13 +212,19 @@ class Loop:
         if self.state.is_answering or any(n["kind"] in {"answer", "schema"} for n in notes):
             return ()
         await self._look()
-        withdrawn = [name for note in notes for name in note.get("tools", ())]
         return self.toolbox.choose(
             tools_max=self.conversation.tools_max,
             found=tuple(self.state.found),
             topic=self.task.message[:2000],
-            without=frozenset(withdrawn),
+            without=_withdrawn(notes),
         )
+
+    def callable(self, notes: Sequence[Mapping[str, Any]]) -> Sequence[ToolSpec]:
+        """List the tools whose calls are taken in a turn that offers some.
+
+        A model may remember one that it was offered before, or know it by its common name.
+        """
+        return self.toolbox.specs(without=_withdrawn(notes))
 
     def _said(self, number: int, reply: Mapping[str, Any]) -> list[NewMessage]:
         """Make the messages that a reply adds to the session."""
@@ -488,3 +494,7 @@ class Loop:
             used, limit = state.context.get("used"), state.context.get("limit")
             shown["context"] = {"used": used, "limit": limit}
         self.ctx.execution.recorder.set_progress(redacted(shown, self.means.redact))
+
+
+def _withdrawn(notes: Sequence[Mapping[str, Any]]) -> frozenset[str]:
+    return frozenset(name for note in notes for name in note.get("tools", ()))

@@ -106,6 +106,10 @@ class Toolbox:
             self._chosen = (key, tuple(chosen))
         return self._chosen[1]
 
+    def specs(self, *, without: frozenset[str]) -> Sequence[ToolSpec]:
+        """List all that may be used in this turn: also what is not offered may be called."""
+        return [one.tool.spec for name, one in self._offers.items() if name not in without]
+
     def search(self, query: str, *, limit: int = FOUND_MAX) -> Sequence[ToolSpec]:
         """Find tools that may be used by what they are called and said to do."""
         specs = [offer.tool.spec for name, offer in self._offers.items() if name not in ALWAYS]

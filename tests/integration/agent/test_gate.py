@@ -198,6 +198,18 @@ def test_call_in_words_is_refused_by_the_gate_as_well(harness: Harness, world: W
     assert {"me@x": 1} == world.sent
 
 
+def test_permitted_tool_is_called_although_the_turn_does_not_offer_it(
+    harness: Harness, world: World
+) -> None:
+    world.agents["default"] = AgentSettings(tools=["files", "mail"], tools_per_turn=1)
+    world.model.plays("Read", call("send", to="you"), "Sent.")
+
+    run = harness.run("agent", {"message": "Read it."})
+
+    assert "send" not in [spec.name for spec in world.model.requests[0].tools]
+    assert ("completed", {"you": 1}) == (run.status, dict(world.sent))
+
+
 def test_run_without_tools_offers_none(harness: Harness, world: World) -> None:
     world.model.plays("Go", "Done.")
 
