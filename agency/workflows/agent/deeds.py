@@ -121,7 +121,7 @@ class Deeds:
 
     async def _replayed(self, name: str, call: ToolCall) -> Record:
         try:
-            found = await self._loop.ctx.perform(StepCall(name=name, function=not_again))
+            found = await self._loop.ctx.perform(StepCall(name=name, function=_not_again))
         except StepFailed as error:
             return self._failed(call, error)
         return as_record(found, call)
@@ -489,6 +489,5 @@ def _unheard(text: str) -> None:
     del text
 
 
-async def not_again() -> Any:  # noqa: ANN401  JSON value
-    """Stand for the function of a step that is recorded."""
+async def _not_again() -> Any:  # noqa: ANN401  JSON value
     raise AssertionError("what is recorded is not done again")

@@ -35,7 +35,7 @@ from agency.workflows.agent.calls.checking import fault_of_schema
 from agency.workflows.agent.calls.judgement import Judgement, Verdict
 from agency.workflows.agent.calls.repetition import Finding, Remedy, Repetition
 from agency.workflows.agent.conversation import Conversation
-from agency.workflows.agent.deeds import Deeds, not_again
+from agency.workflows.agent.deeds import Deeds
 from agency.workflows.agent.delegation import own_tools
 from agency.workflows.agent.gate import Gate, Offer
 from agency.workflows.agent.means import Means
@@ -265,13 +265,8 @@ class Loop:
         Raises:
             LimitReached: one is used up.
         """
-        if is_over:
-            if self.is_recorded(name):
-                passed = await self.ctx.perform(StepCall(name=name, function=not_again))
-                self.base = passed["spent"]
-            return
         used = used_up(self.budgets, self.state.spent, self.base, is_call=is_call)
-        if used is None:
+        if used is None or (is_over and not self.is_recorded(name)):
             return
 
         async def note() -> Any:  # noqa: ANN401  JSON value
@@ -282,7 +277,7 @@ class Loop:
             }
 
         recorded = await self.ctx.perform(StepCall(name=name, function=note))
-        if recorded["generation"] < self.run.generation:
+        if is_over or recorded["generation"] < self.run.generation:
             self.base = recorded["spent"]
             return
         returned = await self._returned(f"{name}-files")

@@ -4,31 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from agency.config.schema import Agent as AgentSettings
-from agency.engine.lineage import RetryWish
 from agency.ports.model import ChatRequest, ContextLimits
 from agency.ports.tool import ToolContext
-from agency.testing.harness import Harness, RunView
+from agency.testing.harness import Harness
 from agency.workflows.agent.context.estimate import units_of_request
+from tests.integration.agent.test_budgets import retry
 from tests.integration.agent.world import TEXT, PlainSet, PlainTool, Played, World, call, taking
 
 TOKENS = 2048
 BYTES_PER_TOKEN = 6
 
 
-def retry(harness: Harness, run: RunView) -> RunView:
-    """Let a run go on with as much as it had."""
-
-    async def go_on() -> None:
-        life = await harness._alive()
-        await life.engine.lineage.retry(run.id, RetryWish())
-
-    harness._run(go_on())
-    return harness.settle(run)
-
-
+@pytest.mark.parametrize(
+    ("budgets", "turns"), [({}, 4), ({"turns": 3}, 3)], ids=["as_much_again", "more"]
+)
 def test_run_that_goes_on_keeps_what_it_was_given_anew_over_a_restart(
-    harness: Harness, world: World
+    harness: Harness, world: World, budgets: dict[str, float], turns: int
 ) -> None:
     world.agents["default"] = AgentSettings(ask=["send"])
     writes = [call("write", path="a.txt", text=str(i)) for i in range(3)]
@@ -36,12 +30,12 @@ def test_run_that_goes_on_keeps_what_it_was_given_anew_over_a_restart(
     run = harness.run("agent", {"message": "Count.", "max_steps": 2})
     assert "limit_reached" == run.status
 
-    run = retry(harness, run)
+    run = retry(harness, run, **budgets)
     assert "suspended" == run.status
     harness.restart()
     run = harness.approve(run)
 
-    assert ("limit_reached", 4) == (run.status, run.output["usage"]["turns"])
+    assert ("limit_reached", turns) == (run.status, run.output["usage"]["turns"])
 
 
 def test_run_that_goes_on_sees_of_its_session_what_it_saw_before(
