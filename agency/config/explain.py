@@ -97,6 +97,8 @@ def _value_of(settings: Settings, name: str) -> Any:  # noqa: ANN401  as the sch
         return record[key]
     value = getattr(record[named] if named else record, key)
     # What servers are handed may be secret, also where it stands in the open.
+    if name == "mcp.server_url":
+        return connections.shown("url", value)
     return connections.shown(key, value) if group == connections.GROUP else value
 
 

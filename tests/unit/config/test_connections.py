@@ -105,7 +105,7 @@ def test_value_that_may_be_secret_is_not_explained(tmp_path: Path) -> None:
         '"b": {"url": "https://me:canary@h/?token=canary", "headers": {"Authorization": "canary"}}}'
     )
     file = tmp_path / "config.toml"
-    file.write_text("")
+    file.write_text('[mcp]\nserver_url = "https://h/mcp?token=canary"\n')
     with pytest.raises(ConfigurationInvalid) as raised:
         load(file, environ={"MCP_CONNECTIONS": text}, current=tmp_path)
     assert "canary" not in str(raised.value.faults)
