@@ -133,9 +133,7 @@ class Harness:
         model: What answers when the agent or a workflow asks a model.
     """
 
-    def __init__(
-        self, folder: Path | None = None, *, make_agent: AgentMaker | None = None
-    ) -> None:
+    def __init__(self, folder: Path | None = None, *, make_agent: AgentMaker | None = None) -> None:
         """Take the folder of the database; by default a temporary one.
 
         Args:
