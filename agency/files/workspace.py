@@ -252,11 +252,31 @@ class RunWorkspace:
     def _write_file(self, path: str, content: bytes) -> None:
         try:
             with full_told():
+                if _is_own(path):
+                    self._clear_way(path)
                 beneath.write(self._path, path, content)
         except OSError as error:
             if error.errno == errno.EIO:
                 raise
             raise InvalidInput(f"The file {path!r} cannot be written: {error.strerror}") from error
+
+    def _clear_way(self, path: str) -> None:
+        """Remove what a command has put where the tools' own folders are: links, files, pipes.
+
+        Else whatever is long could not be told any more, for as long as the run goes on.
+        """
+        *above, _ = beneath.split(path)
+        for place, name in enumerate(above):
+            with beneath.folder(self._path, tuple(above[:place])) as folder:
+                try:
+                    mode = os.lstat(name, dir_fd=folder).st_mode
+                except FileNotFoundError:
+                    return
+                if not stat.S_ISDIR(mode):
+                    os.unlink(name, dir_fd=folder)
+                    return
+                if stat.S_IMODE(mode) & 0o700 != 0o700:
+                    beneath.set_mode(name, stat.S_IMODE(mode) | 0o700, dir_fd=folder)
 
     def _make_room(self, newest: str) -> None:
         """Remove the oldest results while there are more than fit, but for the newest one."""

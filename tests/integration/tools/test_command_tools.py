@@ -306,6 +306,24 @@ def _commands() -> str:
     return "\n".join(found)
 
 
+@pytest.mark.parametrize(
+    "trick",
+    [
+        "ln -s /etc .agency",
+        "echo x > .agency",
+        "mkdir .agency; mkfifo .agency/results",
+        "mkdir .agency; ln -s / .agency/results",
+        "mkdir -p .agency/results; chmod 0 .agency/results .agency",
+    ],
+    ids=["link", "file", "pipe", "inner-link", "locked"],
+)
+async def test_long_output_is_told_whatever_stands_in_its_way(bench: Bench, trick: str) -> None:
+    said = await bench.said("shell", command=f"rm -rf .agency; {trick}; seq 1 20000")
+
+    assert "The whole is in .agency/results/shell-" in said
+    assert "Noted." == await bench.said("note", text="still here")
+
+
 def test_of_a_python_among_others_only_its_own_is_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
