@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from agency.ports.model import ChatRequest, ToolCall, ToolSpec
-from agency.workflows.agent.calls.answers import AnswerReader, reask, request_answer, unfit
+from agency.workflows.agent.calls.answers import AnswerReader, request_answer, unfit
 from agency.workflows.agent.calls.checking import Checker, fault_of_schema
 from tests.unit.agent.offers import asked
 
@@ -75,12 +75,10 @@ def test_what_is_wrong_is_told_with_its_place(
 
 
 def test_request_has_the_schema_and_no_tools() -> None:
-    request: ChatRequest = request_answer(asked(), PERSON, exchange=reask("{}", ["/: no"]))
+    request: ChatRequest = request_answer(asked(), PERSON)
 
     assert () == tuple(request.tools)
     assert PERSON == request.response_schema
-    assert "/: no" in request.messages[-1].content
-    assert "{}" == request.messages[-2].content
 
 
 def test_failure_says_what_is_wrong() -> None:

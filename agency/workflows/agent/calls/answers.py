@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agency.errors import ModelAnswerUnfit
-from agency.ports.model import ChatMessage, ChatRequest, ToolCall, ToolSpec
+from agency.ports.model import ChatRequest, ToolCall, ToolSpec
 from agency.workflows.agent.calls.checking import Checker
 from agency.workflows.agent.calls.loose import Loose, end_of_value, read_value
 from agency.workflows.agent.calls.reading import split_thinking
@@ -23,7 +23,7 @@ ASKS_MAX = 3
 """An answer is asked for so often: once, and twice again."""
 
 SAID_CHARACTERS_MAX = 4_000
-"""Of an unfit answer that the model is shown again."""
+"""Of an unfit answer that is told with the failure."""
 
 _KEY = "answer"
 
@@ -78,34 +78,12 @@ class AnswerReader:
         )
 
 
-def request_answer(
-    base: ChatRequest, schema: Mapping[str, Any], *, exchange: Sequence[ChatMessage] = ()
-) -> ChatRequest:
+def request_answer(base: ChatRequest, schema: Mapping[str, Any]) -> ChatRequest:
     """Shape a request for an answer: without tools, bound to the schema, and the schema told.
 
     Providers that send ``response_schema`` write it into the system prompt themselves.
     """
-    return replace(
-        base,
-        messages=[*base.messages, *exchange],
-        tools=(),
-        response_schema=dict(schema),
-    )
-
-
-def reask(said: str, faults: Sequence[str]) -> list[ChatMessage]:
-    """Make the turn that asks again: what was said, and what is wrong with it."""
-    listed = "\n".join(f"- {fault}" for fault in faults)
-    note = (
-        f"Your answer does not obey the schema:\n{listed}\n"
-        "Answer again with one JSON value that obeys it, and nothing else."
-    )
-    messages = []
-    if said.strip():
-        shown = said if len(said) <= SAID_CHARACTERS_MAX else said[:SAID_CHARACTERS_MAX] + " …"
-        messages.append(ChatMessage(role="assistant", content=shown))
-    messages.append(ChatMessage(role="user", content=note))
-    return messages
+    return replace(base, tools=(), response_schema=dict(schema))
 
 
 def unfit(model: str, text: str, answer: Answer) -> ModelAnswerUnfit:

@@ -17,9 +17,6 @@ from collections.abc import Collection, Sequence
 
 from agency.ports.model import ToolSpec
 
-TOOLS_OF_SMALL_MODELS = 8
-"""Offered at a time when a model's size and fitness are unknown."""
-
 FOUND_MAX = 5
 """Tools that one search hands back."""
 

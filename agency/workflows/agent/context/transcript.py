@@ -169,10 +169,6 @@ class Transcript:
             if item.place >= kept_from and not item.is_pinned
         )
 
-    def result_units(self) -> int:
-        """Weigh the results of tools."""
-        return sum(item.units for item in self._items.values() if item.message.role == "tool")
-
     def apply(self, compaction: Compaction) -> None:
         """Let go of what a recorded compaction names; places that are not there are passed over."""
         for place, text in compaction.spilled.items():
