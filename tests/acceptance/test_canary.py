@@ -30,7 +30,7 @@ text = "Basic {ENCODED}" }} }},
 
 [[rules]]
 name = "says it"
-when = {{ tool_result = "remember" }}
+when = {{ contains = "go", turn = 2 }}
 reply = "It is {CANARY}, or {ENCODED}, or {urllib.parse.quote(CANARY, safe="")}."
 """
 
