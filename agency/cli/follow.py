@@ -72,6 +72,8 @@ class Follower:
                 began_s = monotonic_s()
                 run = self._held(run_id, HOLD_S)
                 if self._is_enough(run):
+                    if not needs_somebody(run):
+                        self.tell(run)  # it was suspended while the time ran out
                     return run
                 self._pause(began_s)
 
