@@ -17,6 +17,7 @@ from agency.ports.sandbox import Command, CommandEnd, Sandbox
 from agency.ports.tool import ToolContext
 from agency.ports.workspace import PACKAGES
 from agency.tools.bounded import bounded
+from agency.tools.sandbox.choose import UNAVAILABLE
 
 ENVIRONMENT_FOLDER = f"{PACKAGES}/python"
 """The run's own Python environment, once packages were installed."""
@@ -120,7 +121,9 @@ class Commands:
             SandboxTooWeak: it does not; nothing was done.
         """
         await self.sandbox.ready()
-        self.sandbox.check(self.needs)
+        # Where there is none nothing is run, however little is needed, and waiting would not help.
+        is_away = self.sandbox.name == UNAVAILABLE
+        self.sandbox.check(frozenset(SAFE) if is_away else self.needs)
         own = folder / ENVIRONMENT_FOLDER / "bin"
         environment = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}
         if own.is_dir():

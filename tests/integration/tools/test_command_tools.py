@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -284,6 +285,17 @@ async def test_without_a_sandbox_commands_are_refused_or_asked_for(open_bench: O
         tool = await bench.find("shell")
         assert Permission.ASK is tool.permission
         assert (await bench.said("shell", command="echo yes")).startswith("yes\n")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there is a sandbox-exec elsewhere")
+async def test_where_no_sandbox_can_be_made_nothing_is_run(open_bench: OpenBench) -> None:
+    """It is told at once: what is missing now is missing until the daemon is started anew."""
+    async with open_bench(driver="sandbox-exec", command_needs=[]) as bench:
+        tool = await bench.find("shell")
+        await bench.place.workspace.folder()
+        for background in (False, True):
+            with pytest.raises(SandboxTooWeak, match=UNAVAILABLE):
+                await tool.call({"command": "true", "background": background}, bench.context())
 
 
 async def test_network_makes_commands_happen_once_and_ask(open_bench: OpenBench) -> None:
