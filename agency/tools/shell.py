@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ COMMAND_CHARACTERS_MAX = 12_000
 """What an approval shows of a command is all of it; longer ones belong into a file."""
 TAIL_BYTES = 64 << 10
 """Read of what a command in the background has written; less is shown."""
+HELD_BYTES = 2 * TAIL_BYTES
+"""Held of it: half of that is its beginning."""
 
 _BEGUN = f"{OWN}/background"
 """Where it is written down which commands were started, for when the daemon has forgotten them."""
@@ -98,6 +101,8 @@ class Shell:
             return failed(f"{len(at_work)} commands work already: {handles}. Stop one first.")
         wish = Wish(argv=argv, timeout_s=settings.background_timeout_s)
         command = await self._commands.command(await context.workspace.folder(), wish)
+        # Of its output only the end can be seen, so only that is held: for hours, and for many.
+        command = replace(command, bounds=replace(command.bounds, output_bytes_max=HELD_BYTES))
         await context.workspace.put(f"{_BEGUN}/{handle}.txt", line.encode(errors="replace"))
         process = await self._commands.sandbox.start(command)
         process.close_input()

@@ -17,6 +17,7 @@ from agency.ports.sandbox import CommandEnd
 from agency.tools.background import handle_of
 from agency.tools.commands import places_of
 from agency.tools.sandbox.choose import UNAVAILABLE
+from agency.tools.shell import HELD_BYTES
 from tests.contract.making import end
 from tests.integration.tools.conftest import Bench, OpenBench
 
@@ -142,6 +143,18 @@ async def test_end_of_a_background_command_is_waited_for(bench: Bench) -> None:
     said = await bench.said("shell_tail", handle=handle, wait_s=20)
     assert said.startswith("done\n")
     assert "exit code 0" in said
+
+
+async def test_only_the_end_of_what_works_in_the_background_is_held(bench: Bench) -> None:
+    said = await bench.said("shell", command="seq 1 200000", background=True)
+    handle = said.split()[2].rstrip(".")
+
+    said = await bench.said("shell_tail", handle=handle, wait_s=20, lines=5)
+
+    assert said.startswith("199996\n199997\n199998\n199999\n200000\n")
+    end = bench.background.of(bench.place.run_id)[handle].end
+    assert end is not None
+    assert len(end.output) < HELD_BYTES + 100
 
 
 async def test_background_commands_are_bounded(open_bench: OpenBench) -> None:
