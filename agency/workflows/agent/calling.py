@@ -31,14 +31,17 @@ from agency.errors import (
     Unavailable,
     WorkspaceTooLarge,
 )
+from agency.ports.model import ToolCall
 from agency.ports.tool import Tool, ToolContext
 from agency.ports.workspace import Workspace
-from agency.workflows.agent.context.estimate import units_of_text
+from agency.workflows.agent.context.estimate import units_of_call, units_of_text
 
 CONTENT_CHARACTERS_MAX = 200_000
 """Text of one result that is recorded; tools bound theirs lower, with a handle to the whole."""
 STRUCTURED_BYTES_MAX = 1 << 20
 FILES_NAMED_MAX = 200
+TEXT_BYTES_MIN = 50
+"""No text of a call's arguments is cut shorter."""
 PATIENT = Retry(
     attempts=500,
     base_s=1.0,
@@ -96,10 +99,12 @@ class Deed:
             output: ToolOutput | Asks = self._excused(outcome.error)
         else:
             output = outcome.value
-        is_long = False
+        has_files = False
         if isinstance(output, ToolOutput):
             output, is_long = await self._shortened(output)
-        version, remarks = await self._keep(is_changed=is_long)
+            # Also a tool that may be repeated can bring files, such as pictures.
+            has_files = is_long or bool(output.files)
+        version, remarks = await self._keep(is_changed=has_files)
         record: dict[str, Any] = {"tool": self.name, "arguments": self.clean(dict(self.arguments))}
         if self.is_edited:
             record["is_edited"] = True
@@ -253,6 +258,27 @@ def cut_bytes(text: str, bytes_max: int) -> str:
     tail = written[-half:].decode("utf-8", "ignore")
     left_out = len(text) - len(head) - len(tail)
     return f"{head}\n[… {left_out} characters left out …]\n{tail}"
+
+
+def shortened_call(call: ToolCall, bytes_max: int) -> ToolCall:
+    """Cut the long texts among a call's arguments, until it is as short as wanted or can be."""
+    shorter, text_bytes_max = call, bytes_max
+    while units_of_call(shorter) > bytes_max and text_bytes_max >= TEXT_BYTES_MIN:
+        shorter = replace(call, arguments=_with_short_texts(call.arguments, text_bytes_max))
+        text_bytes_max //= 2
+    return shorter
+
+
+def _with_short_texts(value: Any, bytes_max: int) -> Any:  # noqa: ANN401  JSON value
+    match value:
+        case str():
+            return cut_bytes(value, bytes_max)
+        case Mapping():
+            return {key: _with_short_texts(one, bytes_max) for key, one in value.items()}
+        case list():
+            return [_with_short_texts(one, bytes_max) for one in value]
+        case _:
+            return value
 
 
 class _NoWorkspace:

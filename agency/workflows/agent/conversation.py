@@ -30,15 +30,16 @@ from agency.ports.model import (
     ChatRequest,
     ContextLimits,
     Role,
+    ToolCall,
     Traits,
 )
 from agency.workflows.agent import history
-from agency.workflows.agent.calling import redacted
+from agency.workflows.agent.calling import redacted, shortened_call
 from agency.workflows.agent.calls import judging
 from agency.workflows.agent.calls.answers import request_answer
 from agency.workflows.agent.calls.judgement import Judgement, Verdict
 from agency.workflows.agent.calls.ladder import Ladder, watched
-from agency.workflows.agent.calls.rungs import Refused, Rung
+from agency.workflows.agent.calls.rungs import Refused, Rung, parse_call, write_call
 from agency.workflows.agent.context.budget import RESULT_BYTES_MIN, Budget, make_budget
 from agency.workflows.agent.context.compaction import Room, compact
 from agency.workflows.agent.context.estimate import (
@@ -168,7 +169,9 @@ class Conversation:
             self._ladder.take(judgement)
         match judgement.verdict:
             case Verdict.CALLS:
-                calls = (*judgement.calls, *(one.call for one in judgement.refused))
+                shown = {place: parse_call(one) for place, one in reply.get("shown", ())}
+                made = [shown.get(place, call) for place, call in enumerate(judgement.calls)]
+                calls = (*made, *(one.call for one in judgement.refused))
                 self.transcript.add(
                     ChatMessage(role="assistant", content=judgement.text, tool_calls=calls)
                 )
@@ -236,8 +239,11 @@ class Conversation:
             record = _unusable(error, self.model_name)
         else:
             judgement = _answered(reply) if is_answer else ladder.judge(reply, taken)
-            judgement = self._with_room(judgement)
+            shown = self._shown(judgement)
+            judgement = self._with_room(judgement, shown)
             record = _recorded(reply)
+            if shown:
+                record["shown"] = [[place, write_call(one)] for place, one in shown.items()]
             if not self._meter().is_plausible(gauge.units, reply.prompt_tokens, gauge.images):
                 record["is_count_low"] = True
         record["judgement"] = judgement.record()
@@ -250,7 +256,17 @@ class Conversation:
             record["generation"] = loop.run.generation
         return redacted(record, self._means.redact)
 
-    def _with_room(self, judgement: Judgement) -> Judgement:
+    def _shown(self, judgement: Judgement) -> dict[int, ToolCall]:
+        """Shorten, for later prompts only, calls that write more than a turn has room for."""
+        assert self._budget is not None
+        most = max(self._turn_units(self._budget) // 2, RESULT_BYTES_MIN)
+        shown = {}
+        for place, call in enumerate(judgement.calls[:CALLS_MAX]):
+            if units_of_call(call) > 2 * most:
+                shown[place] = shortened_call(call, most)
+        return shown
+
+    def _with_room(self, judgement: Judgement, shown: Mapping[int, ToolCall]) -> Judgement:
         """Leave out calls whose results would not fit: the last two turns are never shortened.
 
         The first call is always made.
@@ -258,8 +274,8 @@ class Conversation:
         assert self._budget is not None
         room = self._turn_units(self._budget)
         fitting = 0
-        for call in judgement.calls[:CALLS_MAX]:
-            room -= units_of_call(call) + RESULT_BYTES_MIN + NOTE_BYTES
+        for place, call in enumerate(judgement.calls[:CALLS_MAX]):
+            room -= units_of_call(shown.get(place, call)) + RESULT_BYTES_MIN + NOTE_BYTES
             if fitting and room < 0:
                 break
             fitting += 1

@@ -235,3 +235,29 @@ def test_tool_that_asks_the_model_too_much_is_told_so(harness: Harness, world: W
     told = model.requests[-1].messages[-1].content
     assert "the context of" in told
     assert "4096" in told
+
+
+def test_long_files_are_written_in_a_small_context(harness: Harness, world: World) -> None:
+    model = world.model = harness.model = Default()
+    texts = [f"line {i}\n" * 900 for i in range(4)]
+    for head in ("Agent", "What was", "Called"):
+        model.scripts[head] = ["They wrote files."] * 60
+    model.scripts["Write"] = [
+        lambda _: (
+            call("write", path=f"{made}.txt", text=texts[made])
+            if (made := world_written(model)) < 4
+            else "Written."
+        )
+    ] * 20
+
+    run = harness.run("agent", {"message": "Write.", "tools": ["write"], "return_files": ["*.txt"]})
+
+    assert "completed" == run.status, run.error
+    assert {f"{i}.txt": text for i, text in enumerate(texts)} == run.output["returned"]
+    (shown,) = model.requests[1].messages[-2].tool_calls
+    assert "characters left out" in shown.arguments["text"]
+
+
+def world_written(model: Played) -> int:
+    """Count the turns of the task: requests that offer tools, but for the one under way."""
+    return sum(bool(one.tools) for one in model.requests) - 1
