@@ -42,6 +42,7 @@ TOOLS = {
     "roots": {},
     "environment": {},
     "bad structure": {},
+    "picture": {},
     "progress": {},
     "wipe": {"destructiveHint": True, "readOnlyHint": False},
 }
@@ -165,6 +166,13 @@ class Server:
                 self.answer(identity, "grown")
             case "wipe":
                 self.answer(identity, "wiped")
+            case "picture":
+                blocks = [
+                    {"type": "text", "text": "Here:"},
+                    {"type": "image", "mimeType": "image/png", "data": given["data"]},
+                    {"type": "image", "mimeType": "image/svg+xml", "data": given["data"]},
+                ]
+                self.say(id=identity, result={"content": blocks})
             case "bad structure":
                 self.say(id=identity, result={"content": "not a list"})
             case "environment":

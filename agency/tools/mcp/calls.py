@@ -32,6 +32,7 @@ class CallRequest:
         effect: Whether it may be made again when it broke off.
         progress: Takes a line.
         folder: Opens the run's folder, for servers that may know it.
+        put: Writes a file there, for pictures; None where there is no run.
         answers, state: Of an earlier try that has asked.
     """
 
@@ -42,6 +43,7 @@ class CallRequest:
     effect: ToolEffect
     progress: Callable[[str], None]
     folder: Callable[[], Awaitable[Path]] | None = None
+    put: Callable[[str, bytes], Awaitable[None]] | None = None
     answers: Mapping[str, Any] = field(default_factory=dict)
     state: Any = None
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Sequence
+import logging
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -16,6 +17,7 @@ from mcp.shared.exceptions import MCPError
 from agency.core.clock import monotonic_s
 from agency.core.ids import new_id
 from agency.domain.tool import Asks, Question, ToolOutput
+from agency.errors import AgencyError
 from agency.tools.mcp import asking
 from agency.tools.mcp.asking import NotAskable
 from agency.tools.mcp.calls import (
@@ -29,8 +31,10 @@ from agency.tools.mcp.calls import (
     parse_state,
 )
 from agency.tools.mcp.refusals import Refusals
-from agency.tools.mcp.results import failed, output_of
+from agency.tools.mcp.results import failed, output_of, pictures_of
 from agency.tools.mcp.sent import META_KEY, Sent
+
+log = logging.getLogger(__name__)
 
 PARK_S = 600.0
 """How long a server holds a call for an answer; then the call is given up, and made again."""
@@ -89,6 +93,7 @@ class _Live:
     Attributes:
         prepared: Answers by the digests of their questions, from an earlier try.
         wake: Resolved when the call has ended or the server asks.
+        pictures: Files in which those of the result are.
     """
 
     request: CallRequest
@@ -99,6 +104,7 @@ class _Live:
     open: dict[str, _Open] = field(default_factory=dict)
     expiry: asyncio.TimerHandle | None = None
     asked: int = 0
+    pictures: Mapping[int, str] = field(default_factory=dict)
 
     def tell(self, *_: object) -> None:
         if self.wake is not None and not self.wake.done():
@@ -285,6 +291,7 @@ class Calls:
         while True:
             result = await self._send(live, responses, opaque)
             if not isinstance(result, types.InputRequiredResult):
+                live.pictures = await self._put_pictures(live.request, result)
                 return result
             number += 1
             if number > ROUNDS_MAX:
@@ -306,6 +313,23 @@ class Calls:
                 await asyncio.sleep(_STATE_PAUSE_S[min(number, len(_STATE_PAUSE_S)) - 1])
             responses = await self._responses(live.request, again)
             opaque = result.request_state
+
+    async def _put_pictures(
+        self, request: CallRequest, result: types.CallToolResult
+    ) -> Mapping[int, str]:
+        """Put pictures into the run's workspace; without room there they are only told of."""
+        if request.put is None or not any(block.type == "image" for block in result.content):
+            return {}
+        kept = {}
+        found = await asyncio.to_thread(pictures_of, result, request.tool)
+        for number, (path, content) in found.items():
+            try:
+                await request.put(path, content)
+            except (AgencyError, OSError) as error:
+                log.warning("picture not kept", extra={"reason": str(error)})
+                break
+            kept[number] = path
+        return kept
 
     async def _responses(self, request: CallRequest, rounds: Rounds | None) -> Any:  # noqa: ANN401
         """Make the SDK's answers to what was asked; None when nothing was."""
@@ -352,7 +376,12 @@ class Calls:
         result = task.result()
         if isinstance(result, Asks):
             return result
-        return output_of(result, redact=self._hooks.redact, redact_json=self._hooks.redact_json)
+        return output_of(
+            result,
+            redact=self._hooks.redact,
+            redact_json=self._hooks.redact_json,
+            pictures=live.pictures,
+        )
 
     def _failure(self, live: _Live, error: BaseException | None) -> ToolOutput | Asks:
         """Judge a call that raised, by whether it had left and who says so."""

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
+import hashlib
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -26,22 +30,60 @@ SCHEMA_BYTES_MAX = 64 << 10
 NAME_CHARACTERS_MAX = 256
 """A tool with a longer name is left out, too; they mostly have less than 64 characters."""
 
+PICTURES = "pictures"
+"""Folder of the workspace that pictures in results are put into."""
+
+PICTURES_MAX = 16
+"""Pictures of one result that are kept."""
+
 TOOLS_MAX = 512
 """Tools of one server; those after them are left out."""
 
 Redact = Callable[[str], str]
 
+_SUFFIXES = {
+    "image/png": ".png",
+    "image/jpeg": ".jpg",
+    "image/gif": ".gif",
+    "image/webp": ".webp",
+}
+_UNFIT = re.compile(r"[^A-Za-z0-9_-]+")
+
+
+def pictures_of(result: types.CallToolResult, tool: str) -> Mapping[int, tuple[str, bytes]]:
+    """Find the pictures in a result: name of a file and content, by the number of the block."""
+    found: dict[int, tuple[str, bytes]] = {}
+    for number, block in enumerate(result.content):
+        if not isinstance(block, types.ImageContent):
+            continue
+        suffix = _SUFFIXES.get(block.mime_type.lower())
+        if suffix is None or len(found) >= PICTURES_MAX:
+            continue
+        try:
+            content = base64.b64decode(block.data, validate=True)
+        except binascii.Error:
+            continue
+        digest = hashlib.sha256(content).hexdigest()[:8]
+        clean = _UNFIT.sub("-", tool).strip("-")[:40] or "picture"
+        found[number] = (f"{PICTURES}/{clean}-{digest}{suffix}", content)
+    return found
+
 
 def output_of(
-    result: types.CallToolResult, *, redact: Redact, redact_json: Callable[[Any], Any]
+    result: types.CallToolResult,
+    *,
+    redact: Redact,
+    redact_json: Callable[[Any], Any],
+    pictures: Mapping[int, str],
 ) -> ToolOutput:
     """Make the output of a call. It is what a stranger says, and marked so.
 
     Args:
+        pictures: Files in which pictures were put, by the number of the block.
         redact, redact_json: Take out secrets: a server may repeat what it was given.
     """
     structured, note = _structured_of(result, redact_json)
-    text = "\n".join(_texts(result.content))
+    text = "\n".join(_texts(result.content, pictures))
     if not text and structured is not None:
         text = encode(structured).decode()
     return ToolOutput(
@@ -49,6 +91,7 @@ def output_of(
         is_error=result.is_error,
         structured=structured,
         is_untrusted=True,
+        files=tuple(pictures.values()),
     )
 
 
@@ -80,14 +123,16 @@ def _structured_of(
     return redact_json(result.structured_content), ""
 
 
-def _texts(content: list[Any]) -> Iterator[str]:
+def _texts(content: list[Any], pictures: Mapping[int, str]) -> Iterator[str]:
     """Write each block as text; of what is none, what it is."""
-    for block in content:
+    for number, block in enumerate(content):
         match block.type:
             case "text":
                 yield block.text
             case "image" | "audio":
-                yield f"[{block.type} {block.mime_type}, {_size_of(block.data)} bytes]"
+                told = f"{block.type} {block.mime_type}, {_size_of(block.data)} bytes"
+                place = pictures.get(number)
+                yield f"[{told}, in the file {place}]" if place else f"[{told}]"
             case "resource_link":
                 yield f"[resource {block.name}: {block.uri}]"
             case "resource":
@@ -102,9 +147,9 @@ def _resource_text(resource: Any) -> str:  # noqa: ANN401  one of the SDK's two 
     return f"[resource {resource.uri}, {kind}, {_size_of(resource.blob)} bytes]"
 
 
-def _size_of(base64: str) -> int:
+def _size_of(text: str) -> int:
     """Count the bytes that base64 stands for. Source: RFC 4648, section 4."""
-    return len(base64) * 3 // 4 - base64[-2:].count("=")
+    return len(text) * 3 // 4 - text[-2:].count("=")
 
 
 def tool_of(tool: types.Tool, full_name: str) -> ServerTool | None:

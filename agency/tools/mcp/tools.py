@@ -92,6 +92,7 @@ class McpTool:
             effect=self.effect,
             progress=context.progress,
             folder=context.workspace.folder,
+            put=context.workspace.put,
             answers=context.answers,
             state=context.state,
         )

@@ -6,10 +6,12 @@ import base64
 
 import pytest
 
+from agency.domain.tool import ToolOutput
 from agency.errors import ModelLacks
+from agency.ports.tool import ToolContext
 from agency.testing.harness import Harness
 from agency.workflows.agent import looking
-from tests.integration.agent.world import Say, World, call
+from tests.integration.agent.world import PlainSet, PlainTool, Say, World, call, taking
 
 PNG = b"\x89PNG\r\n\x1a\n and the rest of it"
 FILES = {"cat.png": {"base64": base64.b64encode(PNG).decode()}, "a.txt": "no picture"}
@@ -75,6 +77,23 @@ def test_model_that_is_blind_is_an_error_for_the_agent(harness: Harness, world: 
 
     assert "I cannot." == run.output["response"]
     assert "It cannot see pictures." in world.model.requests[-1].messages[-1].content
+
+
+async def shoot(context: ToolContext) -> ToolOutput:
+    await context.workspace.put("pictures/x.png", PNG)
+    return ToolOutput(content="In pictures/x.png.", files=("pictures/x.png",))
+
+
+def test_picture_that_a_repeatable_tool_has_brought_stays(harness: Harness, world: World) -> None:
+    world.extra = [PlainSet("camera", [PlainTool("shoot", shoot, taking())])]
+    look = call("look_at_image", path="pictures/x.png", question="What is on it?")
+    world.model.plays("Look", call("shoot"), look, "It is a cat.")
+    world.model.plays("What is on it?", "A cat.")
+
+    run = harness.run("agent", {"message": "Look out of the window."})
+
+    assert ("It is a cat.", ["pictures/x.png"]) == (run.output["response"], run.output["files"])
+    assert "A cat." == run.step("call-2.0-look").value["said"]
 
 
 def test_tool_is_not_there_without_models_that_see(harness: Harness, world: World) -> None:

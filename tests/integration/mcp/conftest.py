@@ -49,6 +49,11 @@ class Folder:
     async def folder(self) -> Path:
         return self._path
 
+    async def put(self, path: str, content: bytes) -> None:
+        file = self._path / path
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(content)
+
 
 @dataclass
 class World:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ from agency.core.clock import monotonic_s
 from agency.domain.connection import ConnectionSetup, ConnectionState
 from agency.domain.tool import Permission, ToolEffect, ToolOutput
 from agency.errors import ToolInterrupted, ToolUnavailable
+from agency.ports.connection import DirectCall
 from agency.tools.mcp.lines import LOG_BYTES_MAX, MESSAGE_BYTES_MAX
 from agency.tools.mcp.owner import BREAKER_FAILURES
 from agency.tools.mcp.places import marked
@@ -203,6 +205,27 @@ async def test_arguments_that_cannot_be_sent_are_an_error_and_the_session_stays(
         assert isinstance(output, ToolOutput)
         assert (True, 1) == (output.is_error, world.connections.get("odd").status.opened)
         assert "cannot be sent" in output.content
+
+
+async def test_picture_is_put_into_the_workspace_of_the_run(world_of: Opener) -> None:
+    data = base64.b64encode(b"\x89PNG and so on").decode()
+    async with world_of({"odd": hostile_setup()}) as world:
+        output = await world.call("odd__picture", {"data": data})
+        broken = await world.call("odd__picture", {"data": "!"})
+        by_hand = await world.connections.call(
+            "odd", DirectCall(tool="picture", arguments={"data": data})
+        )
+
+        assert isinstance(output, ToolOutput)
+        (path,) = output.files
+        assert b"\x89PNG and so on" == (world.folder / path).read_bytes()
+        lines = output.content.splitlines()
+        assert f"[image image/png, 14 bytes, in the file {path}]" == lines[1]
+        assert "[image image/svg+xml, 14 bytes]" == lines[2]
+        assert isinstance(broken, ToolOutput)
+        assert not broken.files
+        assert isinstance(by_hand, ToolOutput)
+        assert "[image image/png, 14 bytes]" in by_hand.content
 
 
 async def test_words_on_stderr_are_kept_up_to_a_limit(world_of: Opener) -> None:
