@@ -39,7 +39,11 @@ CONNECT_S = 15.0
 """Longest time for a connection to be made."""
 
 CONNECTIONS_MAX = 64
-"""Connections of one command at once; more wait."""
+"""Connections of one command that are served at once; more wait."""
+
+HELD_MAX = 256
+"""Connections of one command that are served or wait; more are closed at once, because each has one
+of the daemon's open files."""
 
 TOLD_MAX = 100
 """Hosts, and refusals, that are told of one command."""
@@ -77,6 +81,10 @@ class Proxy:
         """Serve one connection of the command."""
         task = asyncio.current_task()
         assert task is not None
+        if len(self._tasks) >= HELD_MAX:
+            _note(self.connections.refused, f"More than {HELD_MAX} connections at once.")
+            writer.close()
+            return
         self._tasks.add(task)
         try:
             async with self._places:

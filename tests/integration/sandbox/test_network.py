@@ -16,7 +16,7 @@ import pytest
 from agency.core.addresses import Endpoint, Lookup, parse_rule
 from agency.domain.tool import Capability, Level
 from agency.errors import SandboxFailed
-from agency.tools.sandbox.proxy import Proxy, open_proxy
+from agency.tools.sandbox.proxy import HELD_MAX, Proxy, open_proxy
 from tests.integration.sandbox.cell import Cell
 
 FETCH = """
@@ -282,3 +282,23 @@ async def test_a_proxy_on_a_port_wants_its_password(tmp_path: Path) -> None:
 
     assert answer.startswith(b"HTTP/1.1 407 ")
     assert b"Proxy-Authenticate: Basic" in answer
+
+
+async def test_connections_beyond_a_bound_are_closed_at_once() -> None:
+    """Each has one of the daemon's open files, whoever waits for its turn included."""
+    with tempfile.TemporaryDirectory() as scratch:
+        opening = open_proxy(["a.example"], private=[], by_path=True, scratch=Path(scratch))
+        async with opening as (place, proxy), contextlib.AsyncExitStack() as stack:
+            reading: list[asyncio.Task[bytes]] = []
+            for _ in range(HELD_MAX + 50):
+                reader, writer = await asyncio.open_unix_connection(place.path)
+                stack.callback(writer.close)
+                reading.append(asyncio.create_task(reader.read(1)))
+
+            async with asyncio.timeout(5):
+                while sum(task.done() for task in reading) < 50:
+                    await asyncio.sleep(0.01)
+
+            assert 50 == sum(task.done() for task in reading)
+            assert [f"More than {HELD_MAX} connections at once."] == proxy.connections.refused
+        await asyncio.gather(*reading, return_exceptions=True)
