@@ -38,6 +38,7 @@ TOOLS = {
     "ask": {},
     "ask_twice": {},
     "ask_model": {},
+    "ask_much": {},
     "ask_page": {},
     "roots": {},
     "environment": {},
@@ -214,6 +215,19 @@ class Server:
                         "systemPrompt": "Be short.",
                     },
                 )
+            case "ask_much":
+                asked: dict[str, Any] = {"message": "?", "requestedSchema": form}
+                said = []
+                asking = [
+                    threading.Thread(
+                        target=lambda: said.append(self.ask("elicitation/create", asked))
+                    )
+                    for _ in range(int(given["times"]))
+                ]
+                for one in asking:
+                    one.start()
+                for one in asking:
+                    one.join()
             case "ask_page":
                 said = self.ask(
                     "elicitation/create",

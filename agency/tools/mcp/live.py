@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -41,6 +40,9 @@ PARK_S = 600.0
 
 ALONE_S = 15.0
 """How long a question of which nobody knows whose it is waits until only one call is left."""
+
+DOUBTED_MAX = 16
+"""Such questions of one server at once; further ones are refused."""
 
 CANCEL_S = 2.0
 """How long a call may take to leave after it was cancelled."""
@@ -165,6 +167,7 @@ class Calls:
         self._live: dict[str, _Live] = {}
         self._fewer = asyncio.Event()
         self._is_exclusive = False
+        self._doubted = 0
 
     @property
     def running(self) -> int:
@@ -513,11 +516,18 @@ class Calls:
         """
         if len(self._live) > 1:
             self._is_exclusive = True
-            with contextlib.suppress(TimeoutError):
+            if self._doubted >= DOUBTED_MAX:
+                return None
+            self._doubted += 1
+            try:
                 async with asyncio.timeout(ALONE_S):
                     while len(self._live) > 1:
                         self._fewer.clear()
                         await self._fewer.wait()
+            except TimeoutError:
+                return None
+            finally:
+                self._doubted -= 1
         lives = list(self._live.values())
         return lives[0] if len(lives) == 1 else None
 

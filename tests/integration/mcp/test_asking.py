@@ -13,6 +13,8 @@ import pytest
 from agency.domain.connection import ConnectionSetup
 from agency.domain.tool import Asks, ToolOutput
 from agency.errors import InvalidInput, ToolInterrupted
+from agency.tools.mcp.calls import ROUNDS_MAX
+from agency.tools.mcp.live import DOUBTED_MAX
 from tests.integration.mcp.conftest import Opener, Wait, World, hostile_setup
 from tests.mcp_servers import modern
 
@@ -138,6 +140,25 @@ async def test_question_goes_to_the_call_that_is_left_when_several_run(world_of:
         output = await world.call("odd__ask", answers=answers, state=asks.state, call_key="b")
 
         assert {"name": "Ada"} == content(output)["content"]
+
+
+async def test_questions_of_which_nobody_knows_whose_they_are_do_not_pile_up(
+    world_of: Opener,
+) -> None:
+    async with world_of({"odd": hostile_setup()}) as world:
+        await world.say("odd__echo")
+        slow = asyncio.ensure_future(world.call("odd__slow", {"seconds": 3.0}, call_key="a"))
+        asking = asyncio.ensure_future(world.call("odd__ask_much", {"times": 40}, call_key="b"))
+        asks = await asking
+        assert isinstance(asks, Asks)
+        assert isinstance(await slow, ToolOutput)
+
+        assert len(asks.questions) <= ROUNDS_MAX
+        answers = {one.key: {"name": "Ada"} for one in asks.questions}
+        output = await world.call("odd__ask_much", answers=answers, state=asks.state, call_key="b")
+
+        said = [one.get("message", "") for one in content(output)]
+        assert 40 - DOUBTED_MAX == sum("which call" in one for one in said)
 
 
 async def test_answer_does_not_wait_behind_calls_that_wait_for_it(world_of: Opener) -> None:
