@@ -296,6 +296,7 @@ def test_ctrl_c_twice_at_the_prompt_leaves(scene: Scene) -> None:
     scene.chat()
     scene.terminal.type("\x03")
     scene.see("Ctrl-C again")
+    scene.prompt(2)
     scene.terminal.type("\x03")
 
     scene.ended(130)
