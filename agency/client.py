@@ -1149,6 +1149,21 @@ class Client:
         """
         return self._page("/api/v1/tools", "tools", agent=agent, limit=limit, cursor=cursor)
 
+    def unknown_tools(
+        self, agent: str | None = None, *, named: Sequence[str] | None = None
+    ) -> Sequence[str]:
+        """Find the names that mean no tool: of ``named``, or of an agent's own settings.
+
+        Raises:
+            InvalidInput: there is no such agent, or a name cannot be read.
+        """
+        query = {"agent": agent, "limit": 1, "named": None if named is None else ",".join(named)}
+        # A daemon of before says nothing of it.
+        found: Sequence[str] = self.request("GET", "/api/v1/tools", query=query).body.get(
+            "unknown", ()
+        )
+        return found
+
     def publish(
         self,
         topic: str,

@@ -19,6 +19,8 @@ from agency.workflows.agent.allowance import BUDGETS
 from agency.workflows.agent.catalogue import Catalogue, ToolLine
 
 TAG = "agent"
+NAMED_CHARACTERS_MAX = 4096
+"""Length of the names that are asked about."""
 
 
 class AgentQuery(Query):
@@ -28,6 +30,12 @@ class AgentQuery(Query):
 
 class ToolQuery(AgentQuery):
     agent: Name | None = Field(default=None, description="For whom; the default agent without it.")
+    named: str | None = Field(
+        default=None,
+        max_length=NAMED_CHARACTERS_MAX,
+        description="Names with commas between them, of which `unknown` tells those that mean no "
+        "tool; the agent's own settings without it.",
+    )
 
 
 async def list_agents(request: web.Request) -> web.Response:
@@ -48,7 +56,8 @@ async def list_agents(request: web.Request) -> web.Response:
 async def list_tools(request: web.Request) -> web.Response:
     """List the tools by name, with what one agent may do with them."""
     query = read_query(request, ToolQuery)
-    found = await _catalogue(request).tools(query.agent)
+    named = None if query.named is None else _names_of(query.named)
+    found = await _catalogue(request).tools(query.agent, named=named)
     after = parse_cursor("tools", query.cursor) if query.cursor is not None else ""
     rows = [line for line in found.tools if line.name > after]
     page, cursor = cut_page("tools", rows[: query.limit + 1], query.limit, lambda row: row.name)
@@ -56,9 +65,14 @@ async def list_tools(request: web.Request) -> web.Response:
         {
             "tools": [tool_json(line) for line in page],
             "away": list(found.away),
+            "unknown": list(found.unknown),
             "next_cursor": cursor,
         }
     )
+
+
+def _names_of(text: str) -> list[str]:
+    return [one.strip() for one in text.split(",") if one.strip()]
 
 
 def agent_json(name: str, agent: AgentSettings, model: str) -> dict[str, Any]:

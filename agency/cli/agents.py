@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import click
 
 from agency.cli.invocation import Invocation, daemon_options, pass_invocation
 from agency.cli.output import ExitCode
 from agency.cli.runs import collect
 from agency.cli.tree import Noun, Verb
+from agency.core.names import DEFAULT_AGENT
+from agency.core.suggestions import nearest
 
 
 @click.group(
@@ -89,7 +93,16 @@ def list_tools(invocation: Invocation, agent: str | None, limit: int) -> ExitCod
     )
     if cursor is not None:
         output.note(f"These are the first {len(found)}; there are more. See them with --limit.")
+    if unknown := client.unknown_tools(agent):
+        names = {name for one in found for name in (one["name"], one["toolset"])}
+        told = "; ".join(_with_suggestion(one, names) for one in unknown)
+        output.warn(f"[agents.{agent or DEFAULT_AGENT}] names what is no tool: {told}.")
     return ExitCode.OK
+
+
+def _with_suggestion(name: str, known: Iterable[str]) -> str:
+    likely = nearest(name, known)
+    return f"{name!r} (did you mean {likely!r}?)" if likely else repr(name)
 
 
 def _weakest(levels: dict[str, str]) -> str:

@@ -25,6 +25,7 @@ from agency.cli.tree import Verb
 from agency.client import Client
 from agency.core.ids import new_id
 from agency.documents import RunDocument
+from agency.errors import InvalidInput
 
 WORKFLOW = "agent"
 OWN_FILES = ".agency/"
@@ -83,6 +84,7 @@ def task(invocation: Invocation, /, message: str, **options: Any) -> ExitCode:  
         raise click.UsageError("--detach goes with neither --out, --no-wait nor --timeout.")
     wanted = _input(text, options)
     client, output = invocation.client(), invocation.output
+    _check_tools(client, wanted)
     start = partial(
         client.start,
         WORKFLOW,
@@ -107,6 +109,22 @@ def task(invocation: Invocation, /, message: str, **options: Any) -> ExitCode:  
     if options["out"] is not None and has_ended(run):
         saved = _save(client, run, options["out"], frozenset(wanted.get("files", ())))
     return _report(output, run, saved)
+
+
+def _check_tools(client: Client, wanted: Mapping[str, Any]) -> None:
+    """Refuse names that mean no tool: the agent would work without, and nobody would know why.
+
+    Raises:
+        InvalidInput: one of them does, or there is no such agent.
+    """
+    if not wanted.get("tools"):
+        return
+    unknown = client.unknown_tools(wanted.get("agent"), named=wanted["tools"])
+    if unknown:
+        told = ", ".join(repr(one) for one in unknown)
+        raise InvalidInput(
+            f"There is no tool or toolset {told}.", hint="List them with `agency tools ls`."
+        )
 
 
 def _input(text: str, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -200,3 +200,12 @@ def test_approval_is_asked_for_beside_the_result(daemons: Daemons, terminal: Ter
     assert 0 == seen.code
     assert "It is written.\n" == (daemons.folder / "result.txt").read_text()
     assert (daemons.folder / "got/out/.hidden").exists()
+
+
+def test_a_tool_that_there_is_not_is_refused_before_anything_starts(agency: Run) -> None:
+    done = agency("task", "read", "--tools", "read_file,raed_file")
+
+    assert (2, "") == (done.returncode, done.stdout)
+    assert "There is no tool or toolset 'raed_file'." in done.stderr
+    assert "agency tools ls" in done.stderr
+    assert "" == agency("runs", "ls").stdout

@@ -10,7 +10,7 @@ from agency.config.schema import Agent as AgentSettings
 from agency.domain.tool import Capability, Level, Permission, ToolEffect
 from agency.errors import ToolUnavailable
 from agency.workflows.agent.delegation import own_tools
-from agency.workflows.agent.gate import Gate, Offer
+from agency.workflows.agent.gate import Gate, Offer, unknown_names
 from agency.workflows.agent.means import Means
 from agency.workflows.agent.own_tools import TOOLSET
 
@@ -37,10 +37,15 @@ class ToolLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolList:
-    """Tools by name, and the toolsets that cannot be asked now."""
+    """Tools by name, and the toolsets that cannot be asked now.
+
+    Attributes:
+        unknown: What the agent's settings, or the names that were asked about, mean no tool by.
+    """
 
     tools: Sequence[ToolLine]
     away: Sequence[str]
+    unknown: Sequence[str]
 
 
 class Catalogue:
@@ -58,11 +63,16 @@ class Catalogue:
         """Name the model that an agent asks first."""
         return agent.model or self._means.settings.model
 
-    async def tools(self, agent: str | None = None) -> ToolList:
+    async def tools(
+        self, agent: str | None = None, *, named: Sequence[str] | None = None
+    ) -> ToolList:
         """List all tools with what one agent may do with them.
 
+        Args:
+            named: Patterns to look at for unknown names, in place of the agent's own.
+
         Raises:
-            InvalidInput: there is no such agent.
+            InvalidInput: there is no such agent, or a pattern cannot be read.
         """
         _, settings = self._means.agent(agent)
         gate = Gate(settings)
@@ -80,7 +90,9 @@ class Catalogue:
             offers.setdefault(own.spec.name, Offer(own, TOOLSET))
         levels = self._means.levels() if self._means.levels is not None else {}
         lines = [_line(offer, gate, levels) for _, offer in sorted(offers.items())]
-        return ToolList(tools=lines, away=away)
+        own_names = (*settings.tools, *settings.allow, *settings.ask, *settings.deny)
+        unknown = unknown_names(own_names if named is None else named, list(offers.values()), away)
+        return ToolList(tools=lines, away=away, unknown=unknown)
 
 
 def _line(offer: Offer, gate: Gate, levels: Mapping[Capability, Level]) -> ToolLine:

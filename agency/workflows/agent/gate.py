@@ -172,6 +172,27 @@ class Gate:
         return offer.tool.permission
 
 
+def unknown_names(texts: Sequence[str], offers: Sequence[Offer], away: Sequence[str]) -> list[str]:
+    """Find the patterns that name nothing there is: misspelt, or switched off.
+
+    Globs are left out, because they may be written for what comes later; so is what may be of a
+    toolset that cannot be asked now.
+
+    Args:
+        texts: Patterns for calls; each can be read.
+        away: Toolsets that cannot be asked now.
+    """
+    known = {name for offer in offers for name in (offer.name, offer.toolset)}
+    named = dict.fromkeys(parse_pattern(text).tool for text in texts)
+    return [
+        name
+        for name in named
+        if not any(sign in name for sign in "*?")
+        and name not in known
+        and not any(name.startswith(toolset) for toolset in away)
+    ]
+
+
 def subject_of(spec: ToolSpec) -> str:
     """Tell which argument ``tool(glob)`` looks at; empty when the tool has none."""
     required = spec.parameters.get("required") or ()

@@ -26,6 +26,18 @@ async def test_tools_are_listed_with_what_an_agent_may_do(daemon: Daemon) -> Non
     assert [] == answer.json["away"]
 
 
+async def test_names_that_mean_no_tool_are_told(daemon: Daemon) -> None:
+    own = await daemon.ask("GET", "/api/v1/tools?agent=writer")
+    asked = await daemon.ask(
+        "GET", "/api/v1/tools", params={"named": "todo,agent,tood, waitt(x*),read_*,"}
+    )
+    unreadable = await daemon.ask("GET", "/api/v1/tools", params={"named": "todo("})
+
+    assert [] == own.json["unknown"]
+    assert ["tood", "waitt"] == asked.json["unknown"]
+    assert 422 == unreadable.status
+
+
 async def test_lists_have_pages(daemon: Daemon) -> None:
     seen = []
     cursor = ""

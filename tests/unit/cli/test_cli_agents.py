@@ -49,6 +49,18 @@ def test_tools_are_listed_with_the_weakest_level(agency: Agency, daemon: PlayedD
     ] == ended.out.splitlines()
 
 
+def test_settings_that_name_no_tool_are_told(agency: Agency, daemon: PlayedDaemon) -> None:
+    listed = {"tools": [TOOL], "away": [], "unknown": ["shel", "x"], "next_cursor": None}
+    daemon.on("GET", "/api/v1/tools", Reply(listed))
+
+    ended = agency("tools", "ls", "--agent", "writer")
+
+    assert 0 == ended.code
+    assert (
+        "[agents.writer] names what is no tool: 'shel' (did you mean 'shell'?); 'x'." in ended.err
+    )
+
+
 def test_more_than_are_shown_is_told(agency: Agency, daemon: PlayedDaemon) -> None:
     daemon.on("GET", "/api/v1/agents", Reply({"agents": [AGENT], "next_cursor": "YQ"}))
 
