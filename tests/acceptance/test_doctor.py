@@ -88,6 +88,7 @@ def test_each_thing_that_is_wrong_is_told_with_what_to_do(tmp_path: Path) -> Non
     assert all(found[name]["fix"] for name in bad)
     assert f"process {os.getpid()}" in found["port"]["what"]
     assert "no-such-bwrap" in found["sandbox"]["what"]
+    assert "ollama does not answer at 127.0.0.1:1: " in found["model"]["what"]
     assert "unavailable" == json.loads(done.stdout)["sandbox"]["driver"]
 
 

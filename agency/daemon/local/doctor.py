@@ -19,6 +19,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from agency.client import Client
 from agency.config.load import Loaded
@@ -196,6 +197,9 @@ def _daemon(settings: Settings, client: Client, is_named: bool) -> Finding:  # n
             "daemon", State.BAD, f"none answers at {client.url}: {error.message}", error.hint
         )
     what = f"version {health['version']} at {client.url} is {health['status']}"
+    model = health.get("llm", {})
+    if not model.get("reachable", True):
+        what += f", its model server is away: {model['reason']}"
     driver = health.get("sandbox", {}).get("driver")
     if driver:
         what += f", its sandbox is {driver}"
@@ -246,7 +250,8 @@ async def _model(settings: Settings) -> Finding:
                 return Finding(
                     name,
                     State.BAD,
-                    f"{provider.name} does not answer: {health.reason}",
+                    f"{provider.name} does not answer{_at(settings, provider.name)}: "
+                    f"{health.reason}",
                     "Start it, or correct its address in the configuration.",
                 )
             found = {each.name for each in await provider.models()}
@@ -295,6 +300,13 @@ async def _sandbox(loaded: Loaded) -> tuple[Finding, SandboxDocument]:
     is_whole = all(level is Level.ENFORCED for level in levels.values())
     state = State.GOOD if is_whole else State.WARNING
     return Finding("sandbox", state, what, sandbox.fix), document
+
+
+def _at(settings: Settings, provider: str) -> str:
+    """Say where a model server is looked for, without what else an address may hold."""
+    section = settings.providers.get(provider)
+    parts = urlsplit(settings.llm.base_url if section is None else section.base_url)
+    return f" at {parts.hostname}:{parts.port}" if parts.hostname and parts.port else ""
 
 
 def _open_files(settings: Settings) -> Finding:

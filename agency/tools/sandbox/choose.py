@@ -86,7 +86,11 @@ def choose(
                     tried.append(Tried(name, reason, ""))
                     continue
                 fix = diagnosis.why_partial(
-                    name, found.levels, has_proc=found.has_proc, has_cgroup=_has_cgroup(driver)
+                    name,
+                    found.levels,
+                    has_proc=found.has_proc,
+                    has_cgroup=_has_cgroup(driver),
+                    better=[each.fix for each in tried],
                 )
                 return Choice(driver, found.levels, fix, tuple(tried), found.met)
         except _Missing as missing:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from agency.domain.tool import Capability, Level
@@ -80,16 +80,23 @@ def why_no_namespaces(program: str, said: str) -> str:
 
 
 def why_partial(
-    driver: str, levels: Mapping[Capability, Level], *, has_proc: bool, has_cgroup: bool
+    driver: str,
+    levels: Mapping[Capability, Level],
+    *,
+    has_proc: bool,
+    has_cgroup: bool,
+    better: Sequence[str] = (),
 ) -> str:
-    """Say what would enforce more with a driver that works; empty when everything is enforced."""
+    """Say what would enforce more with a driver that works; empty when everything is enforced.
+
+    Args:
+        better: What would make the drivers work that were tried before this one.
+    """
     weak = {each for each, level in levels.items() if level is not Level.ENFORCED}
     parts: list[str] = []
     if driver == "landlock" and weak & {Capability.FILE_WRITE, Capability.PROCESSES}:
-        parts.append(
-            "Landlock bounds less than bubblewrap does. See why that one was not taken: "
-            "`agency doctor`."
-        )
+        parts.append("Landlock bounds less than bubblewrap does.")
+        parts.extend(dict.fromkeys(fix for fix in better if fix))
     if not has_proc:
         parts.append(PROC)
     if weak & {Capability.MEMORY, Capability.PROCESSES} and not has_cgroup and driver != "landlock":

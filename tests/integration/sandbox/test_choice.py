@@ -57,6 +57,7 @@ async def test_auto_takes_landlock_where_bubblewrap_is_missing(
     assert "landlock" == sandbox.name
     assert ["bubblewrap"] == [each.driver for each in sandbox.choice.tried]
     assert "bwrap is not in PATH" == sandbox.choice.tried[0].reason
+    assert "Install bubblewrap: `apt install bubblewrap`" in sandbox.choice.fix
 
 
 async def test_a_driver_that_does_not_work_is_replaced_by_nothing(tmp_path: Path) -> None:
