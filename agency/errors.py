@@ -1382,6 +1382,20 @@ class AgentStopped(Failed):
         self.model = model
 
 
+class BudgetUsedUp(Failed):
+    """A call was cut off because its run's budget of seconds is used up; the run ends with that.
+
+    ``seconds`` is what the call counts for.
+    """
+
+    code = "budget_used_up"
+    hint = "Let the run go on with more: `agency runs resume`."
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__("It was cut off: the run's budget of seconds is used up.")
+        self.seconds = seconds
+
+
 class ModelPullFailed(Failed):
     """The model server could not fetch a model; what it has of it stays for the next try."""
 
@@ -1664,7 +1678,7 @@ class ConnectionFailed(InvalidInput):
     hint = 'Mend what it says, or add it all the same with --no-test (`"test": false`).'
 
     def __init__(self, name: str, reason: str, *, log: str = "") -> None:
-        super().__init__(f"The connection {name!r} does not work: {reason}")
+        super().__init__(f"The connection {name!r} does not work: {reason.rstrip('.')}.")
         self.name = name
         self.reason = reason
         self.log = log

@@ -281,7 +281,7 @@ def test(invocation: Invocation, name: str) -> ExitCode:
 def _tell_test(output: Output, name: str, tested: ConnectionTestDocument) -> None:
     if not tested["works"]:
         _tell_log(output, tested["log"])
-        output.complaint(f"The connection {name!r} does not work: {tested['reason']}.")
+        output.complaint(f"The connection {name!r} does not work: {tested['reason'].rstrip('.')}.")
         return
     server = tested["server"] or "a server without a name"
     output.text(
