@@ -29,6 +29,13 @@ def test_every_file_of_the_engine_is_explained() -> None:
     assert set() == files - set(re.findall(r"`(\w+)`", section))
 
 
+def test_every_file_of_the_agent_is_explained() -> None:
+    section = MAP.partition("### The agent, file by file")[2].partition("\n## ")[0]
+    files = {path.stem for path in (ROOT / "agency/workflows/agent").glob("*.py")} - {"__init__"}
+
+    assert set() == files - set(re.findall(r"`(\w+)`", section))
+
+
 def test_every_path_on_the_map_is_there() -> None:
     paths = set(re.findall(r"`((?:\w+/)+\w+\.py)`", MAP))
 
