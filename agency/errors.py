@@ -1389,7 +1389,7 @@ class BudgetUsedUp(Failed):
     """
 
     code = "budget_used_up"
-    hint = "Let the run go on with more: `agency runs resume`."
+    hint = "Let the run go on with more."
 
     def __init__(self, seconds: float) -> None:
         super().__init__("It was cut off: the run's budget of seconds is used up.")

@@ -196,6 +196,7 @@ STATUSES: Mapping[type[AgencyError], int] = {
     errors.ModelStutters: 502,
     errors.ModelLacks: 502,
     errors.AgentStopped: 502,
+    errors.BudgetUsedUp: 504,
     errors.ModelAnswerUnfit: 502,
 }
 """HTTP status of each class of error. A class that is missing has its parent's."""

@@ -35,6 +35,7 @@ from agency.ports.model import ToolCall
 from agency.ports.tool import Tool, ToolContext
 from agency.ports.workspace import Workspace
 from agency.workflows.agent.context.estimate import units_of_call, units_of_text
+from agency.workflows.agent.cutoff import seconds_used
 
 CONTENT_CHARACTERS_MAX = 200_000
 """Text of one result that is recorded; tools bound theirs lower, with a handle to the whole."""
@@ -65,6 +66,7 @@ class Deed:
         version: State of the workspace before it; None is the empty folder.
         result_bytes_max: A longer result is cut, in UTF-8, and the whole is kept in the workspace.
         redact: Takes secrets out of texts, before they are recorded.
+        left_s: Of the run's budget, at which it is cut off; None for none.
     """
 
     tool: Tool
@@ -82,6 +84,7 @@ class Deed:
     result_bytes_max: int
     answers: Mapping[str, Any]
     state: Any = None
+    left_s: float | None = None
 
     async def do(self) -> Any:  # noqa: ANN401  JSON value
         """Make the call; the function of a step.
@@ -114,7 +117,7 @@ class Deed:
             record["asks"] = self.clean(write_asks(output))
         else:
             record |= self.clean(write_output(output, remarks))
-        record["seconds"] = round(monotonic_s() - began_s, 3)
+        record["seconds"] = seconds_used(monotonic_s() - began_s, self.left_s)
         return record
 
     async def _timed(self) -> ToolOutput | Asks:
@@ -129,8 +132,12 @@ class Deed:
             answers=self.answers,
             state=self.state,
         )
-        async with asyncio.timeout(self.tool.timeout_s):
+        async with asyncio.timeout(self._limit_s):
             return await self.tool.call(self.arguments, context)
+
+    @property
+    def _limit_s(self) -> float:
+        return self.tool.timeout_s if self.left_s is None else min(self.tool.timeout_s, self.left_s)
 
     def _excused(self, error: Exception) -> ToolOutput:
         """Turn what the model can mend into an output; raise everything else.
@@ -141,7 +148,9 @@ class Deed:
         if isinstance(error, TimeoutError):
             if self.tool.effect is ToolEffect.ONCE:
                 raise error  # whether it has happened is not known
-            said = f"{self.name} did not end within {self.tool.timeout_s:g} s and was stopped."
+            said = f"{self.name} did not end within {self._limit_s:g} s and was stopped."
+            if self._limit_s < self.tool.timeout_s:
+                said += " The run's budget of seconds is used up."
             return ToolOutput(content=said, is_error=True)
         if isinstance(error, (*_FATAL, *_LATER)):
             raise error

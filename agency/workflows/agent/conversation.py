@@ -17,6 +17,7 @@ from agency.engine.retry import MODEL_RETRY
 from agency.engine.steps import StepCall
 from agency.errors import (
     AgencyError,
+    BudgetUsedUp,
     ContextTooLong,
     ModelAnswerUnfit,
     ModelReplyCut,
@@ -33,7 +34,7 @@ from agency.ports.model import (
     ToolCall,
     Traits,
 )
-from agency.workflows.agent import history
+from agency.workflows.agent import cutoff, history
 from agency.workflows.agent.calling import redacted, shortened_call
 from agency.workflows.agent.calls import judging
 from agency.workflows.agent.calls.answers import request_answer
@@ -164,6 +165,8 @@ class Conversation:
         if reply.get("overflow"):
             self._take_overflow(reply["overflow"])
             return
+        if reply.get("is_cut"):
+            return
         self._learn(reply)
         if not reply.get("is_answer"):
             self._ladder.take(judgement)
@@ -223,15 +226,15 @@ class Conversation:
         taken = replace(base, tools=loop.callable(notes)) if base.tools else base
         judgement: Judgement | None
         try:
-            reply = await self._means.roles.chat(
+            reply = await cutoff.chat(
+                loop,
                 Role.TOOLS if base.tools else Role.CHAT,
                 shaped,
-                pinned=loop.ctx.provider,
                 on_token=watched(self.model_name, loop.ctx.token),
                 on_progress=self._tell,
             )
-        except ContextTooLong as error:
-            return self._overflowed(error, gauge, notes)
+        except (ContextTooLong, BudgetUsedUp) as error:
+            return self._unanswered(error, gauge, notes)
         except AgencyError as error:
             judgement = _unfit_answer(error) if is_answer else ladder.judge_error(error, taken)
             if judgement is None:
@@ -301,6 +304,13 @@ class Conversation:
         # The base has the name of the role's first model; asked is the role.
         return replace(shaped, model=self._loop.model)
 
+    def _unanswered(
+        self, error: ContextTooLong | BudgetUsedUp, gauge: Gauge, notes: Notes
+    ) -> dict[str, Any]:
+        if isinstance(error, ContextTooLong):
+            return self._overflowed(error, gauge, notes)
+        return self._cut_off(error, notes)
+
     def _overflowed(self, error: ContextTooLong, gauge: Gauge, notes: Notes) -> dict[str, Any]:
         """Record that the server calls the prompt too long, so that room is made.
 
@@ -317,6 +327,14 @@ class Conversation:
                 "units": gauge.units,
             },
         }
+        return self._with_notes(record, notes)
+
+    def _cut_off(self, error: BudgetUsedUp, notes: Notes) -> dict[str, Any]:
+        """Record that the model was cut off at the budget; what it had begun to say is lost."""
+        record = _unusable(error, self.model_name)
+        return self._with_notes(record | {"is_cut": True, "elapsed_s": error.seconds}, notes)
+
+    def _with_notes(self, record: dict[str, Any], notes: Notes) -> dict[str, Any]:
         # What is wrong with an answer is noted anew; all else, a person's hint too, is said once.
         said = [dict(note) for note in notes if note["kind"] != "schema"]
         if said:
@@ -454,11 +472,12 @@ class Conversation:
 
         async def summarise(messages: Sequence[ChatMessage]) -> str:
             loop.tell("making room in the context")
-            reply = await self._means.roles.chat(
-                Role.COMPACTION,
-                ChatRequest(model="", messages=messages, turn_key=loop.turn_key),
-                pinned=loop.ctx.provider,
-            )
+            request = ChatRequest(model="", messages=messages, turn_key=loop.turn_key)
+            try:
+                reply = await cutoff.chat(loop, Role.COMPACTION, request, used_s=spent["seconds"])
+            except BudgetUsedUp as error:
+                spent["seconds"] += error.seconds
+                raise
             spent["tokens"] += (reply.prompt_tokens or 0) + (reply.reply_tokens or 0)
             spent["seconds"] += reply.elapsed_s
             return self._means.redact(reply.content)

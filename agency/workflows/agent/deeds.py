@@ -16,13 +16,14 @@ from agency.engine.retry import MODEL_RETRY
 from agency.engine.steps import StepCall
 from agency.errors import (
     AgencyError,
+    BudgetUsedUp,
     StepFailed,
     ToolUnavailable,
     WorkspaceTooLarge,
 )
 from agency.ports.model import ChatMessage, ChatRequest, Role, ToolCall
 from agency.ports.tool import ToolContext, ToolRequest
-from agency.workflows.agent import asking, history
+from agency.workflows.agent import asking, cutoff, history
 from agency.workflows.agent.calling import (
     CONTENT_CHARACTERS_MAX,
     NO_WORKSPACE,
@@ -294,6 +295,7 @@ class Deeds:
             result_bytes_max=await loop.conversation.result_bytes(loop.calls_of_turn),
             answers=dict(answers),
             state=state,
+            left_s=loop.seconds_left(),
         )
         is_once = offer.tool.effect is ToolEffect.ONCE or self._is_begun(name)
         step = StepCall(
@@ -415,6 +417,8 @@ class Deeds:
                 )
             )
             loop.state.spent.add_sample(record)
+            if record.get("is_cut"):
+                raise StepFailed(record["content"], error_code="budget_used_up")
             return record
         wait = await loop.ctx.wait(
             "agent",
@@ -450,7 +454,10 @@ class Deeds:
             turn_key=loop.turn_key,
         )
         await loop.conversation.refuse_too_long(request)
-        reply = await loop.means.roles.chat(Role.CHAT, request, pinned=loop.ctx.provider)
+        try:
+            reply = await cutoff.chat(loop, Role.CHAT, request)
+        except BudgetUsedUp as error:
+            return {"is_cut": True, "content": error.message, "elapsed_s": error.seconds}
         return {
             "content": loop.means.redact(reply.content),
             "model": reply.model,

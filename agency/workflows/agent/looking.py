@@ -16,8 +16,9 @@ from agency.core import beneath
 from agency.domain.tool import ToolOutput
 from agency.engine.retry import MODEL_RETRY
 from agency.engine.steps import StepCall
-from agency.errors import StepFailed
+from agency.errors import BudgetUsedUp, StepFailed
 from agency.ports.model import ChatMessage, ChatRequest, Role, ToolSpec
+from agency.workflows.agent import cutoff
 from agency.workflows.agent.own_tools import Done, Own
 
 if TYPE_CHECKING:
@@ -80,7 +81,10 @@ async def _look(loop: Loop, path: str, question: str) -> dict[str, Any]:
         tokens_max=loop.means.settings.tokens_max or None,
         turn_key=loop.turn_key,
     )
-    reply = await loop.means.roles.chat(Role.VISION, request, pinned=loop.ctx.provider)
+    try:
+        reply = await cutoff.chat(loop, Role.VISION, request)
+    except BudgetUsedUp as error:
+        return _told(error.message) | {"seconds": error.seconds}
     return {
         "said": loop.means.redact(reply.content),
         "is_error": False,

@@ -443,6 +443,13 @@ class Loop:
         await self.toolbox.look(has_own=is_asked_for)
         self._has_looked = True
 
+    def seconds_left(self) -> float | None:
+        """Tell how long calls may still take; None for as long as they do."""
+        bound = self.budgets.get("seconds")
+        if bound is None:
+            return None
+        return bound - (self.state.spent.seconds - self.base.get("seconds", 0))
+
     def search(self, query: str) -> Sequence[ToolSpec]:
         """Find tools that may be used."""
         return self.toolbox.search(query)

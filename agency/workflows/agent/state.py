@@ -23,7 +23,7 @@ def judgement_of(reply: Mapping[str, Any]) -> Judgement:
     found = reply.get("judgement")
     if found is not None:
         return Judgement.parse(found)
-    if reply.get("overflow"):
+    if reply.get("overflow") or reply.get("is_cut"):
         return Judgement(verdict=Verdict.AGAIN, rung=Rung.NATIVE)
     return Judgement(
         verdict=Verdict.FINAL,

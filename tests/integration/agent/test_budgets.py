@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
+from agency.domain.tool import ToolEffect
 from agency.engine.lineage import RetryWish
 from agency.errors import InvalidInput
+from agency.ports.model import CallProgress, CallStage, ChatReply
 from agency.testing.harness import Harness, RunView
-from tests.integration.agent.world import World, call
+from tests.integration.agent.world import PlainSet, PlainTool, World, call, taking
 
 
 def retry(harness: Harness, run: RunView, **budgets: float) -> RunView:
@@ -122,3 +125,76 @@ def test_nonsense_is_refused_where_more_is_asked_for(
 
     with pytest.raises(InvalidInput):
         resume(harness, run, answer)
+
+
+async def hangs(*_: Any, **__: Any) -> Any:
+    """Never end; whoever is cut off is cancelled."""
+    await asyncio.Event().wait()
+
+
+def seconds(bound: float) -> dict[str, Any]:
+    return {"message": "Count.", "budgets": {"seconds": bound}}
+
+
+def hanging_tool(world: World, effect: ToolEffect, tool_s: float = 600.0) -> None:
+    slow = PlainTool("slow", hangs, taking(), effect, timeout_s=tool_s)
+    world.extra.append(PlainSet("slow", [slow]))
+
+
+def test_model_that_is_asked_is_cut_off_at_the_seconds(harness: Harness, world: World) -> None:
+    world.model.plays("Count", call("write", path="a.txt", text="1"), hangs)
+
+    proof = harness.prove_resumable("agent", seconds(0.2), ends_as="limit_reached", kills_max=6)
+
+    assert ("seconds", ["a.txt"]) == (proof.output["limit"], proof.output["files"])
+    assert 2 == proof.output["usage"]["turns"]
+    assert 0.2 <= proof.output["usage"]["seconds"] < 1
+
+
+def test_run_that_was_cut_off_asks_the_model_again_when_it_goes_on(
+    harness: Harness, world: World
+) -> None:
+    world.model.plays("Count", hangs)
+    run = harness.run("agent", seconds(0.05))
+    assert ("limit_reached", "seconds") == (run.status, run.output["limit"])
+    world.model.plays("Count", "Counted.")
+
+    run = retry(harness, run)
+
+    assert ("completed", "Counted.") == (run.status, run.output["response"])
+
+
+def test_waiting_for_a_place_at_the_model_is_not_cut_off(harness: Harness, world: World) -> None:
+    queued = CallProgress(stage=CallStage.QUEUED, text="", provider="", model="")
+
+    async def chat(request: Any, *, on_progress: Any, **_: Any) -> ChatReply:
+        for _sign in range(6):
+            await asyncio.sleep(0.05)
+            on_progress(queued)
+        return ChatReply(content="Counted.", model="played", provider="rehearsal")
+
+    world.model.chat = chat  # type: ignore[method-assign]  # the queue is the lane's
+
+    assert "completed" == harness.run("agent", seconds(0.2)).status
+
+
+def test_tool_that_runs_is_cut_off_at_the_seconds(harness: Harness, world: World) -> None:
+    hanging_tool(world, ToolEffect.REPEATABLE)
+    world.model.plays("Count", [call("slow"), call("write", path="a", text="1")], "Counted.")
+
+    proof = harness.prove_resumable("agent", seconds(0.2), ends_as="limit_reached", kills_max=6)
+
+    assert ("seconds", 1, []) == (
+        proof.output["limit"], proof.output["usage"]["tool_calls"], proof.output["files"],
+    )  # fmt: skip
+
+
+def test_tool_that_must_not_act_twice_is_asked_about_when_it_is_cut_off(
+    harness: Harness, world: World
+) -> None:
+    hanging_tool(world, ToolEffect.ONCE)
+    world.model.plays("Count", call("slow"), "Counted.")
+
+    run = harness.run("agent", seconds(0.1))
+
+    assert ("suspended", ["decision"]) == (run.status, [wait.kind for wait in run.waits])

@@ -24,6 +24,7 @@ from itertools import pairwise
 
 from agency.core import json
 from agency.errors import (
+    BudgetUsedUp,
     ContextTooLong,
     LimitExceeded,
     ModelNotFound,
@@ -72,7 +73,14 @@ FUTILE_SHARE = 0.05
 FUTILE_TIMES = 3
 """So often in turns one after the other, and the context is too small for the work."""
 
-_NO_SUMMARY = (ModelReplyBroken, ModelRefused, ModelNotFound, ModelTimedOut, LimitExceeded)
+_NO_SUMMARY = (
+    BudgetUsedUp,
+    ModelReplyBroken,
+    ModelRefused,
+    ModelNotFound,
+    ModelTimedOut,
+    LimitExceeded,
+)
 _HANDLE = re.compile(r"\S*\.agency/results/[^\s\])]+")
 
 KeepText = Callable[[str, str], Awaitable[str]]
