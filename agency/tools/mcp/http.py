@@ -80,6 +80,8 @@ class _Watched(httpx2.AsyncBaseTransport):
             response = await self._inner.handle_async_request(request)
         except (AddressRefused, HostNotFound) as error:
             self._refusals.reason = error.message
+            if isinstance(error, AddressRefused):
+                self._refusals.reason += " Name it in [mcp] allow_private if it is meant."
             raise httpx2.ConnectError(error.message, request=request) from error
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout) as error:
             self._sent.forget(key)

@@ -260,7 +260,7 @@ async def test_stored_connection_does_not_reach_private_places(
     async with world_of(private=[]) as world:
         for host in ("127.0.0.1", "localhost", "[::1]"):
             setup = ConnectionSetup(url=f"http://{host}:{server.port}/mcp")
-            with pytest.raises(ConnectionFailed, match="private"):
+            with pytest.raises(ConnectionFailed, match=r"\[mcp\] allow_private if it is meant\.$"):
                 await world.connections.add("web", setup, is_active=True, is_tested=True)
         assert [] == list(world.connections.list())
 
