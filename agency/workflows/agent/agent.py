@@ -8,6 +8,7 @@ restart repeats at most the call in flight. The run's state is what is recorded:
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 from agency.config.schema import Agent as AgentSettings
 from agency.config.schema import Llm
@@ -15,7 +16,7 @@ from agency.core.names import DEFAULT_AGENT
 from agency.domain.memory import Asker
 from agency.domain.run import RunKind
 from agency.domain.tool import Capability, Level
-from agency.engine.codec import codec_for
+from agency.engine.codec import TypedCodec, codec_for
 from agency.engine.context import Context
 from agency.engine.definition import Definition
 from agency.ports.model import Provider, Roles
@@ -28,6 +29,20 @@ from agency.workflows.agent.records import AgentInput, AgentOutput
 
 AGENT = "agent"
 VERSION = "2"
+
+
+class _KnownAgents(TypedCodec):
+    """Reads the input of a run; one for an agent that there is not is refused at every door."""
+
+    def __init__(self, means: Means) -> None:
+        super().__init__(AgentInput)
+        self._means = means
+
+    def decode(self, body: bytes) -> Any:  # noqa: ANN401  an AgentInput
+        """Read an input; see `Codec.decode`."""
+        task: AgentInput = super().decode(body)
+        self._means.agent(task.agent)
+        return task
 
 
 class Agent:
@@ -80,7 +95,7 @@ class Agent:
             description="A conversation with the language model, which may use tools.",
             run=self.run,
             takes_input=True,
-            input_codec=codec_for(AgentInput),
+            input_codec=_KnownAgents(self.means),
             output_codec=codec_for(AgentOutput),
             is_interpreter=True,
             provider=lambda: self._default,

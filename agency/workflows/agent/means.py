@@ -77,7 +77,8 @@ class Means:
         found = self.agents.get(wanted)
         if found is None:
             likely = nearest(wanted, self.agents)
-            hint = f"Did you mean {likely!r}?" if likely else "Add it as [agents.NAME]."
+            hint = f"Did you mean {likely!r}? " if likely else "Add it as [agents.NAME]. "
+            hint += f"There are: {', '.join(sorted(self.agents))}."
             raise InvalidInput(
                 f"There is no agent {wanted!r}.",
                 faults=[Fault("/agent", f"There is no agent {wanted!r}.", hint)],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.integration.api.conftest import Daemon
@@ -125,3 +127,39 @@ async def test_schema_that_is_none_is_refused_before_a_model_is_asked(daemon: Da
 
     assert (422, "invalid_input") == (answer.status, answer.json["code"]), answer.text
     assert "/properties/count/type" in answer.json["detail"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "where"),
+    [
+        pytest.param(
+            "agent/process", {"message": "Hello", "agent": "wirter"}, "/agent", id="process"
+        ),
+        pytest.param(
+            "workflows",
+            {
+                "workflow_id": "w-1",
+                "workflow": "agent",
+                "input": {"message": "x", "agent": "wirter"},
+            },
+            "/input/agent",
+            id="workflows",
+        ),
+        pytest.param(
+            "runs",
+            {"workflow": "agent", "input": {"message": "x", "agent": "wirter"}},
+            "/input/agent",
+            id="runs",
+        ),
+    ],
+)  # fmt: skip
+async def test_unknown_agent_is_refused_at_the_door(
+    daemon: Daemon, path: str, body: dict[str, Any], where: str
+) -> None:
+    answer = await daemon.ask("POST", f"/api/v1/{path}", json=body)
+
+    assert 422 == answer.status, answer.json
+    assert "There is no agent 'wirter'." in answer.json["detail"]
+    assert "Did you mean 'writer'? There are: default, writer." == answer.json["hint"]
+    assert where == answer.json["errors"][0]["pointer"]
+    assert [] == (await daemon.ask("GET", "/api/v1/runs")).json["runs"]
