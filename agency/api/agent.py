@@ -12,7 +12,7 @@ from agency import errors
 from agency.api.failed_runs import problem_of_run
 from agency.api.fields import Name
 from agency.api.lineage import BudgetsBody
-from agency.api.run_shape import SUCCEEDED, accepted_json, location
+from agency.api.run_shape import SUCCEEDED, accepted_json, location, steps_of
 from agency.api.starting import replayed, start
 from agency.core.ids import new_id
 from agency.domain.run import ENDED
@@ -118,7 +118,7 @@ def _processed_json(detail: RunDetail) -> dict[str, Any]:
     asked: Mapping[str, Any] = run.input if isinstance(run.input, dict) else {}
     made: dict[str, Any] = {
         "response": output.get("response", ""),
-        "steps_executed": _turns(output, detail),
+        "steps_executed": steps_of(detail),
         "completed": bool(output.get("completed", False)) and run.status == "completed",
         "run_id": run.id,
         "session_id": run.session_id,
@@ -133,12 +133,6 @@ def _processed_json(detail: RunDetail) -> dict[str, Any]:
     if output.get("limit") is not None:
         made["limit"] = output["limit"]
     return made
-
-
-def _turns(output: Mapping[str, Any], detail: RunDetail) -> int:
-    """Count the model's turns; runs from before they were counted have recorded nothing else."""
-    usage = output.get("usage")
-    return int(usage["turns"]) if isinstance(usage, dict) else detail.steps_executed
 
 
 def routes() -> Sequence[Route]:

@@ -10,7 +10,7 @@ import orjson
 
 from agency.core.clock import to_text
 from agency.domain.entry import Entry
-from agency.domain.run import ENDED, RETRYABLE, Run, RunError, RunStatus
+from agency.domain.run import ENDED, RETRYABLE, Run, RunError, RunKind, RunStatus
 from agency.domain.wait import Wait
 from agency.ports.store import RunDetail
 from agency.web.addresses import run_path, snapshot_path, workflow_path
@@ -26,7 +26,7 @@ def run_json(detail: RunDetail) -> dict[str, Any]:
     made["input"] = run.input
     made["output"] = run.output
     made["waits"] = [wait_json(wait) for wait in detail.waits]
-    made["steps_executed"] = detail.steps_executed
+    made["steps_executed"] = steps_of(detail)
     made["snapshot_id"] = detail.snapshot_id
     made["behind"] = detail.behind
     made["links"] = links_json(run, detail.snapshot_id)
@@ -65,13 +65,29 @@ def accepted_json(detail: RunDetail) -> dict[str, Any]:
         "run_id": run.id,
         "status": run.status,
         "completed": False,
-        "steps_executed": detail.steps_executed,
+        "steps_executed": steps_of(detail),
         "session_id": run.session_id,
         "snapshot_id": detail.snapshot_id,
         "waits": [wait_json(wait) for wait in detail.waits],
         "behind": detail.behind,
         "links": links_json(run, detail.snapshot_id),
     }
+
+
+def steps_of(detail: RunDetail) -> int:
+    """Count what a run has done: model turns of agents, journal steps of all others.
+
+    An agent's runs from before turns were counted have recorded nothing else.
+    """
+    run = detail.run
+    if run.kind is not RunKind.AGENT:
+        return detail.steps_executed
+    usage = run.output.get("usage") if isinstance(run.output, dict) else None
+    if isinstance(usage, dict):
+        return int(usage["turns"])
+    if isinstance(run.progress, dict) and "turns" in run.progress:
+        return int(run.progress["turns"])
+    return detail.steps_executed if run.status in ENDED else 0
 
 
 def wait_json(wait: Wait) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from agency.api.run_shape import wait_json
+from agency.api.run_shape import steps_of, wait_json
 from agency.core.clock import to_text
 from agency.domain.snapshot import Snapshot
 from agency.ports.store import RunDetail
@@ -36,7 +36,7 @@ def snapshot_detail_json(snapshot: Snapshot, detail: RunDetail) -> dict[str, Any
         "status": run.status,
         "phase": run.phase,
         "attempt": run.attempt,
-        "steps_executed": detail.steps_executed,
+        "steps_executed": steps_of(detail),
         "progress": run.progress,
         "input": run.input,
         "newest_snapshot_id": detail.snapshot_id,

@@ -153,6 +153,8 @@ class Loop:
         )
         judgement = self.state.take_reply(reply)
         self.conversation.take_reply(reply, judgement)
+        if not is_recorded:
+            self._show_progress("")
         for note in reply.get("notes", ()):
             if note["kind"] == "hint":
                 self._repetition.forgive()
@@ -492,6 +494,7 @@ class Loop:
         state = self.state
         done, total, now = progress_of(state.todos)
         shown: dict[str, Any] = {"done": done, "total": total or None, "note": note or now}
+        shown["turns"] = state.spent.turns
         if state.context:
             used, limit = state.context.get("used"), state.context.get("limit")
             shown["context"] = {"used": used, "limit": limit}

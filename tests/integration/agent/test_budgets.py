@@ -198,3 +198,11 @@ def test_tool_that_must_not_act_twice_is_asked_about_when_it_is_cut_off(
     run = harness.run("agent", seconds(0.1))
 
     assert ("suspended", ["decision"]) == (run.status, [wait.kind for wait in run.waits])
+
+
+def test_turns_are_told_while_the_run_waits(harness: Harness, world: World) -> None:
+    world.model.plays("Count", call("ask_person", question="How far?"), "Counted.")
+
+    run = harness.run("agent", {"message": "Count."})
+
+    assert ("suspended", 1) == (run.status, run.progress["turns"])

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from agency.api.run_shape import steps_of
+from agency.domain.run import RunKind, RunStatus
 from tests.integration.api.conftest import Daemon
 
 
@@ -127,6 +130,40 @@ async def test_schema_that_is_none_is_refused_before_a_model_is_asked(daemon: Da
 
     assert (422, "invalid_input") == (answer.status, answer.json["code"]), answer.text
     assert "/properties/count/type" in answer.json["detail"]
+
+
+async def test_steps_of_an_agents_run_are_its_turns(daemon: Daemon) -> None:
+    ended = await daemon.ask(
+        "POST",
+        "/api/v1/agent/process",
+        json={"message": "Hello", "files": {"a.txt": "a"}, "return_files": ["a.txt"]},
+    )
+    path = f"/api/v1/runs/{ended.json['run_id']}"
+
+    assert 3 == (await daemon.runs.get(ended.json["run_id"])).steps_executed
+    assert (1, 1) == (
+        ended.json["steps_executed"], (await daemon.ask("GET", path)).json["steps_executed"],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "counted"),
+    [
+        pytest.param({"kind": RunKind.FUNCTION}, 7, id="steps of a workflow"),
+        pytest.param({"output": {"usage": {"turns": 2}}}, 2, id="turns of an ended run"),
+        pytest.param({"progress": {"turns": 3}}, 3, id="turns so far"),
+        pytest.param({}, 0, id="before the first turn"),
+        pytest.param({"status": RunStatus.COMPLETED}, 7, id="before turns were counted"),
+    ],
+)
+async def test_steps_are_counted_by_kind(
+    daemon: Daemon, changes: dict[str, Any], counted: int
+) -> None:
+    ended = await daemon.ask("POST", "/api/v1/agent/process", json={"message": "Hello"})
+    detail = await daemon.runs.get(ended.json["run_id"])
+    as_new = replace(detail.run, output=None, progress=None, status=RunStatus.RUNNING)
+
+    assert counted == steps_of(replace(detail, run=replace(as_new, **changes), steps_executed=7))
 
 
 @pytest.mark.parametrize(
