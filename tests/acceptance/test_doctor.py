@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from tests.processes import daemons_in, free_port
+
 AGENCY = Path(sys.executable).with_name("agency")
 
 NAMES = [
@@ -98,6 +100,21 @@ def test_a_daemon_that_was_named_and_is_not_there_is_bad(tmp_path: Path) -> None
     done = doctor(tmp_path, config, "--url", "http://127.0.0.1:1", "--json")
 
     assert "bad" == findings(done)["daemon"]["state"]
+
+
+def test_why_a_daemon_is_degraded_is_told(tmp_path: Path) -> None:
+    port = free_port()
+    config = (
+        f'[server]\nport = {port}\n[llm]\nprovider = "ollama"\n'
+        'base_url = "http://127.0.0.1:1"\n[sandbox]\ndriver = "none"\n'
+    )
+    (tmp_path / "config.toml").write_text(config)
+    with daemons_in(tmp_path, AGENCY_LLM__PROVIDER="ollama") as daemons:
+        daemons.start("--port", str(port))
+        found = findings(doctor(tmp_path, config, "--json"))["daemon"]
+
+    assert "warning" == found["state"]
+    assert "is degraded, its model server is away: " in found["what"]
 
 
 def test_what_is_required_and_not_there_is_bad(tmp_path: Path) -> None:
