@@ -19,6 +19,7 @@ from agency.domain.tool import Capability, Level
 from agency.engine.codec import TypedCodec, codec_for
 from agency.engine.context import Context
 from agency.engine.definition import Definition
+from agency.errors import AgencyError
 from agency.ports.model import Provider, Roles
 from agency.ports.store import SessionStore
 from agency.ports.tool import Toolsets
@@ -107,4 +108,10 @@ class Agent:
         Raises:
             as `Loop.work`.
         """
-        return await Loop(self.means, ctx, task).work()
+        loop = Loop(self.means, ctx, task)
+        try:
+            return await loop.work()
+        except AgencyError as error:
+            if task.depth:
+                loop.state.spent.note_in(error)
+            raise

@@ -9,6 +9,7 @@ from typing import Any
 
 from agency.config.schema import Agent as AgentSettings
 from agency.config.schema import Llm
+from agency.errors import AgencyError, StepFailed
 from agency.workflows.agent.records import AgentInput, Budgets, Usage
 
 CHARACTERS_PER_TOKEN = 3.3
@@ -57,6 +58,13 @@ class Spent:
     def snapshot(self) -> dict[str, float]:
         """Write the counts that budgets look at."""
         return {name: getattr(self, name) for name in BUDGETS}
+
+    def note_in(self, error: AgencyError) -> None:
+        """Note in the error that a helper fails with what it has used, for whoever has asked it."""
+        if not isinstance(error, StepFailed):
+            vars(error)["usage"] = self.snapshot()
+        elif error.details is None or isinstance(error.details, dict):
+            error.details = {**(error.details or {}), "usage": self.snapshot()}
 
     def usage(self) -> Usage:
         """Make the record that the run's output has."""

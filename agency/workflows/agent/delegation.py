@@ -148,7 +148,20 @@ def _not_completed(error: StepFailed, patterns: Sequence[str]) -> Done:
         output: AgentOutput = codec_for(AgentOutput).decode(json.encode(found))
         said = f"The helper used up its {output.limit or 'budget'} before it was done."
         return _done(output, said=said, is_error=True, patterns=patterns)
-    return Done(output=ToolOutput(content=error.message, is_error=True))
+    refused = ToolOutput(content=error.message, is_error=True)
+    usage = _usage_in(details)
+    return Done(output=refused, more={} if usage is None else {"usage": usage})
+
+
+def _usage_in(details: Mapping[str, Any]) -> Mapping[str, float] | None:
+    """Find what a child had used when it failed; one that was stopped from outside tells nothing.
+
+    See `Spent.note_in`.
+    """
+    failure = details.get("error")
+    said = failure.get("details") if isinstance(failure, dict) else None
+    usage = said.get("usage") if isinstance(said, dict) else None
+    return usage if isinstance(usage, dict) else None
 
 
 def _done(output: AgentOutput, *, said: str, is_error: bool, patterns: Sequence[str]) -> Done:

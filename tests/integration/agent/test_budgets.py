@@ -9,7 +9,7 @@ import pytest
 
 from agency.domain.tool import ToolEffect
 from agency.engine.lineage import RetryWish
-from agency.errors import InvalidInput
+from agency.errors import InvalidInput, ModelNotFound
 from agency.ports.model import CallProgress, CallStage, ChatReply
 from agency.testing.harness import Harness, RunView
 from tests.integration.agent.world import PlainSet, PlainTool, World, call, taking
@@ -206,3 +206,26 @@ def test_turns_are_told_while_the_run_waits(harness: Harness, world: World) -> N
     run = harness.run("agent", {"message": "Count."})
 
     assert ("suspended", 1) == (run.status, run.progress["turns"])
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        pytest.param(ModelNotFound("gone"), id="its step fails"),
+        pytest.param("", id="it is stopped by itself"),
+    ],
+)
+def test_helper_that_fails_counts(harness: Harness, world: World, end: Any) -> None:
+    wanted = [call("write", path="a.txt", text="1"), end, end, end, end, end, end, end, end]
+    world.model.plays("Count", call("delegate", task="Small."), "Counted.")
+    world.model.plays("Small", *wanted)
+
+    run = harness.run("agent", {"message": "Count.", "budgets": {"tokens": 100_000}})
+
+    helped = run.step("call-1.0").value
+    assert ("completed", True) == (run.status, helped["is_error"])
+    assert 1 == helped["usage"]["tool_calls"]
+    assert helped["usage"]["tokens"] >= 110
+    assert (2, 2) == (
+        run.output["usage"]["tool_calls"], run.output["usage"]["turns"] - helped["usage"]["turns"],
+    )  # fmt: skip
