@@ -283,6 +283,14 @@ def make_agent(
     )
 
 
+def log_misnamed_tools(settings: Settings, tooling: Tooling) -> None:
+    """Warn of names in ``[agents.NAME]`` that mean no tool; servers may yet bring some."""
+    from agency.workflows.agent.misnamed import misnamed_tools
+
+    for said in misnamed_tools(settings.agents, tooling.toolsets.names()):
+        log.warning("%s", said)
+
+
 def load_workflows(
     settings: Settings, *, store: SqliteStore, models: Models, agent: Agent, memories: Memories
 ) -> Registry:

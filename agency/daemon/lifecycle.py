@@ -150,6 +150,7 @@ async def _open(boot: Boot, stack: AsyncExitStack, signals: Signals) -> _Opened 
     await compose.load_stored(registry, clock, store=store)
     _switch(registry, boot.loaded)
     _log_failures(registry)
+    compose.log_misnamed_tools(settings, tooling)
     if signals.stop.is_set():
         return None
     opening = compose.open_engine(

@@ -45,6 +45,11 @@ class OwnToolset:
         """See `Toolset.name`."""
         return self._name
 
+    @property
+    def tool_names(self) -> Sequence[str]:
+        """Names of the tools, for whom it is not worth a probe of the sandbox."""
+        return [tool.spec.name for tool in self._tools]
+
     async def tools(self) -> Sequence[Tool]:
         """List the tools; see `Toolset.tools`."""
         if self._sandbox is not None:
@@ -61,6 +66,14 @@ class ToolsetRegistry:
     def all(self) -> Sequence[Toolset]:
         """List the sources, ordered by name; see `Toolsets.all`."""
         return [self._toolsets[name] for name in sorted(self._toolsets)]
+
+    def names(self) -> set[str]:
+        """Names of all sources, and of the tools of our own; nothing is asked."""
+        found = set(self._toolsets)
+        for toolset in self._toolsets.values():
+            if isinstance(toolset, OwnToolset):
+                found.update(toolset.tool_names)
+        return found
 
     def add(self, toolset: Toolset) -> None:
         """Take a source in; it takes the place of one that has its name."""

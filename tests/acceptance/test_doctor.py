@@ -147,3 +147,24 @@ def test_a_place_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     )
 
     assert "bad" == findings(done)["data directory"]["state"]
+
+
+def test_names_in_settings_that_mean_no_tool_are_told(tmp_path: Path) -> None:
+    port = free_port()
+    config = (
+        f'[server]\nport = {port}\n[llm]\nprovider = "rehearsal"\n[sandbox]\ndriver = "none"\n'
+        '[agents.writer]\ndeny = ["read_fil"]\nallow = ["git__status", "files"]\n'
+    )
+    (tmp_path / "config.toml").write_text(config)
+    with daemons_in(tmp_path) as daemons:
+        daemon = daemons.start("--port", str(port))
+        found = findings(doctor(tmp_path, config, "--json"))["daemon"]
+        daemon.terminate()
+        log = "".join(daemon.communicate(timeout=60))
+
+    assert "warning" == found["state"]
+    assert found["what"].endswith("name what is no tool: [agents.writer] 'read_fil'")
+    assert (
+        "agents.writer.deny: there is no tool or toolset 'read_fil'; did you mean 'read_file'?"
+        in log
+    )

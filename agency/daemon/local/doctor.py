@@ -38,6 +38,9 @@ MODEL_S = 10.0
 DAEMON_S = 5.0
 """Longest wait for a daemon to say how it is."""
 
+OF_A_SERVER = "__"
+"""Is in the names of tools of MCP servers, which come and go."""
+
 _SQLITE_MIN = (3, 37, 0)
 """The first version with STRICT tables."""
 
@@ -211,7 +214,24 @@ def _daemon(settings: Settings, client: Client, is_named: bool) -> Finding:  # n
         return Finding("daemon", State.WARNING, what, "See `agency mcp show NAME`.")
     if health["status"] != "healthy":
         return Finding("daemon", State.WARNING, what, "See `agency status`.")
+    misnamed = _misnamed(settings, client)
+    if misnamed:
+        what += f", settings of agents name what is no tool: {'; '.join(misnamed)}"
+        return Finding("daemon", State.WARNING, what, "See `agency tools ls --agent NAME`.")
     return Finding("daemon", State.GOOD, what)
+
+
+def _misnamed(settings: Settings, client: Client) -> list[str]:
+    """Tell for each agent of these settings which names of its tools mean none to the daemon."""
+    found = []
+    for agent in sorted(settings.agents):
+        try:
+            unknown = [one for one in client.unknown_tools(agent) if OF_A_SERVER not in one]
+        except AgencyError:
+            continue  # the daemon runs with other settings, without that agent
+        if unknown:
+            found.append(f"[agents.{agent}] {', '.join(map(repr, unknown))}")
+    return found
 
 
 async def _port(settings: Settings, *, is_running: bool) -> Finding:
