@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 
 import pytest
 
 SEED = int(os.environ.get("SEED") or random.SystemRandom().randrange(1 << 24))
+
+
+# In a shell's background Ctrl-C is ignored, and all that a test starts would inherit it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

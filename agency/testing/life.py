@@ -87,11 +87,17 @@ class Life:
         The clock is moved over the delays between retries: nobody's code has asked for them. A
         killed engine is not waited for.
         """
+        held: frozenset[str] = frozenset()
         while not self.is_killed:
             await self._idle()
             if self.is_killed:
                 return
             live = await self._live()
+            moving = _moving(live)
+            if moving != held:
+                # Woken between the two looks; or held up by others, if the next shows the same.
+                held = moving
+                continue
             retry_at = _earliest_retry(live, now=self._clock.now())
             if retry_at is not None:
                 self._clock.set(max(retry_at, self._clock.now()))
@@ -143,7 +149,8 @@ class Life:
             cut.cancel()
 
     async def _live(self) -> list[RunDetail]:
-        which = RunFilter(statuses=frozenset({RunStatus.PENDING, RunStatus.SUSPENDED}))
+        live = frozenset({RunStatus.PENDING, RunStatus.RUNNING, RunStatus.SUSPENDED})
+        which = RunFilter(statuses=live)
         runs = await self.store.runs.list(which, before=None, limit=LIVE_RUNS_MAX)
         return [await self.store.runs.get(run.id) for run in runs]
 
@@ -152,6 +159,12 @@ class Life:
         if self._model.is_away or detail.run.hold is not None:
             return False
         return any(wait.kind is WaitKind.RESOURCE for wait in detail.waits)
+
+
+def _moving(live: list[RunDetail]) -> frozenset[str]:
+    return frozenset(
+        detail.run.id for detail in live if detail.run.status is not RunStatus.SUSPENDED
+    )
 
 
 def _earliest_retry(live: list[RunDetail], *, now: datetime) -> datetime | None:

@@ -46,6 +46,7 @@ def test_reply_that_was_cut_off_goes_on(tmp_path: Path, world: World) -> None:
         harness.model = world.model
         world.model.is_away = True
         run = harness.start("agent", {"message": "Tell me.", "max_steps": 3})
+        assert "suspended" == harness.settle(run.id).status
         harness._run(harness._close_life())
         with_recorded(tmp_path, run.id, REPLY)
         world.model.is_away = False
@@ -64,8 +65,10 @@ def test_reply_that_was_whole_ends_the_run(tmp_path: Path, world: World) -> None
         harness.model = world.model
         world.model.is_away = True
         run = harness.start("agent", {"message": "Tell me."})
+        assert "suspended" == harness.settle(run.id).status
         harness._run(harness._close_life())
         with_recorded(tmp_path, run.id, {**REPLY, "content": "All.", "ended_by": "stop"})
+        world.model.is_away = False
         world.model.requests.clear()
 
         run = harness.settle(run.id)

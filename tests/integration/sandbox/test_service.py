@@ -60,6 +60,8 @@ def report(variant: str, state_dir: Path) -> Any:
         pytest.skip("only root can set the restrictions of a unit by hand")
     if any(str(path).startswith(("/root/", "/home/")) for path in (ROOT, sys.prefix)):
         pytest.skip("the project is in a home, which ProtectHome= hides")
+    if any(str(path).startswith(("/tmp/", "/var/tmp/")) for path in (ROOT, sys.prefix)):
+        pytest.skip("the project is in a temporary folder, which PrivateTmp= hides")
     skip_without("bubblewrap")
     packages = [path for path in sys.path if path.endswith("site-packages")]
     done = subprocess.run(

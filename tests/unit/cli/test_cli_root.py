@@ -201,11 +201,6 @@ def test_reader_that_leaves_is_no_traceback(daemon: PlayedDaemon, tmp_path: Path
     assert (done.stdout.count("\n"), done.stderr) == (1, "")
 
 
-def hear_interrupts() -> None:
-    """Undo that a shell has its background jobs ignore Ctrl-C, which their children inherit."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 def test_interrupt_ends_with_130_and_says_that_the_run_goes_on(
     daemon: PlayedDaemon, tmp_path: Path
 ) -> None:
@@ -219,7 +214,6 @@ def test_interrupt_ends_with_130_and_says_that_the_run_goes_on(
         text=True,
         cwd=tmp_path,
         env=clean_environ({"AGENCY_URL": daemon.url}),
-        preexec_fn=hear_interrupts,  # noqa: PLW1509  it does nothing that a thread could hold
     )
     assert command.stderr is not None
     assert command.stderr.readline() == f"run {RUN_ID}\n"
