@@ -173,7 +173,7 @@ def test_waiting_for_a_place_at_the_model_is_not_cut_off(harness: Harness, world
             on_progress(queued)
         return ChatReply(content="Counted.", model="played", provider="rehearsal")
 
-    world.model.chat = chat  # type: ignore[method-assign]  # the queue is the lane's
+    world.model.chat = chat  # type: ignore[method-assign, assignment]  # the queue is the lane's
 
     assert "completed" == harness.run("agent", seconds(0.2)).status
 

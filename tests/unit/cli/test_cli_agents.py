@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from typing import Any
+
 from tests.unit.cli.playing import Agency, PlayedDaemon, Reply
 
-AGENT = {
+AGENT: dict[str, Any] = {
     "name": "writer",
     "description": "Writes.",
     "model": "qwen3:8b",
