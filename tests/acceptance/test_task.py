@@ -120,7 +120,7 @@ def test_files_are_handed_over_and_only_what_has_changed_is_fetched(
         (["write", "--max-turns", "1"], 1, "limit of turns"),
         (["write", "--agent", "careful", "--no-wait"], 6, "agency approvals approve"),
         (["slow", "--timeout", "1s"], 7, "It goes on."),
-        (["write", "--agent", "nobody"], 1, "There is no agent 'nobody'"),
+        (["write", "--agent", "nobody"], 2, "There is no agent 'nobody'"),
         (["write", "--file", "missing"], 2, "cannot be read"),
         (["write", "--schema", "[1]"], 2, "--schema"),
         (["  "], 2, "There is no task."),

@@ -223,10 +223,11 @@ def test_agent_that_is_not_there_is_refused_with_the_nearest(
 ) -> None:
     world.agents["writer"] = AgentSettings()
 
-    run = harness.run("agent", {"message": "Go.", "agent": "writr"})
+    with pytest.raises(InvalidInput, match="There is no agent 'writr'") as refused:
+        harness.run("agent", {"message": "Go.", "agent": "writr"})
 
-    assert run.error is not None
-    assert ("failed", "Did you mean 'writer'?") == (run.status, run.error.hint)
+    assert "Did you mean 'writer'?" in refused.value.hint
+    assert [] == world.model.requests
 
 
 def test_weak_sandbox_is_refused_where_the_agent_demands_more(
