@@ -18,11 +18,10 @@ from tests.crash.witness import Left, check_effects, read_effects, read_left
 SAMPLE = 8
 ALL = 200
 KILLS_MAX = 2
-"""Kills of one run: a third one without a record between would lawfully make it a dead letter."""
+"""Kills of one database: a third one, of a suspect alone, would lawfully make a dead letter."""
 
 RUNS_AT_ONCE = 20
 FLOOD = 200
-FLOOD_KILLS = 3
 
 
 async def test_run_killed_at_sampled_moments_ends_the_same(tmp_path: Path, seed: int) -> None:
@@ -82,7 +81,7 @@ async def test_everything_acknowledged_in_a_flood_is_there_after_kills(
     async with place_in(tmp_path) as place:
         acknowledged: dict[str, str] = {}
         lefts: list[Left] = []
-        for _ in range(FLOOD_KILLS):
+        for _ in range(KILLS_MAX):
             daemon = await place.start()
             fuse = source.randrange(1, FLOOD)
             await _flood(daemon, keys, acknowledged, fuse=fuse)
