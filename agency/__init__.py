@@ -11,6 +11,7 @@ from agency.version import VERSION
 
 if TYPE_CHECKING:
     from agency.domain.approval import ApprovalDecision
+    from agency.domain.content import Content, Part, bytes_part, data_part, link_part, text_part
     from agency.engine.context import Context
     from agency.engine.definition import workflow
     from agency.engine.hooks import StatusUpdate, on_update
@@ -25,6 +26,12 @@ __version__ = VERSION
 
 _HOMES = {
     "ApprovalDecision": "agency.domain.approval",
+    "Content": "agency.domain.content",
+    "Part": "agency.domain.content",
+    "bytes_part": "agency.domain.content",
+    "data_part": "agency.domain.content",
+    "link_part": "agency.domain.content",
+    "text_part": "agency.domain.content",
     "Context": "agency.engine.context",
     "Winner": "agency.engine.joins",
     "workflow": "agency.engine.definition",
@@ -57,11 +64,13 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401  what a module holds
 __all__ = [
     "ApprovalDecision",
     "Child",
+    "Content",
     "Context",
     "Leg",
     "LegContext",
     "NotDone",
     "OutcomeUnknown",
+    "Part",
     "Permanent",
     "Retry",
     "Saga",
@@ -71,7 +80,11 @@ __all__ = [
     "WaitTimedOut",
     "Winner",
     "__version__",
+    "bytes_part",
     "current_step",
+    "data_part",
+    "link_part",
     "on_update",
+    "text_part",
     "workflow",
 ]

@@ -535,6 +535,17 @@ class WorkflowDisabled(Conflict):
         self.workflow = workflow
 
 
+class NotPublished(NotFound):
+    """No agent and no workflow of that name may be started by other programs."""
+
+    code = "not_published"
+    hint = "Publish it in `[publish] agents` or `[publish] workflows`."
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"Nothing is published by the name {name!r}.")
+        self.name = name
+
+
 class QueueNotFound(NotFound):
     """No queue has the name."""
 

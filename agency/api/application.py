@@ -43,19 +43,23 @@ from agency.web.access import Access
 from agency.web.answers import SERVICES
 from agency.web.guard import make_guard
 from agency.web.patience import PATIENCE, Patience
-from agency.web.routes import Route, add_routes
+from agency.web.routes import Door, Route, add_routes
 from agency.web.services import Services
 from agency.web.sse import STREAMS, Streams
 from agency.web.tokens import CachedTokens
 
 
-def make_application(services: Services) -> web.Application:
+def make_application(services: Services, doors: Sequence[Door] = ()) -> web.Application:
     """Make the application. It is served by whoever calls, who also closes it.
 
     Requests that wait for a run are answered at once when the application shuts down.
+
+    Args:
+        services: What is below the doors.
+        doors: Those beside this one, on the same port.
     """
     services = replace(services, tokens=CachedTokens(services.tokens))
-    routes = all_routes()
+    routes = (*all_routes(), *(route for door in doors for route in door.routes))
     public_paths = frozenset(route.path for route in routes if route.is_public)
     access = Access(services.settings.server, services.tokens)
     patience = Patience()
@@ -72,6 +76,8 @@ def make_application(services: Services) -> web.Application:
     application.on_shutdown.append(patience.end)
     application.on_shutdown.append(streams.end)
     add_routes(application, routes)
+    for door in doors:
+        door.open(application)
     return application
 
 

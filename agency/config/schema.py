@@ -604,6 +604,16 @@ class Sandbox:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Publish:
+    """What other programs may start over A2A and MCP."""
+
+    agents: list[str] = setting(["*"], "Names of agents, or patterns; empty: none.")
+    workflows: list[str] = setting(
+        ["*"], "Names of workflows that are not built in, or patterns; empty: none."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """All settings, checked and frozen."""
 
@@ -623,6 +633,7 @@ class Settings:
     retention: Retention = field(default_factory=Retention)
     sandbox: Sandbox = field(default_factory=Sandbox)
     tools: Tools = field(default_factory=Tools)
+    publish: Publish = field(default_factory=Publish)
     features: Mapping[str, bool] = field(default_factory=dict)
     """Workflows that are switched off or on, by name; see `agency.config.catalogue`."""
     logging: Logging = field(default_factory=Logging)

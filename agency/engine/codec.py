@@ -10,6 +10,7 @@ import orjson
 
 from agency.core import json
 from agency.core.limits import VALUE_BYTES_MAX
+from agency.domain.content import CONTENT_SCHEMA, Content, content_of
 from agency.errors import Fault, InvalidInput, ValueTooLarge
 
 if TYPE_CHECKING:
@@ -121,6 +122,10 @@ class TypedCodec:
         assert self._adapter is not None
 
     def schema(self) -> dict[str, Any]:
+        return self._schema
+
+    @functools.cached_property
+    def _schema(self) -> dict[str, Any]:
         from pydantic.errors import PydanticUserError
 
         try:
@@ -149,7 +154,26 @@ def invalid(error: ValidationError, *, what: str = "The value") -> InvalidInput:
     )
 
 
+class ContentCodec:
+    """Content of several parts, as `agency.domain.content` writes it."""
+
+    def encode(self, value: Any) -> bytes:  # noqa: ANN401  author's value
+        if not isinstance(value, Content):
+            raise json.NotJson(f"Content is needed, {type(value).__name__} was returned.")
+        return _PLAIN_CODEC.encode(value.to_json())
+
+    def decode(self, body: bytes) -> Content:
+        return content_of(orjson.loads(body))
+
+    def prepare(self) -> None:
+        return
+
+    def schema(self) -> dict[str, Any]:
+        return dict(CONTENT_SCHEMA)
+
+
 _PLAIN_CODEC = PlainCodec()
+_CONTENT_CODEC = ContentCodec()
 
 
 @functools.lru_cache(maxsize=1024)
@@ -162,6 +186,8 @@ def codec_for(annotation: Any) -> Codec:  # noqa: ANN401  a type
     try:
         if annotation in _PLAIN:
             return _PLAIN_CODEC
+        if annotation is Content:
+            return _CONTENT_CODEC
         return _typed(annotation)
     except TypeError:  # an annotation that cannot be hashed
         return TypedCodec(annotation)
@@ -169,4 +195,6 @@ def codec_for(annotation: Any) -> Codec:  # noqa: ANN401  a type
 
 def checking_codec(annotation: Any) -> Codec:  # noqa: ANN401  a type
     """Find the codec of what comes from outside: plain types are validated as well."""
+    if annotation is Content:
+        return _CONTENT_CODEC
     return _PLAIN_CODEC if annotation is Any or annotation is object else TypedCodec(annotation)

@@ -145,6 +145,7 @@ class DefinitionInfo:
     output_schema: Mapping[str, Any]
     source: str
     is_enabled: bool
+    is_built_in: bool = False
 
 
 class Runs:
@@ -583,6 +584,7 @@ class Runs:
                 output_schema=definition.output_codec.schema(),
                 source=definition.source,
                 is_enabled=self._registry.is_enabled(definition.name),
+                is_built_in=not definition.source and not definition.is_stored,
             )
             for definition in self._registry
         ]

@@ -72,6 +72,7 @@ STATUSES: Mapping[type[AgencyError], int] = {
     errors.InternalError: 500,
     # runs
     errors.WorkflowNotFound: 404,
+    errors.NotPublished: 404,
     errors.WorkflowDisabled: 409,
     errors.QueueNotFound: 404,
     errors.QueueFull: 429,

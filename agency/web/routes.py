@@ -65,6 +65,19 @@ class Route:
         return re.sub(r":[^{}]+}", "}", self.path)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Door:
+    """A door beside ``/api/v1``, behind the same guard and on the same port.
+
+    Attributes:
+        open: Called once with the application before it is served, to put what the routes need
+            into it and to register what is to be started and closed with it.
+    """
+
+    routes: Sequence[Route]
+    open: Callable[[web.Application], None]
+
+
 def add_routes(application: web.Application, routes: Sequence[Route]) -> None:
     """Serve the routes; what is served for GET is served for HEAD as well."""
     for route in routes:

@@ -1,0 +1,1 @@
+"""The A2A door: agents and workflows as peers of other agents."""

@@ -1,0 +1,1 @@
+"""The MCP door: agents and workflows as tools of other programs."""

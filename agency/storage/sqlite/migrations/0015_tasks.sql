@@ -1,0 +1,1 @@
+-- Tasks of A2A: what a run is beside itself when it was started as one.

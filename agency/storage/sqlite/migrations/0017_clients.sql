@@ -1,0 +1,1 @@
+-- What clients of MCP have asked for.
