@@ -614,6 +614,54 @@ class Publish:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class A2a:
+    """The A2A door: agents and workflows as A2A agents, and their cards."""
+
+    enabled: bool = setting(default=True, help="Serve A2A at /a2a/NAME.")
+    v03: bool = setting(default=True, help="Serve version 0.3 of the protocol beside 1.0.")
+    default_agent: str = setting(
+        "",
+        "Whose card is at /.well-known/agent-card.json; empty: the agent `default`, else the "
+        "first by name.",
+    )
+    base_url: str = setting(
+        "",
+        "Address under which others reach this daemon, for the cards; empty: as they have asked.",
+        form="url",
+    )
+    grpc_port: int = setting(
+        0,
+        "Port for A2A over gRPC, which needs `pip install agency[grpc]`; 0: none.",
+        minimum=0,
+        maximum=65535,
+    )
+    provider_name: str = setting("", "Organisation that the cards name; empty: none.")
+    provider_url: str = setting("", "Its address.", form="url")
+    documentation_url: str = setting("", "Documentation that the cards name.", form="url")
+    icon_url: str = setting("", "Picture that the cards name.", form="url")
+    extended_card: bool = setting(
+        default=True,
+        help="Tell those who show a token more: tools of agents, shapes of input and output.",
+    )
+    card_max_age_s: int = setting(300, "A card may be kept for so long.", minimum=0)
+    signing_key: str = setting(
+        "", "Secret with the private key (P-256, PEM) that signs the cards: secret://NAME."
+    )
+    signing_key_file: str = setting("", "File with that key instead.", form="path")
+    signing_key_id: str = setting("", "Name of the key in the signatures; empty: its thumbprint.")
+    extensions: list[str] = setting(
+        [], "URIs of extensions that the workflows understand; the cards name them."
+    )
+    required_extensions: list[str] = setting(
+        [], "URIs of extensions without which no request is taken."
+    )
+    check_input_modes: bool = setting(
+        default=False,
+        help="Refuse messages with parts of a media type that the card does not name.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """All settings, checked and frozen."""
 
@@ -634,6 +682,7 @@ class Settings:
     sandbox: Sandbox = field(default_factory=Sandbox)
     tools: Tools = field(default_factory=Tools)
     publish: Publish = field(default_factory=Publish)
+    a2a: A2a = field(default_factory=A2a)
     features: Mapping[str, bool] = field(default_factory=dict)
     """Workflows that are switched off or on, by name; see `agency.config.catalogue`."""
     logging: Logging = field(default_factory=Logging)
