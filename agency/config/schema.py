@@ -349,7 +349,7 @@ class Memory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mcp:
-    """Tools from MCP servers; each has a section [mcp.servers.NAME]."""
+    """The MCP door, and tools from MCP servers, each of which has a section [mcp.servers.NAME]."""
 
     server_url: str = setting(
         "",
@@ -365,6 +365,26 @@ class Mcp:
         [],
         "Private places (host, address or network, each with :port if only that one is meant) that "
         "connections added over REST may lead to.",
+    )
+    serve: bool = setting(default=True, help="Serve MCP at /mcp.")
+    serve_sessions_max: int = setting(
+        1000,
+        "Sessions of MCP clients at once; those of protocol 2026-07-28 need none.",
+        minimum=1,
+        maximum=100_000,
+    )
+    serve_session_idle_s: float = setting(
+        1800.0, "A session in which nothing is asked for so long ends.", minimum=1, maximum=86_400
+    )
+    serve_streams_max: int = setting(
+        1000, "Subscriptions to changes at once.", minimum=1, maximum=100_000
+    )
+    call_wait_s: float = setting(
+        45.0,
+        "A call to a workflow that takes longer is answered with where its run is; most clients "
+        "give up after 60 s.",
+        minimum=0.1,
+        maximum=86_400,
     )
 
 
@@ -659,6 +679,62 @@ class A2a:
         default=False,
         help="Refuse messages with parts of a media type that the card does not name.",
     )
+    allowed_agents: list[str] = setting(
+        [],
+        "Hosts (name, *.name, address or network, each with :port if only that one is meant) whose "
+        "agents may be called by their address; * means all that are public. Empty: only the "
+        "[a2a.agents.NAME].",
+    )
+    hops_max: int = setting(
+        5,
+        "Calls from one system to the next that may lead to a call from here; more would mostly "
+        "be a circle.",
+        minimum=1,
+        maximum=1000,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteAgent:
+    """An agent of another system, one section for each: workflows call it, agents have it as a
+    tool."""
+
+    url: str = setting(
+        "", "Its address; its card is looked for below it, unless it is that of a card.", form="url"
+    )
+    description: str = setting("", "What it is for, for models; empty: as its card says.")
+    token: str = setting(
+        "",
+        "Where the bearer token that it is shown is: secret://NAME in the vault, or "
+        "env://VARIABLE; never the token itself.",
+        form="secret",
+    )
+    headers: list[str] = setting(
+        [],
+        "Further headers, NAME: VALUE each; a value that is secret is secret://NAME or "
+        "env://VARIABLE.",
+        form="header",
+    )
+    card_key: str = setting(
+        "",
+        "File with the public key (PEM) that its card must be signed with; empty: any card.",
+        form="path",
+    )
+    timeout_s: float = setting(
+        60.0,
+        "Longest request; what it works on may take any time.",
+        minimum=0.1,
+        maximum=86_400,
+    )
+    repeatable: bool = setting(
+        default=True,
+        help="Send a message again, under the same id, that may not have arrived; false asks "
+        "somebody first.",
+    )
+    permission: Literal["allow", "ask", "deny"] = setting(
+        "ask", "Whether agents may call it, where their own rules say nothing."
+    )
+    enabled: bool = setting(default=True, help="It may be called.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -683,6 +759,7 @@ class Settings:
     tools: Tools = field(default_factory=Tools)
     publish: Publish = field(default_factory=Publish)
     a2a: A2a = field(default_factory=A2a)
+    a2a_agents: Mapping[str, RemoteAgent] = field(default_factory=dict)
     features: Mapping[str, bool] = field(default_factory=dict)
     """Workflows that are switched off or on, by name; see `agency.config.catalogue`."""
     logging: Logging = field(default_factory=Logging)
