@@ -643,6 +643,29 @@ class HookNameTaken(Conflict):
         self.name = name
 
 
+class OfferNameTaken(Conflict):
+    """Two things of one kind that MCP clients are offered cannot have one name."""
+
+    code = "offer_name_taken"
+    hint = "Give one of the two another name."
+
+    def __init__(self, kind: str, name: str, source: str, other: str) -> None:
+        super().__init__(f"The {kind} {name!r} of {source!r} is also offered by {other!r}.")
+        self.kind = kind
+        self.name = name
+
+
+class ClientCannot(Conflict):
+    """The MCP client has not declared what it would need to answer a question."""
+
+    code = "client_cannot"
+    hint = "Use a client that declares it, or ask for something else."
+
+    def __init__(self, capability: str) -> None:
+        super().__init__(f"The client does not declare {capability!r}, so that it cannot be asked.")
+        self.capability = capability
+
+
 class SessionBusy(Conflict):
     """The session's live run is suspended on something that a message cannot answer."""
 

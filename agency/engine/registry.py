@@ -17,6 +17,7 @@ from agency.domain.run import RunKind
 from agency.engine.definition import DECLARES, MARK, Definition, make_definition
 from agency.engine.hooks import HOOK_MARK, Hook
 from agency.engine.modules import load_module, module_name
+from agency.engine.offers import OFFER_MARK, Offers, offer_of
 from agency.errors import HookNameTaken, WorkflowDisabled, WorkflowNameTaken, WorkflowNotFound
 from agency.ports.tool import ToolCalls
 
@@ -51,6 +52,7 @@ class Registry:
 
     Attributes:
         modules: Authors' files that were loaded, by the stems of their names.
+        offers: What authors offer to MCP clients beside workflows.
         tool_calls: Makes the calls of tools that declared workflows name; None where there are no
             tools.
     """
@@ -59,6 +61,7 @@ class Registry:
         self._definitions: dict[str, Definition] = {}
         self._pinned: dict[tuple[str, str], Definition] = {}
         self.hooks: dict[str, Hook] = {}
+        self.offers = Offers()
         self.modules: dict[str, list[ModuleType]] = {}
         self.failures: list[LoadFailure] = []
         self.tool_calls: ToolCalls | None = None
@@ -76,11 +79,14 @@ class Registry:
         self._definitions[definition.name] = definition
 
     def add_function(self, function: Callable[..., Any]) -> None:
-        """Register a function that ``workflow`` or ``on_update`` has marked, or both."""
+        """Register a function by its marks: ``workflow``, ``on_update``, an offer; or several."""
         hook: Hook | None = getattr(function, HOOK_MARK, None)
         if hook is not None:
             self.add_hook(replace(hook, source=inspect.getsourcefile(function) or ""))
-        if hook is None or hasattr(function, MARK):
+        offer = offer_of(function)
+        if offer is not None:
+            self.offers.add(offer)
+        if (hook is None and offer is None) or hasattr(function, MARK):
             self.add(make_definition(function))
 
     def add_hook(self, hook: Hook) -> None:
@@ -272,6 +278,6 @@ def _marked(module: ModuleType) -> list[Callable[..., Any]]:
         value
         for value in vars(module).values()
         if callable(value)
-        and (hasattr(value, MARK) or hasattr(value, HOOK_MARK))
+        and any(hasattr(value, mark) for mark in (MARK, HOOK_MARK, OFFER_MARK))
         and getattr(value, "__module__", "") == module.__name__
     ]

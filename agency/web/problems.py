@@ -83,6 +83,8 @@ STATUSES: Mapping[type[AgencyError], int] = {
     errors.SessionBusy: 409,
     errors.UpdatesAhead: 409,
     errors.HookNameTaken: 409,
+    errors.OfferNameTaken: 409,
+    errors.ClientCannot: 409,
     errors.RunEnded: 409,
     errors.RunNotSuspended: 409,
     errors.SnapshotSpent: 409,
