@@ -60,7 +60,7 @@ def make_application(services: Services, doors: Sequence[Door] = ()) -> web.Appl
     """
     services = replace(services, tokens=CachedTokens(services.tokens))
     routes = (*all_routes(), *(route for door in doors for route in door.routes))
-    public_paths = frozenset(route.path for route in routes if route.is_public)
+    public_paths = frozenset(route.template for route in routes if route.is_public)
     access = Access(services.settings.server, services.tokens)
     patience = Patience()
     streams = Streams(services.settings.server)

@@ -50,10 +50,10 @@ async def read_body(
         BodyMalformed: it is not JSON, not UTF-8, nested too deeply, or empty.
         InvalidInput: it does not fit the model; ``faults`` has all that is wrong.
     """
-    raw = await _read(request)
+    raw = await read_raw(request)
     if not raw and may_be_empty:
         return model.model_validate({})
-    _check_content_type(request)
+    check_json(request)
     if not raw:
         raise BodyMalformed("The body is empty; a JSON object is needed.")
     value = _parse(raw)
@@ -63,7 +63,14 @@ async def read_body(
         raise invalid_input(error, model, "body") from error
 
 
-async def _read(request: web.Request) -> bytes:
+async def read_raw(request: web.Request) -> bytes:
+    """Read a body as it came, without the coding that it was sent in.
+
+    Raises:
+        BodyTooLarge, BodyLate: as `read_body`.
+        ContentTypeRefused: it is in an unknown coding.
+        BodyMalformed: it cannot be decoded, or the caller hung up.
+    """
     bytes_max = request.app[SERVICES].settings.server.body_bytes_max
     length = request.content_length
     if length is not None and length > bytes_max:
@@ -94,7 +101,12 @@ def _coding(request: web.Request) -> str:
     return request.headers.get("Content-Encoding", "identity").strip().lower()
 
 
-def _check_content_type(request: web.Request) -> None:
+def check_json(request: web.Request) -> None:
+    """Refuse a body that is said to be something else than JSON.
+
+    Raises:
+        ContentTypeRefused: it is.
+    """
     # Without the header the body is taken for JSON. What browsers send for pages of other sites
     # is refused by its Origin before it comes here; the check of the type is a second fence.
     given = request.headers.get("Content-Type")
@@ -115,13 +127,16 @@ def _parse(raw: bytes) -> Any:  # noqa: ANN401  JSON enters here
         value = json.decode(raw)
     except json.NotJson as error:
         raise BodyMalformed(f"The body is not JSON: {error}.") from error
-    # Counting is cheap; only a body with this many brackets can be too deep.
-    if raw.count(b"[") + raw.count(b"{") > JSON_DEPTH_MAX and _is_deep(value):
+    if is_deep(raw, value):
         raise BodyMalformed(f"The body is nested deeper than {JSON_DEPTH_MAX} levels.")
     return value
 
 
-def _is_deep(value: Any) -> bool:  # noqa: ANN401  JSON value
+def is_deep(raw: bytes, value: Any) -> bool:  # noqa: ANN401  JSON value
+    """Tell whether a JSON value is nested deeper than `JSON_DEPTH_MAX`; ``raw`` is what it was."""
+    # Counting is cheap; only a body with this many brackets can be too deep.
+    if raw.count(b"[") + raw.count(b"{") <= JSON_DEPTH_MAX:
+        return False
     level = [value] if isinstance(value, (dict, list)) else []
     for _ in range(JSON_DEPTH_MAX):
         level = [

@@ -39,7 +39,11 @@ _BODY_LEFT = (BodyTooLarge, BodyLate, DocumentTooLarge)
 
 
 def make_guard(access: Access, public_paths: frozenset[str]) -> Middleware:
-    """Make the middleware. ``public_paths`` are answered without a token."""
+    """Make the middleware.
+
+    ``public_paths`` are answered without a token: templates of routes, so that a path with a name
+    in it counts only where it is one of those, not where it merely looks like one.
+    """
     ids = CorrelationIds()
 
     @web.middleware
@@ -55,7 +59,7 @@ def make_guard(access: Access, public_paths: frozenset[str]) -> Middleware:
             authorization = headers.get("Authorization")
             if authorization is not None:
                 set_principal(request, await access.principal(authorization))
-            elif access.needs_token and request.path not in public_paths:
+            elif access.needs_token and _template(request) not in public_paths:
                 await access.principal(None)
             response = await handler(request)
         except AgencyError as error:
@@ -87,6 +91,11 @@ def seal(response: web.StreamResponse, correlation_id: str) -> None:
     headers["X-Content-Type-Options"] = "nosniff"
     # Instead of the versions of Python and aiohttp, which only help who looks for holes.
     headers["Server"] = "agency"
+
+
+def _template(request: web.Request) -> str:
+    resource = request.match_info.route.resource
+    return resource.canonical if resource is not None else ""
 
 
 def _log(request: web.Request, status: int, elapsed_s: float) -> None:

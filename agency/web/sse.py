@@ -12,9 +12,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Protocol
 
 from aiohttp import HttpVersion11, hdrs, web
 
@@ -102,7 +104,7 @@ class Streams:
     def __init__(self, server: Server) -> None:
         self._streams_max = server.streams_max
         self._heartbeat_s = server.heartbeat_s
-        self._open: set[_Stream] = set()
+        self._open: set[Beating] = set()
         self._places = 0
         self._is_over = False
         self._beat: asyncio.TimerHandle | None = None
@@ -135,12 +137,7 @@ class Streams:
             ShuttingDown: the daemon stops.
             AgencyError: what ``subscribe`` raises.
         """
-        if self._is_over:
-            raise ShuttingDown
-        if self._places >= self._streams_max:
-            raise TooManyStreams(self._streams_max)
-        self._places += 1
-        try:
+        with self.place():
             is_chunked = request.version >= HttpVersion11
             subscription = await subscribe(_dialect(form, is_chunked=is_chunked))
             if subscription is None:
@@ -149,8 +146,36 @@ class Streams:
                 return await self._stream(request, form, subscription, fields)
             finally:
                 subscription.close()
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Take one of the places that there are for streams, whoever writes into it.
+
+        Raises:
+            TooManyStreams: as many are open as may be.
+            ShuttingDown: the daemon stops.
+        """
+        if self._is_over:
+            raise ShuttingDown
+        if self._places >= self._streams_max:
+            raise TooManyStreams(self._streams_max)
+        self._places += 1
+        try:
+            yield
         finally:
             self._places -= 1
+
+    @contextmanager
+    def attended(self, stream: Beating) -> Iterator[None]:
+        """Let a stream beat with the others, and be stopped with them when the daemon stops."""
+        self._open.add(stream)
+        self._beat_later()
+        if self._is_over:
+            stream.stop()
+        try:
+            yield
+        finally:
+            self._open.discard(stream)
 
     async def _stream(
         self,
@@ -161,14 +186,9 @@ class Streams:
     ) -> web.StreamResponse:
         if request.method == hdrs.METH_HEAD:
             return web.Response(headers=_HEADERS)
-        response = web.StreamResponse(headers=_HEADERS)
-        # The guard does it when an answer is whole, which is too late for its head here.
-        seal(response, CORRELATION_ID.get())
-        if request.version >= HttpVersion11:
-            response.enable_chunked_encoding()
+        response = open_answer(request)
         began_s, begin = monotonic_s(), subscription.last
         log.info("%s opened", form.name, extra={**fields, "after": begin, "open": self._places})
-        stream: _Stream | None = None
         why = "gone"
         try:
             await response.prepare(request)
@@ -176,16 +196,11 @@ class Streams:
             transport = request.transport
             if transport is not None:
                 stream = _Stream(transport, form, subscription)
-                self._open.add(stream)
-                self._beat_later()
-                if self._is_over:
-                    stream.stop()
-                why = await stream.run()
+                with self.attended(stream):
+                    why = await stream.run()
         except ConnectionError:
             log.debug("updates cut off", extra={**fields})
         finally:
-            if stream is not None:
-                self._open.discard(stream)
             elapsed_s = round(monotonic_s() - began_s, 3)
             told = {"elapsed_s": elapsed_s, "frames": subscription.frames, "why": why}
             log.info("%s closed", form.name, extra={**fields, **told})
@@ -212,6 +227,28 @@ class Streams:
             stream.stop()
 
 
+def open_answer(request: web.Request) -> web.StreamResponse:
+    """Make an answer that is a stream, with its head whole; it is not yet prepared."""
+    response = web.StreamResponse(headers=_HEADERS)
+    # The guard does it when an answer is whole, which is too late for its head here.
+    seal(response, CORRELATION_ID.get())
+    if request.version >= HttpVersion11:
+        response.enable_chunked_encoding()
+    return response
+
+
+class Beating(Protocol):
+    """A stream as `Streams` sees it."""
+
+    def beat(self) -> None:
+        """Send a sign of life, or notice that nobody is there."""
+        ...
+
+    def stop(self) -> None:
+        """Be over."""
+        ...
+
+
 _HEADERS = {
     "Content-Type": MEDIA_TYPE,
     "Cache-Control": "no-store",
@@ -236,7 +273,7 @@ class _Gone(Exception):
 
 
 class _Stream:
-    """One stream, from its first frame to its last."""
+    """One stream of updates, from its first frame to its last."""
 
     def __init__(
         self,
@@ -249,7 +286,7 @@ class _Stream:
         self._subscription = subscription
         self._wrap = subscription.wrap
         self._is_stopping = False
-        _limit_silence(transport)
+        limit_silence(transport)
 
     async def run(self) -> str:
         """Hand out frames until it is over, and say why: ``ended``, ``stopping``, ``gone``."""
@@ -323,7 +360,7 @@ class _Stream:
             look_s = min(_LOOK_S_MAX, look_s * 2)
 
 
-def _limit_silence(transport: asyncio.Transport) -> None:
+def limit_silence(transport: asyncio.Transport) -> None:
     """Let the system cut a connection off whose other side confirms nothing for `STALL_S`."""
     found = transport.get_extra_info("socket")
     option = getattr(socket, "TCP_USER_TIMEOUT", None)  # Linux
