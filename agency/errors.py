@@ -1718,6 +1718,123 @@ class ConnectionFailed(InvalidInput):
         self.log = log
 
 
+class RemoteAgentNotFound(NotFound):
+    """The settings name no agent of another system so, or it is switched off."""
+
+    code = "remote_agent_not_found"
+
+    def __init__(self, name: str, known: Sequence[str] = ()) -> None:
+        there = f"There are: {', '.join(known)}." if known else "There are none."
+        super().__init__(
+            f"There is no agent {name!r} to be called.",
+            hint=f"Add it as [a2a.agents.{name}], or write its address. {there}",
+        )
+        self.name = name
+
+
+class RemoteAgentRefused(Forbidden):
+    """The settings do not allow that address to be called."""
+
+    code = "remote_agent_refused"
+
+
+class RemoteAgentUnreachable(Unavailable):
+    """An agent of another system does not answer, or not now."""
+
+    code = "remote_agent_unreachable"
+    hint = "Look whether its address is right and it runs: `agency a2a card ADDRESS`."
+
+    def __init__(
+        self, agent: str, reason: str, *, retry_after_s: float | None = None, hint: str = ""
+    ) -> None:
+        super().__init__(f"The agent at {agent!r} cannot be reached: {reason}.", hint=hint or None)
+        self.agent = agent
+        self.retry_after_s = retry_after_s
+
+
+class RemoteAgentUnfit(Failed):
+    """What answers at the address of an agent speaks no A2A that is understood here, or wrongly."""
+
+    code = "remote_agent_unfit"
+    hint = "See what it says of itself with `agency a2a card ADDRESS`."
+
+    def __init__(self, agent: str, reason: str, *, hint: str = "") -> None:
+        super().__init__(f"The agent at {agent!r} {reason}.", hint=hint or None)
+        self.agent = agent
+
+
+class RemoteAgentDenied(Failed):
+    """An agent of another system wants to be shown another token."""
+
+    code = "remote_agent_denied"
+
+    def __init__(self, agent: str, reason: str, *, hint: str = "") -> None:
+        super().__init__(
+            f"The agent at {agent!r} does not let this daemon in: {reason}.",
+            hint=hint or "Name the secret with its token in [a2a.agents.NAME] token.",
+        )
+        self.agent = agent
+
+
+class RemoteTaskNotFound(NotFound):
+    """An agent of another system has no such task, or has forgotten it."""
+
+    code = "remote_task_not_found"
+    hint = "Some agents forget their tasks when they are restarted; nothing was sent again."
+
+    def __init__(self, agent: str, task_id: str) -> None:
+        super().__init__(f"The agent at {agent!r} has no task {task_id!r}.")
+        self.agent = agent
+        self.task_id = task_id
+
+
+class RemoteTaskFailed(Failed):
+    """A task of an agent elsewhere has failed; what it said is in the message.
+
+    ``agent`` and ``task_id`` tell which.
+    """
+
+    code = "remote_task_failed"
+    outcome: ClassVar[str] = "has failed"
+
+    def __init__(self, agent: str, task_id: str, said: str) -> None:
+        told = f": {said}" if said else ", and did not say why."
+        super().__init__(f"The task of the agent {agent!r} {self.outcome}{told}")
+        self.agent = agent
+        self.task_id = task_id
+        self.said = said
+
+
+class RemoteTaskRejected(RemoteTaskFailed):
+    """An agent elsewhere has refused to do a task."""
+
+    code = "remote_task_rejected"
+    outcome = "was rejected"
+
+
+class RemoteTaskCancelled(RemoteTaskFailed):
+    """A task of an agent elsewhere was cancelled by somebody there."""
+
+    code = "remote_task_cancelled"
+    outcome = "was cancelled there"
+
+
+class TooManyHops(LimitExceeded):
+    """So many systems have called the next that one more call is taken for a circle."""
+
+    code = "too_many_hops"
+
+    def __init__(self, agent: str, hops: int, limit: int) -> None:
+        super().__init__(
+            f"The agent {agent!r} was not called: it would be call {hops} from one system to the "
+            f"next, and {limit} are allowed.",
+            hint="Look for agents that call each other in a circle; [a2a] hops_max is the limit.",
+        )
+        self.agent = agent
+        self.hops = hops
+        self.limit = limit
+
+
 class WorkspaceLost(Corrupt):
     """A kept state of a run's files is not in the store of files any more."""
 
@@ -1976,6 +2093,78 @@ class VaultLocked(Unavailable):
     """The key of the secrets is missing, or not the one that they were encrypted with."""
 
     code = "vault_locked"
+
+
+class PushNotFound(NotFound):
+    """The run has no push notification of that id."""
+
+    code = "push_not_found"
+
+    def __init__(self, run_id: str, push_id: str) -> None:
+        super().__init__(
+            f"The run {run_id!r} has no push notification {push_id!r}.",
+            hint=f"List them with `agency a2a push {run_id}`.",
+        )
+        self.run_id = run_id
+        self.push_id = push_id
+
+
+class TooManyPushes(LimitExceeded):
+    """A run tells as many addresses of its changes as one may."""
+
+    code = "too_many_pushes"
+    hint = "Delete one of them first."
+
+    def __init__(self, run_id: str, pushes_max: int) -> None:
+        super().__init__(
+            f"The run {run_id!r} has {pushes_max} push notifications, and more are not taken."
+        )
+        self.run_id = run_id
+        self.pushes_max = pushes_max
+
+
+class PeerNotFound(NotFound):
+    """No peer of that id is registered."""
+
+    code = "peer_not_found"
+    hint = "List the peers with `agency a2a peers`; a peer registers itself at /api/v1/peers."
+
+    def __init__(self, peer_id: str) -> None:
+        super().__init__(f"There is no peer {peer_id!r}.")
+        self.peer_id = peer_id
+
+
+class PeerForeign(Conflict):
+    """A peer of that id was registered by somebody else, who alone may change it."""
+
+    code = "peer_foreign"
+    hint = "Choose another id, or show the token that it was registered with."
+
+    def __init__(self, peer_id: str) -> None:
+        super().__init__(f"The peer {peer_id!r} was registered by another caller.")
+        self.peer_id = peer_id
+
+
+class PeerNotAllowed(Forbidden):
+    """The peer is not among those that this daemon speaks with."""
+
+    code = "peer_not_allowed"
+    hint = "Name it in [a2a] allowed_peers."
+
+    def __init__(self, peer_id: str) -> None:
+        super().__init__(f"The peer {peer_id!r} is not allowed here.")
+        self.peer_id = peer_id
+
+
+class TooManyPeers(LimitExceeded):
+    """There are as many peers as one daemon may have."""
+
+    code = "too_many_peers"
+    hint = "Delete some that are offline: `agency a2a peers`."
+
+    def __init__(self, peers_max: int) -> None:
+        super().__init__(f"There are {peers_max} peers, and more are not taken.")
+        self.peers_max = peers_max
 
 
 class SecretsChanged(Conflict):

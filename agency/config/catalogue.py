@@ -13,7 +13,7 @@ from enum import StrEnum
 from functools import cache
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from agency.config.schema import Agent, McpServer, ModelProvider, Queue, Settings
+from agency.config.schema import Agent, McpServer, ModelProvider, Queue, RemoteAgent, Settings
 from agency.core.names import DEFAULT_AGENT, DEFAULT_QUEUE, feature_of
 
 NAMED: Mapping[str, tuple[type, tuple[str, ...]]] = {
@@ -21,6 +21,7 @@ NAMED: Mapping[str, tuple[type, tuple[str, ...]]] = {
     "agents": (Agent, (DEFAULT_AGENT,)),
     "providers": (ModelProvider, ()),
     "mcp.servers": (McpServer, ()),
+    "a2a.agents": (RemoteAgent, ()),
 }
 """Groups of sections that people name, with the dataclass of each and those that always are."""
 

@@ -12,7 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from agency.config import catalogue, connections, model_names, places
+from agency.config import catalogue, connections, model_names, places, remote_agents
 from agency.config.catalogue import Setting
 from agency.config.lines import Path as Path_
 from agency.config.lines import find_lines, line_of
@@ -433,6 +433,8 @@ def _build(reading: _Reading, file: Path | None, *, base: Path, here: Path, home
     for name, what, hint in connections.faults(values, reading.named(connections.GROUP)):
         reading.fault(_where(name, origins[name]), what, hint)
     for name, what, hint in model_names.faults(values, reading.named("providers")):
+        reading.fault(_where(name, origins[name]), what, hint)
+    for name, what, hint in remote_agents.faults(values, reading.named(remote_agents.GROUP)):
         reading.fault(_where(name, origins[name]), what, hint)
     reading.raise_faults()
     by_section: dict[str, dict[str, Any]] = {}

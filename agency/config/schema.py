@@ -696,8 +696,7 @@ class A2a:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteAgent:
-    """An agent of another system, one section for each: workflows call it, agents have it as a
-    tool."""
+    """An agent of another system, one section for each: it may be called, and is a tool."""
 
     url: str = setting(
         "", "Its address; its card is looked for below it, unless it is that of a card.", form="url"

@@ -201,7 +201,7 @@ a = 1
         "config.toml:7 server.port: It must be 65535 or less, and is 80800.",
         "config.toml:8 server.allowed_hosts: It must be a list of texts, and is [1].",
         "config.toml:11 server.base_url: There is no setting 'base_url' in [server]. "
-        "'base_url' is a setting of [llm].",
+        "'base_url' is a setting of [llm] and [a2a].",
         "config.toml:12 stor: There is no section [stor]. Did you mean [store]?",
         "config.toml:15 memory: [memory] must be a section, and is [{'a': 1}].",
         "PORT: It must be a whole number, and is 'a'.",
