@@ -11,7 +11,15 @@ from agency.version import VERSION
 
 if TYPE_CHECKING:
     from agency.domain.approval import ApprovalDecision
-    from agency.domain.content import Content, Part, bytes_part, data_part, link_part, text_part
+    from agency.domain.content import (
+        Content,
+        Part,
+        bytes_part,
+        data_part,
+        link_part,
+        resource_part,
+        text_part,
+    )
     from agency.engine.context import Context
     from agency.engine.definition import workflow
     from agency.engine.hooks import StatusUpdate, on_update
@@ -44,6 +52,7 @@ _HOMES = {
     "bytes_part": "agency.domain.content",
     "data_part": "agency.domain.content",
     "link_part": "agency.domain.content",
+    "resource_part": "agency.domain.content",
     "text_part": "agency.domain.content",
     "Context": "agency.engine.context",
     "Winner": "agency.engine.joins",
@@ -120,6 +129,7 @@ __all__ = [
     "mcp_resource",
     "mcp_tool",
     "on_update",
+    "resource_part",
     "text_part",
     "workflow",
 ]

@@ -120,6 +120,19 @@ def link_part(url: str, *, media_type: str = "", name: str = "") -> Part:
     return Part(kind=PartKind.LINK, url=url, media_type=media_type, name=name)
 
 
+URI_KEY = "uri"
+"""The member of a part's metadata that says at which address its text or bytes are a resource."""
+
+
+def resource_part(uri: str, body: str | bytes, *, media_type: str = "") -> Part:
+    """Make a part that brings a resource with it: its address, and what is there."""
+    if isinstance(body, str):
+        kind, text, raw = PartKind.TEXT, body, b""
+    else:
+        kind, text, raw = PartKind.BYTES, "", body
+    return Part(kind=kind, text=text, raw=raw, media_type=media_type, metadata={URI_KEY: uri})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
     """Several parts.
