@@ -29,6 +29,8 @@ from agency.ports.definition import DefinitionStore
 from agency.ports.fitness import FitnessStore
 from agency.ports.lineage import LineageStore
 from agency.ports.memory import CoreStore, NotebookStore, PassageStore
+from agency.ports.peer import PeerStore
+from agency.ports.push import PushStore
 from agency.ports.queues import QueueStore
 from agency.ports.secret import SecretStore
 from agency.ports.session import SessionStore as SessionStore  # noqa: PLC0414  also found here
@@ -697,6 +699,10 @@ class Store(Protocol):
     def sagas(self) -> SagaStore: ...
     @property
     def fitness(self) -> FitnessStore: ...
+    @property
+    def pushes(self) -> PushStore: ...
+    @property
+    def peers(self) -> PeerStore: ...
 
     async def check(self, *, timeout_s: float) -> bool:
         """Tell whether a read and an empty write both get through in time."""

@@ -7,7 +7,7 @@ Source: RFC 9457. The members ``success``, ``error``, ``message``, ``correlation
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from aiohttp import web
@@ -16,6 +16,7 @@ from agency import errors
 from agency.core import json
 from agency.core.clock import to_text
 from agency.core.context import CORRELATION_ID
+from agency.core.records import dataclass
 from agency.errors import AgencyError, Fault
 from agency.web.addresses import approval_path, problem_type, run_path, snapshot_path
 from agency.web.answers import SERVICES

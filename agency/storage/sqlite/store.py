@@ -24,6 +24,8 @@ from agency.storage.sqlite.mail import SqliteMail
 from agency.storage.sqlite.maintenance import SqliteUpkeep
 from agency.storage.sqlite.notebooks import SqliteNotebooks
 from agency.storage.sqlite.passages import SqlitePassages
+from agency.storage.sqlite.peers import SqlitePeers
+from agency.storage.sqlite.pushes import SqlitePushes
 from agency.storage.sqlite.queues import SqliteQueues
 from agency.storage.sqlite.readers import Readers, open_readers
 from agency.storage.sqlite.runs import SqliteRuns
@@ -85,6 +87,8 @@ class SqliteStore:
         self.versions = SqliteVersions(writer, readers)
         self.connections = SqliteConnections(writer, readers, space)
         self.fitness = SqliteFitness(writer, readers, space)
+        self.pushes = SqlitePushes(writer, readers, space)
+        self.peers = SqlitePeers(writer, readers, space)
         self.broken = broken
         self._writer = writer
         self._readers = readers

@@ -66,8 +66,9 @@ SELECT number, id, status, ended_at, parent_id FROM runs
  ORDER BY number LIMIT 1;
 
 -- name: is_needed
--- One row if a live run was made from this one, if a file of it may still be fetched, or if it has
--- the newest wait: waits are known by their numbers to the events of topics, so none comes twice.
+-- One row if a live run was made from this one, if a file of it may still be fetched, if somebody is
+-- still to be told of its end, or if it has the newest wait: waits are known by their numbers to the
+-- events of topics, so none comes twice.
 SELECT 1
  WHERE EXISTS (SELECT 1 FROM runs
                 WHERE forked_from = :id AND forked_from IS NOT NULL AND ended_at IS NULL)
@@ -76,6 +77,7 @@ SELECT 1
     OR EXISTS (SELECT 1 FROM successions CROSS JOIN runs ON runs.id = successions.successor
                 WHERE successions.predecessor = :id AND runs.ended_at IS NULL)
     OR EXISTS (SELECT 1 FROM receipts WHERE run = :number AND confirmed_at IS NULL)
+    OR EXISTS (SELECT 1 FROM pushes WHERE run = :number AND state = 'active')
     OR EXISTS (SELECT 1 FROM waits WHERE run = :number AND id = (SELECT max(id) FROM waits));
 
 -- name: is_untold
@@ -97,7 +99,10 @@ SELECT payload FROM events INDEXED BY events_by_run
  WHERE run = :number AND typeof(payload) = 'text'
  UNION
 SELECT value FROM approvals INDEXED BY approvals_by_run
- WHERE run = :number AND typeof(value) = 'text';
+ WHERE run = :number AND typeof(value) = 'text'
+ UNION
+SELECT content FROM tasks CROSS JOIN task_messages ON task_messages.task = tasks.task
+ WHERE tasks.run = :number AND typeof(content) = 'text';
 
 -- name: list_oldest_entries
 SELECT id, CASE typeof(body) WHEN 'text' THEN body END
@@ -156,7 +161,8 @@ DELETE FROM blobs
    AND NOT EXISTS (SELECT 1 FROM messages WHERE content = :hash AND typeof(content) = 'text')
    AND NOT EXISTS (SELECT 1 FROM approvals WHERE value = :hash AND typeof(value) = 'text')
    AND NOT EXISTS (SELECT 1 FROM topic_events WHERE payload = :hash AND typeof(payload) = 'text')
-   AND NOT EXISTS (SELECT 1 FROM definitions WHERE body = :hash AND typeof(body) = 'text');
+   AND NOT EXISTS (SELECT 1 FROM definitions WHERE body = :hash AND typeof(body) = 'text')
+   AND NOT EXISTS (SELECT 1 FROM task_messages WHERE content = :hash AND typeof(content) = 'text');
 
 -- name: page_snapshots
 -- The next snapshots, with whether each is a live run's newest, and how many newer ones there are.
