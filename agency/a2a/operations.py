@@ -37,10 +37,31 @@ Event = pb.Task | pb.Message | pb.TaskStatusUpdateEvent | pb.TaskArtifactUpdateE
 class Pushing(Protocol):
     """What the push operations need: `Operations` has checked the caller and found the task."""
 
+    async def check(self, config: pb.TaskPushNotificationConfig) -> None:
+        """Refuse what `create` would refuse; before a task is started with it.
+
+        Raises:
+            InvalidParamsError: the address may not be told, or something is too long.
+        """
+        ...
+
     async def create(
-        self, config: pb.TaskPushNotificationConfig, *, run_id: str, owner: str, version: str
+        self,
+        config: pb.TaskPushNotificationConfig,
+        *,
+        run_id: str,
+        version: str,
+        whole_run: bool = False,
     ) -> pb.TaskPushNotificationConfig:
-        """Keep a configuration; one with the same id replaces it. ``version`` is the wire's."""
+        """Keep a configuration; one with the same id replaces it. ``version`` is the wire's.
+
+        Args:
+            whole_run: Tell everything from the run's start, because it was just started with this;
+                otherwise it begins with the status that the run has now.
+
+        Raises:
+            InvalidParamsError: as `check`, or the task has as many as it may.
+        """
         ...
 
     async def get(self, config_id: str, *, run_id: str) -> pb.TaskPushNotificationConfig | None:
