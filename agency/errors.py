@@ -1162,6 +1162,58 @@ class Permanent(Failed):
     code = "permanent"
 
 
+class Rejected(Permanent):
+    """Raised by a workflow that refuses to do what it is asked; a task is then REJECTED."""
+
+    code = "rejected"
+
+
+class TaskNotFound(NotFound):
+    """No task of the caller has that id."""
+
+    code = "task_not_found"
+    hint = "A task has the id of its run, and goes with it."
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__(f"There is no task {task_id!r}.")
+        self.task_id = task_id
+
+
+class MessageIdTaken(InvalidInput):
+    """The id was used before, for another message."""
+
+    code = "message_id_taken"
+    hint = "Give each message an id of its own; the same message may be sent again with its id."
+
+    def __init__(self, message_id: str, task_id: str) -> None:
+        super().__init__(f"The message id {message_id!r} was used for another message.")
+        self.message_id = message_id
+        self.task_id = task_id
+
+
+class TooManyMessages(LimitExceeded):
+    """A task takes no more messages than that."""
+
+    code = "too_many_messages"
+    hint = "Begin another task in the same context."
+
+    def __init__(self, task_id: str, messages_max: int) -> None:
+        super().__init__(f"The task {task_id!r} has {messages_max} messages; it takes no more.")
+        self.task_id = task_id
+        self.messages_max = messages_max
+
+
+class MessageUnwanted(Conflict):
+    """The task is at work and has never asked for messages: nobody would read it."""
+
+    code = "message_unwanted"
+    hint = "Wait until the task asks, or begin another one in the same context."
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__(f"The task {task_id!r} is at work and takes no messages now.")
+        self.task_id = task_id
+
+
 class DefinitionNotFound(NotFound):
     """No stored workflow has that name."""
 

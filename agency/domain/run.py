@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # it names records of this file
+    from agency.domain.task import NewTask
+
+from agency.core.records import dataclass
 
 
 class RunStatus(StrEnum):
@@ -182,6 +187,7 @@ class NewRun:
         parent: Parent's number, epoch and step key, when a run starts it as a child.
         available_at: Not claimed before, if that is later than ``created_at``.
         max_attempts: Tries of the whole run before it is a dead letter, 1 or more.
+        task: It is started as a task of A2A, with the message that asks for it.
     """
 
     id: str
@@ -209,3 +215,4 @@ class NewRun:
     rerun_of: str | None = None
     forked_at: int | None = None
     schedule: str | None = None
+    task: NewTask | None = None

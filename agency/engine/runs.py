@@ -7,16 +7,18 @@ import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from typing import Any, Never
 
 from agency.core import ids, json
 from agency.core.clock import Clock
 from agency.core.limits import ATTEMPTS_MAX, PRIORITY_MAX, VALUE_BYTES_MAX
+from agency.core.records import dataclass
 from agency.domain.entry import Entry
 from agency.domain.run import ENDED, LIVE, NewRun, Run, RunError, RunKind, RunStatus
 from agency.domain.snapshot import Snapshot
+from agency.domain.task import NewTask
 from agency.domain.wait import WaitKind, WaitOutcome
 from agency.engine.answers import check_value, choose, decide
 from agency.engine.definition import Definition
@@ -68,6 +70,7 @@ class StartRequest:
         concurrency_key: Of the live runs with the same key one at a time is worked on.
         max_attempts: Tries of the whole run; by default the workflow's.
         attempts_default: Tries if nothing else is said, neither here nor by the workflow.
+        task: It is started as a task of A2A, with the message that asks for it.
     """
 
     workflow: str
@@ -87,6 +90,7 @@ class StartRequest:
     concurrency_key: str | None = None
     max_attempts: int | None = None
     attempts_default: int = 1
+    task: NewTask | None = None
 
     def asked_for(
         self,
@@ -115,6 +119,7 @@ class StartRequest:
             concurrency_key=self.concurrency_key,
             max_attempts=self.max_attempts,
             attempts_default=self.attempts_default,
+            task=self.task,
         )
 
 
@@ -176,7 +181,7 @@ class Runs:
 
         Raises:
             WorkflowNotFound, WorkflowDisabled, InvalidInput, NameTaken, IdempotencyMismatch,
-            SessionBusy, QueueNotFound, QueueFull, ShuttingDown, StoreFull.
+            SessionBusy, QueueNotFound, QueueFull, ShuttingDown, StoreFull, MessageIdTaken.
         """
         if self.is_closed:
             raise ShuttingDown
@@ -184,6 +189,8 @@ class Runs:
         try:
             started = await self._store.runs.start(new)
         except SessionBusy as busy:
+            if request.task is not None:
+                raise  # a message to a task is stored with what it answers
             return await self._answer_session(busy, request)
         except QueueFull as full:
             raise self._queues.explain_full(full) from None
@@ -290,6 +297,7 @@ class Runs:
             principal=request.principal,
             tags=request.tags,
             provider=definition.provider() if definition.provider is not None else None,
+            task=request.task,
         )
 
     def expect(self, run: Run) -> None:

@@ -34,6 +34,7 @@ from agency.ports.push import PushStore
 from agency.ports.queues import QueueStore
 from agency.ports.secret import SecretStore
 from agency.ports.session import SessionStore as SessionStore  # noqa: PLC0414  also found here
+from agency.ports.task import TaskStore
 from agency.ports.topic import TopicStore
 from agency.ports.transfers import TransferStore
 from agency.ports.updates import UpdateStore
@@ -289,6 +290,8 @@ class RunStore(Protocol):
                 or id is found all the same; children and successors are never refused.
             NameTaken: a live run has the name.
             IdempotencyMismatch: the key was used with another request hash.
+            MessageIdTaken: it is a task, and the message's id was used for another one; see
+                `agency.ports.task`.
             SessionBusy: the session's newest live run is suspended, and somebody has to answer
                 what it waits for. Behind one that goes on by itself (timer, resource, child) the
                 new run queues.
@@ -699,6 +702,8 @@ class Store(Protocol):
     def sagas(self) -> SagaStore: ...
     @property
     def fitness(self) -> FitnessStore: ...
+    @property
+    def tasks(self) -> TaskStore: ...
     @property
     def pushes(self) -> PushStore: ...
     @property

@@ -110,6 +110,11 @@ STATUSES: Mapping[type[AgencyError], int] = {
     errors.Fenced: 409,
     errors.JournalFull: 422,
     errors.ValueTooLarge: 413,
+    # tasks of A2A
+    errors.TaskNotFound: 404,
+    errors.MessageIdTaken: 422,
+    errors.TooManyMessages: 409,
+    errors.MessageUnwanted: 409,
     # approvals and topics
     errors.ApprovalNotFound: 404,
     errors.ApprovalDecided: 409,
@@ -125,6 +130,7 @@ STATUSES: Mapping[type[AgencyError], int] = {
     errors.WaitTimedOut: 504,
     errors.NotDone: 502,
     errors.Permanent: 502,
+    errors.Rejected: 422,
     errors.OutcomeUnknown: 502,
     # sagas
     errors.DefinitionNotFound: 404,

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from agency.core.json import encode
+from agency.core.records import dataclass
 from agency.domain.run import Phase, RunError, RunStatus
 from agency.domain.wait import WaitKind
 from agency.errors import Fenced, RunEnded, RunNotFound
 from agency.ports.store import Claim, Wake
-from agency.storage.sqlite import holds, starts, waits, writes
+from agency.storage.sqlite import holds, starts, task_starts, waits, writes
 from agency.storage.sqlite.forms import StartForm, WritesForm
 from agency.storage.sqlite.rows import wake_of
 from agency.storage.sqlite.transaction import Row, Transaction
@@ -129,6 +130,7 @@ def _see_to(tx: Transaction, end: Finish, row: Row) -> list[Wake]:
     successor_id = successor.new.id
     heir = {"run_id": claim.run_id, "successor": successor_id}
     tx.change("add_succession", (successor_id, claim.run_id))
+    task_starts.hand_over(tx, claim.number, number, now=end.now)
     tx.change("hand_over_child", heir)
     tx.change("hand_over_children", heir)
     return [wake_of(number, successor_id, RunStatus.PENDING)]

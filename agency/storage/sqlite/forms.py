@@ -6,16 +6,31 @@ that a value that is changed after the call is stored as it was.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from agency.core.clock import to_micros
 from agency.core.json import encode
+from agency.core.records import dataclass
 from agency.domain.entry import Entry, EntryKind
 from agency.domain.run import NewRun, RunError
+from agency.domain.task import NewTaskMessage
 from agency.domain.wait import NewWait
 from agency.ports.store import Claim, Writes
+
+
+@dataclass(frozen=True, slots=True)
+class TaskMessageForm:
+    """A message of a task's caller.
+
+    Attributes:
+        once: What it is known by if it counts once, else None.
+    """
+
+    new: NewTaskMessage
+    once: str | None
+    content: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +40,14 @@ class StartForm:
     Attributes:
         columns: Parameters of ``insert_runs`` but for the last, the input; in their order.
         input: JSON in UTF-8.
+        message: Of a task the message that asks for it.
         is_plain: It wants nothing that one live run at a time may have.
     """
 
     new: NewRun
     columns: dict[str, Any]
     input: bytes
+    message: TaskMessageForm | None = None
 
     @property
     def is_plain(self) -> bool:
@@ -129,7 +146,23 @@ def start_form(new: NewRun) -> StartForm:
         "forked_at": new.forked_at,
         "schedule": new.schedule,
     }
-    return StartForm(new, columns, encode(new.input))
+    task = new.task
+    message = None
+    if task is not None:
+        message = task_message_form(task.message, owner=new.principal, target=task.target)
+    return StartForm(new, columns, encode(new.input), message)
+
+
+def task_message_form(new: NewTaskMessage, *, owner: str, target: str) -> TaskMessageForm:
+    """Encode a message of a task's caller.
+
+    Raises:
+        NotJson: its content is not JSON.
+    """
+    once = None
+    if not new.is_repeatable:
+        once = hashlib.sha256(encode([owner, target, new.id])).hexdigest()
+    return TaskMessageForm(new, once, encode(new.content.to_json()))
 
 
 def wait_form(new: NewWait) -> WaitForm:

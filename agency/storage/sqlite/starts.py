@@ -7,8 +7,15 @@ from typing import Any
 
 from agency.domain.run import RunStatus
 from agency.domain.wait import WaitKind
-from agency.errors import AgencyError, IdempotencyMismatch, NameTaken, QueueFull, SessionBusy
-from agency.storage.sqlite import holds
+from agency.errors import (
+    AgencyError,
+    IdempotencyMismatch,
+    MessageIdTaken,
+    NameTaken,
+    QueueFull,
+    SessionBusy,
+)
+from agency.storage.sqlite import holds, task_starts
 from agency.storage.sqlite.forms import StartForm
 from agency.storage.sqlite.rows import RUN_COLUMNS
 from agency.storage.sqlite.transaction import Row, Transaction
@@ -34,6 +41,8 @@ def start(tx: Transaction, form: StartForm) -> int | Row:
         NameTaken, IdempotencyMismatch, SessionBusy, QueueFull: as the port says.
     """
     size_max, room = _find_room(tx, form.new.queue)
+    if form.message is not None and (said := task_starts.find_said(tx, form.message)) is not None:
+        return said
     if room <= 0:
         found = _find(tx, form)
         if found is None:
@@ -53,8 +62,15 @@ def start_all(tx: Transaction, forms: Sequence[StartForm]) -> list[int | Row | A
     outcomes: list[int | Row | AgencyError] = []
     plain: list[StartForm] = []
     rooms: dict[str, int] = {}
+    messages: set[str] = set()
     for form in forms:
         queue = form.new.queue
+        if form.message is not None and form.message.once is not None:
+            if form.message.once in messages:
+                # The one before is to be found.
+                outcomes += _start_plain(tx, plain)
+                plain = []
+            messages.add(form.message.once)
         if form.is_plain:
             if rooms.get(queue, 0) <= 0:
                 # Of those before some may have been there already: they have taken no room.
@@ -81,19 +97,39 @@ def _start_plain(tx: Transaction, forms: Sequence[StartForm]) -> list[int | Row 
     if not forms:
         return []
     values: list[Any] = []
-    for form in forms:
+    known: dict[int, Row | AgencyError] = {}
+    for place, form in enumerate(forms):
+        said = _said(tx, form)
+        if said is not None:
+            known[place] = said
+            continue
         values += form.columns.values()
         values.append(tx.keep(form.input, RUN_INLINE_BYTES_MAX))
-    numbers = tx.insert_runs(values, len(forms))
+    numbers = tx.insert_runs(values, len(forms) - len(known))
     outcomes: list[int | Row | AgencyError] = []
-    for form in forms:
+    for place, form in enumerate(forms):
+        if place in known:
+            outcomes.append(known[place])
+            continue
         # A run that is there twice has been started by the first.
         number = numbers.pop(form.new.id, None)
         try:
             outcomes.append(_refused(tx, form) if number is None else number)
         except AgencyError as error:
             outcomes.append(error)
+        if number is not None:
+            task_starts.add(tx, form, number)
     return outcomes
+
+
+def _said(tx: Transaction, form: StartForm) -> Row | MessageIdTaken | None:
+    """Find what became of a message that asks for a task, if it was stored before."""
+    if form.message is None:
+        return None
+    try:
+        return task_starts.find_said(tx, form.message)
+    except MessageIdTaken as error:
+        return error
 
 
 def start_child(tx: Transaction, form: StartForm, parent_id: str) -> None:
@@ -195,7 +231,10 @@ def _find_room(tx: Transaction, queue: str) -> tuple[int, int]:
 
 def _insert(tx: Transaction, form: StartForm, columns: dict[str, Any]) -> int | Row:
     number = tx.insert_runs([*columns.values()], 1).get(form.new.id)
-    return _refused(tx, form) if number is None else number
+    if number is None:
+        return _refused(tx, form)
+    task_starts.add(tx, form, number)
+    return number
 
 
 def _refused(tx: Transaction, form: StartForm) -> Row:

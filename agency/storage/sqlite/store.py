@@ -35,6 +35,7 @@ from agency.storage.sqlite.secrets import SqliteSecrets
 from agency.storage.sqlite.sessions import SqliteSessions
 from agency.storage.sqlite.snapshots import SqliteSnapshots
 from agency.storage.sqlite.space import Space
+from agency.storage.sqlite.tasks import SqliteTasks
 from agency.storage.sqlite.tokens import SqliteTokens
 from agency.storage.sqlite.topics import SqliteTopics
 from agency.storage.sqlite.transaction import Transaction
@@ -87,6 +88,7 @@ class SqliteStore:
         self.versions = SqliteVersions(writer, readers)
         self.connections = SqliteConnections(writer, readers, space)
         self.fitness = SqliteFitness(writer, readers, space)
+        self.tasks = SqliteTasks(writer, readers, space)
         self.pushes = SqlitePushes(writer, readers, space)
         self.peers = SqlitePeers(writer, readers, space)
         self.broken = broken
