@@ -39,7 +39,14 @@ if TYPE_CHECKING:
     )
     from agency.engine.parts import StepInfo, current_step
     from agency.engine.retry import Retry
-    from agency.errors import NotDone, OutcomeUnknown, Permanent, StepFailed, WaitTimedOut
+    from agency.errors import (
+        NotDone,
+        OutcomeUnknown,
+        Permanent,
+        Rejected,
+        StepFailed,
+        WaitTimedOut,
+    )
     from agency.workflows.saga.leg import Child, Leg, LegContext
     from agency.workflows.saga.saga import Saga
 
@@ -80,6 +87,7 @@ _HOMES = {
     "LegContext": "agency.workflows.saga.leg",
     "Saga": "agency.workflows.saga.saga",
     "Permanent": "agency.errors",
+    "Rejected": "agency.errors",
     "StepFailed": "agency.errors",
     "WaitTimedOut": "agency.errors",
 }
@@ -109,6 +117,7 @@ __all__ = [
     "OutcomeUnknown",
     "Part",
     "Permanent",
+    "Rejected",
     "Retry",
     "Roots",
     "Saga",

@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from agency.core.limits import NAME_CHARACTERS_MAX
+from agency.domain.content import DELIVERED
 from agency.engine.journal import MARKS
 from agency.errors import InvalidInput
 
@@ -66,6 +67,16 @@ class Branch:
         self._counters[name] = number
         self.last_key = f"{self.path}{name}#{number}"
         return self.last_key
+
+    def content_key(self, label: str) -> str:
+        """Make the key of the next content of a label: ``content/gather#1.a/log#2``.
+
+        Branches count for themselves: which of them is faster is another each time.
+        """
+        counter = f"{DELIVERED}{label}"  # no name of a step has the mark in it
+        number = self._counters.get(counter, 0) + 1
+        self._counters[counter] = number
+        return f"{DELIVERED}{self.path}{label}#{number}"
 
 
 CURRENT_BRANCH: ContextVar[Branch | None] = ContextVar("agency_branch", default=None)

@@ -18,6 +18,7 @@ from agency.core import ids, json
 from agency.core.clock import from_micros, to_micros
 from agency.core.names import DEFAULT_QUEUE
 from agency.domain.approval import ApprovalDecision
+from agency.domain.content import Content
 from agency.domain.entry import Entry, EntryKind
 from agency.domain.filter import check_where
 from agency.domain.run import NewRun, RunStatus
@@ -25,6 +26,7 @@ from agency.domain.topic import TopicMode
 from agency.domain.wait import NewWait, Wait, WaitKind
 from agency.engine.branch import CURRENT_BRANCH, Branch
 from agency.engine.codec import Codec, codec_for
+from agency.engine.contents import content_for, label_of
 from agency.engine.execution import Execution
 from agency.engine.failure import describe, step_failed
 from agency.engine.joins import Winner, as_work, close_branches, run_all, run_first
@@ -33,6 +35,7 @@ from agency.engine.parts import CURRENT_STEP, current_step
 from agency.engine.questions import (
     ApprovalCall,
     approval_wait,
+    authorization_wait,
     decision_of,
     input_wait,
     payload_of,
@@ -241,6 +244,45 @@ class Context:
     async def perform_as(self, branch: Branch, key: str, call: StepCall) -> Any:  # noqa: ANN401
         """Do a step under a key of the interpreter's choice; for what is taken back."""
         return await perform_as(self._execution, branch, key, call)
+
+    # --- what is handed out before the end ----------------------------------------------------
+
+    def deliver(
+        self,
+        name: str,
+        *parts: Any,  # noqa: ANN401  parts and author's values
+        append: bool = False,
+        is_last: bool = True,
+    ) -> Operation[None]:
+        """Hand out content before the run's end, once: over A2A it is an artifact.
+
+        Callers see it as soon as it is recorded, and find it with the run later.
+
+        Args:
+            name: Of the content; pieces with the same name belong together.
+            parts: What it consists of: `agency.Part`; text and other values are made parts.
+            append: It goes on with what was handed out under its name; else it replaces that.
+            is_last: No more of it will come.
+
+        Raises:
+            InvalidInput, ValueTooLarge: it has too many parts, or is too large.
+        """
+        content = content_for(name, parts, append=append, is_last=is_last)
+        return Operation("ctx.deliver", name, lambda: self._deliver(content), self._forgotten)
+
+    async def _deliver(self, content: Content) -> None:
+        execution = self._execution
+        branch = execution.enter("ctx.deliver", content.name)
+        key = branch.content_key(label_of(content.name))
+        if execution.journal.find(key) is not None:
+            return
+        await execution.safe_point(branch)
+        body = codec_for(Content).encode(content)
+        branch.in_flight = content.name
+        try:
+            await execution.recorder.commit(Entry(key, EntryKind.STEP, body, execution.now()))
+        finally:
+            branch.in_flight = None
 
     # --- waiting ----------------------------------------------------------------------------
 
@@ -451,6 +493,38 @@ class Context:
             ),
         )
         return payload_of(wait, codec_for(schema) if schema is not None else None)
+
+    def authorize(
+        self, prompt: str, *, url: str = "", timeout_s: float | None = None, name: str = "authorize"
+    ) -> Operation[None]:
+        """Wait until somebody has authorized something elsewhere: signed in, given consent.
+
+        Over A2A the task is AUTH_REQUIRED meanwhile. It goes on with the caller's next message,
+        or when the wait is answered over REST; whatever is said then is not handed back, because
+        secrets do not belong into messages. Whether it has worked is for the next step to find out.
+
+        Args:
+            prompt: What is to be authorized.
+            url: Where.
+            timeout_s: Seconds to wait at most.
+            name: Of the wait, where a run asks several things at once.
+
+        Raises:
+            WaitTimedOut: nobody has answered in time.
+        """
+        return self._operation(
+            "ctx.authorize", lambda: self._authorize(prompt, url, timeout_s, name)
+        )
+
+    async def _authorize(self, prompt: str, url: str, timeout_s: float | None, name: str) -> None:
+        wait = await self._wait(
+            "ctx.authorize",
+            name,
+            lambda key: authorization_wait(
+                self._execution.run, key, name, prompt, url, self._later(timeout_s)
+            ),
+        )
+        payload_of(wait, None)
 
     async def wait(self, operation: str, label: str, make: Callable[[str], NewWait]) -> Wait:
         """Open a wait and block on it; what the waits above and the interpreters share."""

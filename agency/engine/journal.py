@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
 from agency.core import json
+from agency.domain.content import DELIVERED
 from agency.domain.entry import ORDERED, Entry, EntryKind
 from agency.domain.wait import NewWait, Wait
 from agency.engine.suspension import Mismatch
@@ -107,7 +108,8 @@ class JournalView:
             self._note(entry)
             if entry.kind is EntryKind.WINNER:
                 self._winners[entry.key] = json.decode(entry.body)["name"]
-            if entry.kind in ORDERED:
+            # What was handed out is found by its key alone.
+            if entry.kind in ORDERED and not entry.key.startswith(DELIVERED):
                 branch = branch_of(entry.key)
                 if entry.number < voids.get(branch, _NEVER):
                     self._expected.setdefault(branch, []).append(entry.key)

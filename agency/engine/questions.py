@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from agency.core import ids, json
 from agency.core.limits import APPROVAL_SHOW_BYTES_MAX, QUESTION_CHARACTERS_MAX
+from agency.core.records import dataclass
 from agency.domain.approval import ApprovalDecision, ApprovalKind, NewApproval, OnExpiry, Risk
 from agency.domain.run import Run
+from agency.domain.task import AUTHORIZATION
 from agency.domain.wait import NewWait, Wait, WaitKind, WaitOutcome
 from agency.engine.codec import Codec, codec_for
 from agency.engine.failure import wait_timed_out
@@ -81,6 +83,20 @@ def input_wait(
     )
 
 
+def authorization_wait(
+    run: Run, key: str, name: str, prompt: str, url: str, due_at: datetime | None
+) -> NewWait:
+    """Make the wait for somebody who authorizes something elsewhere.
+
+    Raises:
+        InvalidInput: it cannot be asked like that.
+    """
+    if not isinstance(url, str) or len(url) > QUESTION_CHARACTERS_MAX:
+        raise InvalidInput(f"The url is a text of up to {QUESTION_CHARACTERS_MAX} characters.")
+    wait = input_wait(run, key, name, _checked_question(prompt), None, due_at)
+    return replace(wait, show={**wait.show, AUTHORIZATION: {"url": url}})
+
+
 def approval_wait(run: Run, key: str, call: ApprovalCall, due_at: datetime | None) -> NewWait:
     """Make the wait that asks whether something may be done.
 
@@ -130,7 +146,7 @@ def _checked_question(question: str) -> str:
         or "\x00" in question
     ):
         raise InvalidInput(
-            f"The question of an approval is a text of 1 to {QUESTION_CHARACTERS_MAX} characters.",
+            f"What is asked is a text of 1 to {QUESTION_CHARACTERS_MAX} characters.",
             hint="Hand over what it is about as `show`.",
         )
     return question
