@@ -1,0 +1,126 @@
+"""The A2A door: its routes, and how what is behind them is brought when it is first needed.
+
+This module loads nothing of the SDK.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from agency.a2a.places import AGENT, BASE, CARD, HTTP, KEYS
+from agency.a2a.resources import RESOURCES, Resource
+from agency.web.answers import SERVICES
+from agency.web.patience import PATIENCE
+from agency.web.published import Publication
+from agency.web.routes import Answering, Door, Route
+
+if TYPE_CHECKING:
+    from agency.a2a.fronts import Fronts
+    from agency.a2a.operations import Pushing
+
+_TENANT = "/{tenant:[^/:{}]+}"
+
+
+class Opening:
+    """Opens the fronts once, off the loop, however many ask for them at the same time."""
+
+    def __init__(
+        self, publication: Publication, pushing: Callable[[], Pushing] | None = None
+    ) -> None:
+        """Take what they work with; ``pushing`` is called in a thread when they are opened."""
+        self._publication = publication
+        self._pushing = pushing
+        self._fronts: Fronts | None = None
+        self._lock = asyncio.Lock()
+        self._application: web.Application | None = None
+
+    def open(self, application: web.Application) -> None:
+        """Note where the fronts find what they need."""
+        self._application = application
+
+    async def fronts(self) -> Fronts:
+        """Give the fronts.
+
+        Raises:
+            AgencyError: as `agency.a2a.fronts.open_fronts`; the next request tries again.
+        """
+        if self._fronts is None:
+            async with self._lock:
+                if self._fronts is None:
+                    self._fronts = await self._opened()
+        return self._fronts
+
+    async def _opened(self) -> Fronts:
+        application = self._application
+        assert application is not None, "the door was not opened"
+        await asyncio.to_thread(import_module, "agency.a2a.fronts")
+        from agency.a2a.fronts import open_fronts
+
+        return await open_fronts(
+            application[SERVICES], self._publication, application[PATIENCE], self._pushing
+        )
+
+    def to(self, choose: Callable[[Fronts], Answering]) -> Answering:
+        """Make what answers a route with a part of the fronts."""
+
+        async def answer(request: web.Request) -> web.StreamResponse:
+            front = choose(self._fronts if self._fronts is not None else await self.fronts())
+            return await front(request)
+
+        return answer
+
+
+def make_door(publication: Publication, *, pushing: Callable[[], Pushing] | None = None) -> Door:
+    """Make the door.
+
+    Args:
+        publication: Who can be spoken to.
+        pushing: Makes what keeps push notifications; None when there are none.
+    """
+    opening = Opening(publication, pushing)
+    return Door(routes=_routes(opening), open=opening.open)
+
+
+def _routes(opening: Opening) -> Sequence[Route]:
+    to = opening.to
+    rest = [
+        _rest(opening, resource, index, prefix)
+        # Without a tenant first: a path that could be read both ways has none.
+        for prefix in (AGENT + HTTP, AGENT + HTTP + _TENANT)
+        for index, resource in enumerate(RESOURCES)
+    ]
+    return (
+        _route("GET", CARD, to(lambda f: f.default_card), "a2aDefaultCard", is_public=True),
+        _route("GET", KEYS, to(lambda f: f.keys), "a2aKeys", is_public=True),
+        _route("GET", BASE, to(lambda f: f.directory), "a2aDirectory"),
+        _route("POST", AGENT, to(lambda f: f.jsonrpc), "a2aCall"),
+        _route("POST", AGENT + "/", to(lambda f: f.jsonrpc), "a2aCallSlash"),
+        _route("GET", AGENT + CARD, to(lambda f: f.card), "a2aCard", is_public=True),
+        *rest,
+    )
+
+
+def _rest(opening: Opening, resource: Resource, index: int, prefix: str) -> Route:
+    answer = opening.to(lambda fronts: fronts.rest[index])
+    operation = f"a2a{resource.operation}{index}{'Tenant' if _TENANT in prefix else ''}"
+    return _route(resource.method, prefix + resource.path, answer, operation)
+
+
+def _route(
+    method: str, path: str, answer: Answering, operation: str, *, is_public: bool = False
+) -> Route:
+    return Route(
+        method=method,
+        path=path,
+        answer=answer,
+        operation=operation,
+        summary="A2A",
+        is_public=is_public,
+        # What is said here is written in the protocol and in the cards.
+        is_documented=False,
+    )

@@ -1,0 +1,82 @@
+"""JSON of the protocol in and out: strictly read, leniently understood.
+
+What is not unambiguous JSON is refused; members that this version does not know are ignored, as
+the protocol demands for its later minor versions. Source: A2A 1.0.1, section 5.6 and 3.2.
+"""
+
+from __future__ import annotations
+
+import json as standard_json
+from typing import Any, TypeVar
+
+from a2a.types import a2a_pb2 as pb
+from a2a.utils.errors import InvalidRequestError, JSONParseError
+from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
+from google.protobuf.message import Message
+
+from agency.a2a.refusals import invalid
+from agency.core import json
+from agency.core.limits import JSON_DEPTH_MAX
+from agency.web.bodies import is_deep
+
+_Message = TypeVar("_Message", bound=Message)
+
+
+def parse(raw: bytes) -> Any:  # noqa: ANN401  JSON enters here
+    """Read one JSON value.
+
+    Raises:
+        JSONParseError: it is none, or holds the same name twice, of which readers would choose
+            different ones (RFC 8259, section 4).
+        InvalidRequestError: it is nested too deeply.
+    """
+    if not raw:
+        raise JSONParseError("The body is empty; a JSON object is needed.")
+    try:
+        value = json.decode(raw)
+    except json.NotJson as error:
+        raise JSONParseError(f"The body is not JSON: {error}.") from error
+    if is_deep(raw, value):
+        raise InvalidRequestError(f"The body is nested deeper than {JSON_DEPTH_MAX} levels.")
+    # The fast reader takes the last of two equal names without a word.
+    standard_json.loads(raw, object_pairs_hook=_refuse_twice)
+    return value
+
+
+def _refuse_twice(pairs: list[tuple[str, object]]) -> None:
+    if len(pairs) > 1 and len({name for name, _ in pairs}) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise JSONParseError(f"The body has {twice[:64]!r} twice in one object.")
+
+
+def read(value: Any, kind: type[_Message]) -> _Message:  # noqa: ANN401  JSON enters here
+    """Understand a JSON object as a message of the protocol.
+
+    Raises:
+        InvalidParamsError: a member is of another type; unknown members and names are ignored.
+    """
+    if not isinstance(value, dict):
+        raise invalid("The parameters must be an object.", [("", "It is no object.")])
+    try:
+        message: _Message = ParseDict(value, kind(), ignore_unknown_fields=True)
+    except (ParseError, RecursionError) as error:
+        raise invalid(f"The parameters cannot be understood: {error}") from error
+    return message
+
+
+def write(message: Message) -> dict[str, Any]:
+    """Write a message of the protocol as a JSON value."""
+    written: dict[str, Any] = MessageToDict(message)
+    if isinstance(message, pb.ListTasksResponse):
+        # Required members are there also when they are empty. Source: section 5.7.
+        written.setdefault("tasks", [])
+        written.setdefault("nextPageToken", "")
+        written.setdefault("pageSize", message.page_size)
+        written.setdefault("totalSize", message.total_size)
+    return written
+
+
+def encode(value: Any) -> bytes:  # noqa: ANN401  JSON leaves here
+    """Write a JSON value as text."""
+    return json.encode(value)
