@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from agency.tools.direct import DirectCalls
     from agency.tools.mcp.connections import McpConnections
     from agency.tools.toolsets import ToolsetRegistry
+    from agency.web.published import Publication
+    from agency.web.routes import Door
+    from agency.web.services import Services
     from agency.workflows.agent.agent import Agent
 
 log = logging.getLogger(__name__)
@@ -391,45 +394,62 @@ def make_application(  # noqa: PLR0913  one for each thing below the doors
     async def check_store() -> bool:
         return await store.check(timeout_s=STORE_CHECK_S)
 
-    return make_doors(
-        Services(
+    services = Services(
+        runs=engine.runs,
+        queues=engine.queues,
+        lineage=engine.lineage,
+        dead_letters=engine.dead_letters,
+        transfers=engine.transfers,
+        schedules=engine.schedules,
+        retention=engine.retention,
+        sagas=Sagas(
             runs=engine.runs,
-            queues=engine.queues,
-            lineage=engine.lineage,
-            dead_letters=engine.dead_letters,
-            transfers=engine.transfers,
-            schedules=engine.schedules,
-            retention=engine.retention,
-            sagas=Sagas(
-                runs=engine.runs,
-                registry=registry,
-                definitions=store.definitions,
-                journal=store.journal,
-                clock=clock,
-            ),
-            updates=engine.updates,
-            approvals=engine.approvals,
-            topics=engine.topics,
-            tokens=store.tokens,
-            sessions=store.sessions,
-            vault=vault,
-            memory=memories,
-            provider=models.default,
-            providers=models.providers,
-            roles=models,
-            fitness=store.fitness,
-            settings=settings,
+            registry=registry,
+            definitions=store.definitions,
+            journal=store.journal,
             clock=clock,
-            version=VERSION,
-            started_at=started_at,
-            check_store=check_store,
-            count_by_status=store.runs.count_by_status,
-            is_stopping=is_stopping,
-            has_room=store.has_room,
-            load_failures=registry.failures,
-            sandbox=sandbox,
-            workspaces=None if tooling is None else tooling.workspaces,
-            connections=connections,
-            agents=None if agent is None else Catalogue(agent.means),
-        )
+        ),
+        updates=engine.updates,
+        approvals=engine.approvals,
+        topics=engine.topics,
+        tokens=store.tokens,
+        sessions=store.sessions,
+        vault=vault,
+        memory=memories,
+        provider=models.default,
+        providers=models.providers,
+        roles=models,
+        fitness=store.fitness,
+        settings=settings,
+        clock=clock,
+        version=VERSION,
+        started_at=started_at,
+        check_store=check_store,
+        count_by_status=store.runs.count_by_status,
+        is_stopping=is_stopping,
+        has_room=store.has_room,
+        load_failures=registry.failures,
+        sandbox=sandbox,
+        workspaces=None if tooling is None else tooling.workspaces,
+        connections=connections,
+        agents=None if agent is None else Catalogue(agent.means),
     )
+    return make_doors(services, doors_of(settings, services))
+
+
+def doors_of(settings: Settings, services: Services) -> Sequence[Door]:
+    """Make the doors beside the API."""
+    from agency.web.published import Publication
+
+    publication = Publication(settings.publish, services.runs, services.agents)
+    doors: list[Door] = []
+    if settings.mcp.serve:
+        doors.append(mcp_door(publication))
+    return doors
+
+
+def mcp_door(publication: Publication) -> Door:
+    """Make the door for MCP clients; its SDK is loaded when the first of them comes."""
+    from agency.mcp.door import McpDoor
+
+    return McpDoor(publication=publication).door()

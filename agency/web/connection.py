@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from aiohttp import web
@@ -35,25 +35,32 @@ class Connection(web.RequestHandler):
 
     From its opening, and from each answer, it has `IDLE_CONNECTION_S`. That covers idle
     connections as well as heads that come byte by byte; bodies have a limit of their own.
+
+    Attributes:
+        on_lost: Called when the caller hangs up, for who answers the present request.
     """
 
-    __slots__ = ("_free_since_s", "_ids", "_look_handle")
+    __slots__ = ("_free_since_s", "_ids", "_look_handle", "on_lost")
 
     def __init__(self, server: web.Server, *, ids: CorrelationIds) -> None:
         loop = asyncio.get_running_loop()
         super().__init__(server, loop=loop, **_OPTIONS)
         self._ids = ids
+        self.on_lost: Callable[[], None] | None = None
         self._free_since_s = loop.time()
         self._look_handle = loop.call_later(IDLE_CONNECTION_S, self._look)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._look_handle.cancel()
         super().connection_lost(exc)
+        if self.on_lost is not None:
+            self.on_lost()
 
     def log_access(
         self, request: web.BaseRequest, response: web.StreamResponse, time: float | None
     ) -> None:
         """Note the end of an answer."""
+        self.on_lost = None
         self._free_since_s = self._loop.time()
 
     def log_exception(self, *args: Any, **kw: Any) -> None:  # noqa: ANN401  the library's
