@@ -1887,6 +1887,20 @@ class TooManyHops(LimitExceeded):
         self.limit = limit
 
 
+class LoginFailed(Failed):
+    """A login at a server of tools cannot be begun, or has not come to its end."""
+
+    code = "login_failed"
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(
+            f"The login of the connection {name!r} has failed: {reason.rstrip('.')}.",
+            hint=f"Mend what it says, and begin anew: `agency mcp login {name}`.",
+        )
+        self.name = name
+        self.reason = reason
+
+
 class WorkspaceLost(Corrupt):
     """A kept state of a run's files is not in the store of files any more."""
 
@@ -2148,30 +2162,30 @@ class VaultLocked(Unavailable):
 
 
 class PushNotFound(NotFound):
-    """The run has no push notification of that id."""
+    """The task has no push notification of that id."""
 
     code = "push_not_found"
 
-    def __init__(self, run_id: str, push_id: str) -> None:
+    def __init__(self, task_id: str, push_id: str) -> None:
         super().__init__(
-            f"The run {run_id!r} has no push notification {push_id!r}.",
-            hint=f"List them with `agency a2a push {run_id}`.",
+            f"The task {task_id!r} has no push notification {push_id!r}.",
+            hint=f"List them with `agency a2a push {task_id}`.",
         )
-        self.run_id = run_id
+        self.task_id = task_id
         self.push_id = push_id
 
 
 class TooManyPushes(LimitExceeded):
-    """A run tells as many addresses of its changes as one may."""
+    """A task tells as many addresses of its changes as one may."""
 
     code = "too_many_pushes"
     hint = "Delete one of them first."
 
-    def __init__(self, run_id: str, pushes_max: int) -> None:
+    def __init__(self, task_id: str, pushes_max: int) -> None:
         super().__init__(
-            f"The run {run_id!r} has {pushes_max} push notifications, and more are not taken."
+            f"The task {task_id!r} has {pushes_max} push notifications, and more are not taken."
         )
-        self.run_id = run_id
+        self.task_id = task_id
         self.pushes_max = pushes_max
 
 

@@ -49,32 +49,32 @@ class Pushing(Protocol):
         self,
         config: pb.TaskPushNotificationConfig,
         *,
-        run_id: str,
+        task_id: str,
         version: str,
-        whole_run: bool = False,
+        whole_task: bool = False,
     ) -> pb.TaskPushNotificationConfig:
         """Keep a configuration; one with the same id replaces it. ``version`` is the wire's.
 
         Args:
-            whole_run: Tell everything from the run's start, because it was just started with this;
-                otherwise it begins with the status that the run has now.
+            whole_task: Tell everything from its start, because it was just started with this;
+                otherwise it begins with the status that it has now.
 
         Raises:
             InvalidParamsError: as `check`, or the task has as many as it may.
         """
         ...
 
-    async def get(self, config_id: str, *, run_id: str) -> pb.TaskPushNotificationConfig | None:
+    async def get(self, config_id: str, *, task_id: str) -> pb.TaskPushNotificationConfig | None:
         """Find one."""
         ...
 
     async def list(
-        self, *, run_id: str, page_size: int, page_token: str
+        self, *, task_id: str, page_size: int, page_token: str
     ) -> pb.ListTaskPushNotificationConfigsResponse:
         """List those of a task."""
         ...
 
-    async def delete(self, config_id: str, *, run_id: str) -> None:
+    async def delete(self, config_id: str, *, task_id: str) -> None:
         """Delete one; also when there is none."""
         ...
 

@@ -1,4 +1,4 @@
-"""A push: an address that is told of each change of a run, and how far that has come.
+"""A push: an address that is told of each change of a task, and how far that has come.
 
 There is no outbox: the journal is one. A push remembers the number of the newest entry that it is
 done with, and reads on from there.
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-PUSHES_PER_RUN_MAX = 10
-"""Pushes of one run: each of its changes is told to all of them."""
+PUSHES_PER_TASK_MAX = 10
+"""Pushes of one task: each of its changes is told to all of them."""
 
 PUSH_URL_CHARACTERS_MAX = 2048
 """Longest address of a push: what servers commonly take."""
@@ -29,9 +29,9 @@ class PushState(StrEnum):
     ACTIVE = "active"
     """There may be more to tell."""
     DONE = "done"
-    """The run has ended, and its end was told."""
+    """The task has ended, and its end was told."""
     GIVEN_UP = "given_up"
-    """The run has ended, and its end could not be told."""
+    """The task has ended, and its end could not be told."""
 
 
 class PushProtocol(StrEnum):
@@ -46,21 +46,21 @@ class NewPush:
     """A push that is wanted.
 
     Attributes:
-        id: Unique among those of the run.
+        id: Unique among those of the task.
         scheme: Of the header ``Authorization``, or empty.
         sealed: Token and credentials, encrypted; None when there are none.
-        whole_run: Everything is told that the run has recorded from its start; otherwise it begins
-            with the status that the run has now.
+        whole_task: Everything is told from the task's start; otherwise it begins with the status
+            that the task has now.
     """
 
     id: str
-    run_id: str
+    task_id: str
     url: str
     protocol: PushProtocol
     created_at: datetime
     scheme: str = ""
     sealed: bytes | None = None
-    whole_run: bool = False
+    whole_task: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +70,7 @@ class Push:
     Attributes:
         number: Small integer that stands for it in the store; never comes twice.
         revision: Rises each time that the push is set anew.
+        run_id: The run that is the task now.
         position: Number of the newest journal entry that it is done with.
         tries: Attempts that have failed for the entry after ``position``.
         due_at: The next attempt is not made before; None: at once.
@@ -81,8 +82,8 @@ class Push:
     number: int
     revision: int
     id: str
+    task_id: str
     run_id: str
-    run_number: int
     url: str
     protocol: PushProtocol
     scheme: str

@@ -1,4 +1,4 @@
-"""Where pushes are kept: whom to tell of runs, and how far that has come."""
+"""Where pushes are kept: whom to tell of tasks, and how far that has come."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from agency.domain.push import NewPush, Push
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangedPushes:
-    """Pushes whose runs have recorded something, and how far was looked.
+    """Pushes whose tasks have recorded something, and how far was looked.
 
     Attributes:
         numbers: Each once.
@@ -26,35 +26,38 @@ class ChangedPushes:
 
 
 class PushStore(Protocol):
-    """Pushes. Each method is one atomic transaction; a push goes with its run."""
+    """Pushes. Each method is one atomic transaction; a push goes with its task."""
 
-    async def put(self, new: NewPush, *, per_run_max: int) -> Push:
-        """Keep a push, or set one of the same run and id anew.
+    async def put(self, new: NewPush, *, per_task_max: int) -> Push:
+        """Keep a push, or set one of the same task and id anew.
 
-        Where it begins is decided in the same transaction: nothing that the run records from then
-        on is missed, and the end of a run that has ended already is told. One that is set anew
+        Where it begins is decided in the same transaction: nothing that the task records from then
+        on is missed, and the end of one that has ended already is told. A push that is set anew
         never goes forward by that: what it has not told yet is still told.
 
         Raises:
-            RunNotFound: there is no such run.
-            TooManyPushes: the run has ``per_run_max`` others.
+            TaskNotFound: there is no such task.
+            TooManyPushes: the task has ``per_task_max`` others.
             StoreFull: nothing was kept.
         """
         ...
 
-    async def get(self, run_id: str, push_id: str) -> Push:
-        """Read a push of a run.
+    async def get(self, task_id: str, push_id: str) -> Push:
+        """Read a push of a task.
 
         Raises:
             PushNotFound: there is none.
         """
         ...
 
-    async def list(self, run_id: str, *, after: int, limit: int) -> Sequence[Push]:
-        """Read a run's pushes in the order of their numbers, those above ``after``."""
+    async def list(self, task_id: str, *, after: int, limit: int) -> Sequence[Push]:
+        """Read a task's pushes in the order of their numbers, those above ``after``.
+
+        The task may also be named by the run that it is now.
+        """
         ...
 
-    async def delete(self, run_id: str, push_id: str) -> bool:
+    async def delete(self, task_id: str, push_id: str) -> bool:
         """Forget a push, and tell whether there was one."""
         ...
 
@@ -63,7 +66,7 @@ class PushStore(Protocol):
         ...
 
     async def unfinished(self, *, after: int, limit: int) -> Sequence[int]:
-        """List active pushes whose runs have recorded more than they are done with.
+        """List active pushes whose tasks have recorded more than they are done with.
 
         By number, those above ``after``.
         """

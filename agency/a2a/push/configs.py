@@ -21,12 +21,12 @@ from agency.core.ids import derive_id
 from agency.domain.push import (
     PUSH_ID_CHARACTERS_MAX,
     PUSH_SECRET_CHARACTERS_MAX,
-    PUSHES_PER_RUN_MAX,
+    PUSHES_PER_TASK_MAX,
     NewPush,
     Push,
     PushProtocol,
 )
-from agency.errors import AddressRefused, InvalidInput, PushNotFound, RunNotFound, TooManyPushes
+from agency.errors import AddressRefused, InvalidInput, PushNotFound, TaskNotFound, TooManyPushes
 from agency.ports.push import PushStore
 from agency.web.paging import cut_page, parse_number_cursor
 
@@ -114,27 +114,27 @@ class Pushes:
         self,
         config: pb.TaskPushNotificationConfig,
         *,
-        run_id: str,
+        task_id: str,
         version: str,
-        whole_run: bool = False,
+        whole_task: bool = False,
     ) -> pb.TaskPushNotificationConfig:
         """Keep a configuration; see `agency.a2a.operations.Pushing.create`."""
         await self.check(config)
         protocol = PushProtocol(version)
-        push_id = config.id or _own_id(run_id, config.url, protocol)
+        push_id = config.id or _own_id(task_id, config.url, protocol)
         secrets = PushSecrets(token=config.token, credentials=config.authentication.credentials)
         new = NewPush(
             id=push_id,
-            run_id=run_id,
+            task_id=task_id,
             url=config.url,
             protocol=protocol,
             created_at=self._clock.now(),
             scheme=config.authentication.scheme,
-            sealed=await self._sealer.seal(secrets, run_id=run_id, push_id=push_id),
-            whole_run=whole_run,
+            sealed=await self._sealer.seal(secrets, task_id=task_id, push_id=push_id),
+            whole_task=whole_task,
         )
         try:
-            push = await self._store.put(new, per_run_max=PUSHES_PER_RUN_MAX)
+            push = await self._store.put(new, per_task_max=PUSHES_PER_TASK_MAX)
         except TooManyPushes as error:
             raise InvalidParamsError(
                 f"The task has {error.pushes_max} push notifications, and more are not taken."
@@ -143,21 +143,21 @@ class Pushes:
         kept = pb.TaskPushNotificationConfig()
         kept.CopyFrom(config)
         kept.id = push_id
-        kept.task_id = run_id
+        kept.task_id = task_id
         return kept
 
-    async def get(self, config_id: str, *, run_id: str) -> pb.TaskPushNotificationConfig | None:
+    async def get(self, config_id: str, *, task_id: str) -> pb.TaskPushNotificationConfig | None:
         """Find one; without an id the first one that the task has."""
         try:
             if config_id:
-                return _config_of(await self._store.get(run_id, config_id))
-            found = await self._store.list(run_id, after=0, limit=1)
-        except (PushNotFound, RunNotFound):
+                return _config_of(await self._store.get(task_id, config_id))
+            found = await self._store.list(task_id, after=0, limit=1)
+        except (PushNotFound, TaskNotFound):
             return None
         return _config_of(found[0]) if found else None
 
     async def list(
-        self, *, run_id: str, page_size: int, page_token: str
+        self, *, task_id: str, page_size: int, page_token: str
     ) -> pb.ListTaskPushNotificationConfigsResponse:
         """List those of a task, in the order in which they came.
 
@@ -171,27 +171,27 @@ class Pushes:
             after = parse_number_cursor(_CURSOR, page_token) if page_token else 0
         except InvalidInput as error:
             raise InvalidParamsError("The page token is not one of this list.") from error
-        rows = await self._store.list(run_id, after=after, limit=limit + 1)
+        rows = await self._store.list(task_id, after=after, limit=limit + 1)
         page, cursor = cut_page(_CURSOR, rows, limit, lambda push: push.number)
         return pb.ListTaskPushNotificationConfigsResponse(
             configs=[_config_of(push) for push in page], next_page_token=cursor or ""
         )
 
-    async def delete(self, config_id: str, *, run_id: str) -> None:
+    async def delete(self, config_id: str, *, task_id: str) -> None:
         """Delete one; also when there is none. What is on its way arrives all the same."""
-        await self._store.delete(run_id, config_id)
+        await self._store.delete(task_id, config_id)
 
 
-def _own_id(run_id: str, url: str, protocol: PushProtocol) -> str:
+def _own_id(task_id: str, url: str, protocol: PushProtocol) -> str:
     """Make the id of a push that was given none: the same again when it is set again.
 
     In 0.3 a task without ids has one configuration, which the next one replaces.
     """
-    return run_id if protocol is PushProtocol.V0_3 else derive_id("push", run_id, url)
+    return task_id if protocol is PushProtocol.V0_3 else derive_id("push", task_id, url)
 
 
 def _config_of(push: Push) -> pb.TaskPushNotificationConfig:
-    shown = pb.TaskPushNotificationConfig(id=push.id, task_id=push.run_id, url=push.url)
+    shown = pb.TaskPushNotificationConfig(id=push.id, task_id=push.task_id, url=push.url)
     if push.scheme:
         shown.authentication.scheme = push.scheme
     return shown

@@ -2,7 +2,7 @@
 
 Their key is a secret of the vault, made with the first push that needs one. So they are as safe as
 the vault's own key, follow it when that is changed, and cannot be used while the vault is locked.
-Each is bound to its run and id: a sealed value that is copied to another push does not open.
+Each is bound to its task and id: a sealed value that is copied to another push does not open.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Sealer:
         self._making = asyncio.Lock()
         vault.add_usage(_usage)
 
-    async def seal(self, secrets: PushSecrets, *, run_id: str, push_id: str) -> bytes | None:
+    async def seal(self, secrets: PushSecrets, *, task_id: str, push_id: str) -> bytes | None:
         """Encrypt; None for nothing.
 
         Raises:
@@ -61,9 +61,9 @@ class Sealer:
             return None
         key = await self._key()
         plain = json.encode([secrets.token, secrets.credentials])
-        return await asyncio.to_thread(_seal, plain, key, _bound(run_id, push_id))
+        return await asyncio.to_thread(_seal, plain, key, _bound(task_id, push_id))
 
-    async def open(self, sealed: bytes | None, *, run_id: str, push_id: str) -> PushSecrets:
+    async def open(self, sealed: bytes | None, *, task_id: str, push_id: str) -> PushSecrets:
         """Decrypt what `seal` gave.
 
         Raises:
@@ -73,7 +73,7 @@ class Sealer:
         if sealed is None:
             return PushSecrets()
         key = _read_key(await self._vault.reveal(KEY_NAME))
-        plain = await asyncio.to_thread(_open, sealed, key, _bound(run_id, push_id))
+        plain = await asyncio.to_thread(_open, sealed, key, _bound(task_id, push_id))
         token, credentials = json.decode(plain)
         return PushSecrets(token=token, credentials=credentials)
 
@@ -120,6 +120,6 @@ def _open(sealed: bytes, key: bytes, bound: bytes) -> bytes:
         raise SecretBroken(KEY_NAME) from error
 
 
-def _bound(run_id: str, push_id: str) -> bytes:
+def _bound(task_id: str, push_id: str) -> bytes:
     # JSON keeps the parts apart, whatever is in them.
-    return json.encode(["agency-push-1", run_id, push_id])
+    return json.encode(["agency-push-1", task_id, push_id])

@@ -374,10 +374,10 @@ class PushSender:
         is_new = push.protocol is PushProtocol.V1_0
         headers = {
             "Content-Type": "application/a2a+json" if is_new else "application/json",
-            ID_HEADER: f"{push.run_id}-{update.id}",
+            ID_HEADER: f"{push.task_id}-{update.id}",
         }
         try:
-            secrets = await self._sealer.open(push.sealed, run_id=push.run_id, push_id=push.id)
+            secrets = await self._sealer.open(push.sealed, task_id=push.task_id, push_id=push.id)
         except VaultLocked as error:
             return Outcome(is_final=False, reason=error.message)
         except (SecretNotFound, SecretBroken):

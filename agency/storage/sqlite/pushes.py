@@ -8,7 +8,7 @@ from functools import partial
 
 from agency.core.clock import from_micros, to_micros
 from agency.domain.push import NewPush, Push, PushProtocol, PushState
-from agency.errors import PushNotFound, RunNotFound, TooManyPushes
+from agency.errors import PushNotFound, TaskNotFound, TooManyPushes
 from agency.ports.push import ChangedPushes
 from agency.storage.sqlite.readers import Readers
 from agency.storage.sqlite.space import Space
@@ -24,27 +24,27 @@ class SqlitePushes:
         self._readers = readers
         self._space = space
 
-    async def put(self, new: NewPush, *, per_run_max: int) -> Push:
+    async def put(self, new: NewPush, *, per_task_max: int) -> Push:
         """Keep a push; see `PushStore.put`."""
         self._space.check()
-        work = partial(_put, new=new, created_at=to_micros(new.created_at), most=per_run_max)
+        work = partial(_put, new=new, created_at=to_micros(new.created_at), most=per_task_max)
         return _push_of(await self._writer.submit(work))
 
-    async def get(self, run_id: str, push_id: str) -> Push:
-        """Read a push of a run; see `PushStore.get`."""
-        row = await self._readers.one("find_push_of", {"run_id": run_id, "id": push_id})
+    async def get(self, task_id: str, push_id: str) -> Push:
+        """Read a push of a task; see `PushStore.get`."""
+        row = await self._readers.one("find_push_of", {"task_id": task_id, "id": push_id})
         if row is None:
-            raise PushNotFound(run_id, push_id)
+            raise PushNotFound(task_id, push_id)
         return _push_of(row)
 
-    async def list(self, run_id: str, *, after: int, limit: int) -> Sequence[Push]:
-        """Read a run's pushes; see `PushStore.list`."""
-        parameters = {"run_id": run_id, "after": after, "limit": limit}
+    async def list(self, task_id: str, *, after: int, limit: int) -> Sequence[Push]:
+        """Read a task's pushes; see `PushStore.list`."""
+        parameters = {"task_id": task_id, "after": after, "limit": limit}
         return [_push_of(row) for row in await self._readers.all("list_pushes_of", parameters)]
 
-    async def delete(self, run_id: str, push_id: str) -> bool:
+    async def delete(self, task_id: str, push_id: str) -> bool:
         """Forget a push; see `PushStore.delete`."""
-        return await self._writer.submit(partial(_delete, run_id=run_id, push_id=push_id))
+        return await self._writer.submit(partial(_delete, task_id=task_id, push_id=push_id))
 
     async def find(self, number: int) -> Push | None:
         """Read a push by its number; see `PushStore.find`."""
@@ -85,34 +85,34 @@ class SqlitePushes:
 
 
 def _put(tx: Transaction, new: NewPush, created_at: int, most: int) -> Row:
-    run = tx.one("find_pushed_run", (new.run_id,))
-    if run is None:
-        raise RunNotFound(new.run_id)
-    number, before_status = run
-    counted = tx.one("count_other_pushes", {"run": number, "id": new.id})
+    task = tx.one("find_pushed_task", (new.task_id,))
+    if task is None:
+        raise TaskNotFound(new.task_id)
+    number, before_status = task
+    counted = tx.one("count_other_pushes", {"task": number, "id": new.id})
     assert counted is not None
     if counted[0] >= most:
-        raise TooManyPushes(new.run_id, most)
+        raise TooManyPushes(new.task_id, most)
     tx.change(
         "put_push",
         {
-            "run": number,
+            "task": number,
             "id": new.id,
             "url": new.url,
             "protocol": new.protocol.value,
             "scheme": new.scheme,
             "sealed": new.sealed,
-            "position": 0 if new.whole_run else before_status,
+            "position": 0 if new.whole_task else before_status,
             "created_at": created_at,
         },
     )
-    row = tx.one("find_push_of", {"run_id": new.run_id, "id": new.id})
+    row = tx.one("find_push_of", {"task_id": new.task_id, "id": new.id})
     assert row is not None, new.id
     return row
 
 
-def _delete(tx: Transaction, run_id: str, push_id: str) -> bool:
-    return tx.change("delete_push", {"run_id": run_id, "id": push_id}) > 0
+def _delete(tx: Transaction, task_id: str, push_id: str) -> bool:
+    return tx.change("delete_push", {"task_id": task_id, "id": push_id}) > 0
 
 
 def _note(tx: Transaction, columns: Mapping[str, object]) -> bool:
@@ -129,14 +129,14 @@ def _moment(micros: int | None) -> datetime | None:
 
 def _push_of(row: Row) -> Push:
     """Read ``push_columns``."""
-    number, revision, push_id, run_id, run, url, protocol, scheme, sealed, state = row[:10]
+    number, revision, push_id, task_id, run_id, url, protocol, scheme, sealed, state = row[:10]
     position, tries, due_at, sent, skipped, error, error_at, sent_at, created_at = row[10:]
     return Push(
         number=number,
         revision=revision,
         id=push_id,
+        task_id=task_id,
         run_id=run_id,
-        run_number=run,
         url=url,
         protocol=PushProtocol(protocol),
         scheme=scheme,

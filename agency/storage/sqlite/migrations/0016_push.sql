@@ -1,10 +1,10 @@
--- Whom to tell of runs, and peers.
+-- Whom to tell of tasks, and peers.
 
--- An address that is told of each change of a run. The journal is the outbox: what is above the
+-- An address that is told of each change of a task. The journal is the outbox: what is above the
 -- position is still to be told.
 CREATE TABLE pushes (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
-    run INTEGER NOT NULL REFERENCES runs (number) ON DELETE CASCADE,
+    task INTEGER NOT NULL REFERENCES tasks (task) ON DELETE CASCADE,
     id TEXT NOT NULL,
     revision INTEGER NOT NULL,
     url TEXT NOT NULL,
@@ -21,10 +21,10 @@ CREATE TABLE pushes (
     error_at INTEGER,
     sent_at INTEGER,
     created_at INTEGER NOT NULL,
-    UNIQUE (run, id)
+    UNIQUE (task, id)
 ) STRICT;
 
-CREATE INDEX pushes_active ON pushes (run) WHERE state = 'active';
+CREATE INDEX pushes_active ON pushes (task) WHERE state = 'active';
 
 -- Programs that speak the older envelope and have registered themselves.
 CREATE TABLE peers (

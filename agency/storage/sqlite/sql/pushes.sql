@@ -1,27 +1,28 @@
--- Pushes: whom to tell of runs, and how far that has come.
+-- Pushes: whom to tell of tasks, and how far that has come.
 
 -- fragment: push_columns
-pushes.number, pushes.revision, pushes.id, runs.id, pushes.run, pushes.url, pushes.protocol,
+pushes.number, pushes.revision, pushes.id, tasks.task_id, runs.id, pushes.url, pushes.protocol,
 pushes.scheme, pushes.sealed, pushes.state, pushes.position, pushes.tries, pushes.due_at,
 pushes.sent, pushes.skipped, pushes.error, pushes.error_at, pushes.sent_at, pushes.created_at
 
--- name: find_pushed_run
--- The number of a run, and that of the entry before its newest change of status.
-SELECT runs.number, coalesce((
+-- name: find_pushed_task
+-- The number of a task, and that of the entry before its newest change of status.
+SELECT tasks.task, coalesce((
        SELECT max(entry.id) - 1 FROM journal AS entry INDEXED BY journal_key
-        WHERE entry.run = runs.number AND entry.key >= '!!' AND entry.key < '!!a'), 0)
-  FROM runs WHERE runs.id = ?;
+        WHERE entry.run = tasks.run AND entry.key >= '!!' AND entry.key < '!!a'), 0)
+  FROM runs AS first CROSS JOIN tasks ON tasks.task = first.number
+ WHERE first.id = ?;
 
 -- name: count_other_pushes
-SELECT count(*) FROM pushes WHERE run = :run AND id <> :id;
+SELECT count(*) FROM pushes WHERE task = :task AND id <> :id;
 
 -- name: put_push
 -- One that is set anew goes back if need be, and never forward.
-INSERT INTO pushes (run, id, revision, url, protocol, scheme, sealed, state, position, tries,
+INSERT INTO pushes (task, id, revision, url, protocol, scheme, sealed, state, position, tries,
                     due_at, sent, skipped, error, error_at, sent_at, created_at)
-VALUES (:run, :id, 1, :url, :protocol, :scheme, :sealed, 'active', :position, 0,
+VALUES (:task, :id, 1, :url, :protocol, :scheme, :sealed, 'active', :position, 0,
         NULL, 0, 0, '', NULL, NULL, :created_at)
-    ON CONFLICT (run, id) DO UPDATE
+    ON CONFLICT (task, id) DO UPDATE
    SET revision = revision + 1, url = excluded.url, protocol = excluded.protocol,
        scheme = excluded.scheme, sealed = excluded.sealed, state = 'active',
        position = min(position, excluded.position), tries = 0, due_at = NULL, error = '',
@@ -29,29 +30,43 @@ VALUES (:run, :id, 1, :url, :protocol, :scheme, :sealed, 'active', :position, 0,
 
 -- name: find_push
 SELECT {push_columns}
-  FROM pushes CROSS JOIN runs ON runs.number = pushes.run
+  FROM pushes
+ CROSS JOIN tasks ON tasks.task = pushes.task
+ CROSS JOIN runs ON runs.number = tasks.run
  WHERE pushes.number = ?;
 
 -- name: find_push_of
 SELECT {push_columns}
-  FROM runs CROSS JOIN pushes ON pushes.run = runs.number
- WHERE runs.id = :run_id AND pushes.id = :id;
+  FROM runs AS first
+ CROSS JOIN tasks ON tasks.task = first.number
+ CROSS JOIN runs ON runs.number = tasks.run
+ CROSS JOIN pushes ON pushes.task = tasks.task
+ WHERE first.id = :task_id AND pushes.id = :id;
 
 -- name: list_pushes_of
+-- The task is named by the run that it began with, or by the one that it is now.
 SELECT {push_columns}
-  FROM runs CROSS JOIN pushes ON pushes.run = runs.number
- WHERE runs.id = :run_id AND pushes.number > :after
+  FROM pushes
+ CROSS JOIN tasks ON tasks.task = pushes.task
+ CROSS JOIN runs ON runs.number = tasks.run
+ WHERE pushes.task IN (
+       SELECT first.number FROM runs AS first WHERE first.id = :task_id
+       UNION
+       SELECT own.task FROM runs AS live CROSS JOIN tasks AS own ON own.run = live.number
+        WHERE live.id = :task_id)
+   AND pushes.number > :after
  ORDER BY pushes.number LIMIT :limit;
 
 -- name: delete_push
 DELETE FROM pushes
- WHERE run = (SELECT number FROM runs WHERE runs.id = :run_id) AND id = :id;
+ WHERE task = (SELECT first.number FROM runs AS first WHERE first.id = :task_id) AND id = :id;
 
 -- name: list_unfinished_pushes
-SELECT pushes.number FROM pushes
+SELECT pushes.number
+  FROM pushes CROSS JOIN tasks ON tasks.task = pushes.task
  WHERE pushes.state = 'active' AND pushes.number > :after
    AND EXISTS (SELECT 1 FROM journal INDEXED BY journal_key
-                WHERE journal.run = pushes.run AND journal.id > pushes.position)
+                WHERE journal.run = tasks.run AND journal.id > pushes.position)
  ORDER BY pushes.number LIMIT :limit;
 
 -- name: list_changed_pushes
@@ -62,8 +77,10 @@ SELECT coalesce((SELECT max(id) FROM (
        EXISTS (SELECT 1 FROM pushes INDEXED BY pushes_active WHERE state = 'active')
 UNION ALL
 SELECT DISTINCT pushes.number, NULL
-  FROM journal CROSS JOIN pushes INDEXED BY pushes_active
-    ON pushes.run = journal.run AND pushes.state = 'active'
+  FROM journal
+ CROSS JOIN tasks ON tasks.run = journal.run
+ CROSS JOIN pushes INDEXED BY pushes_active
+    ON pushes.task = tasks.task AND pushes.state = 'active'
  WHERE journal.id > :after
    AND journal.id <= (SELECT max(id) FROM (
        SELECT id FROM journal WHERE id > :after ORDER BY id LIMIT :limit));

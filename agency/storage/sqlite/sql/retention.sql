@@ -77,7 +77,8 @@ SELECT 1
     OR EXISTS (SELECT 1 FROM successions CROSS JOIN runs ON runs.id = successions.successor
                 WHERE successions.predecessor = :id AND runs.ended_at IS NULL)
     OR EXISTS (SELECT 1 FROM receipts WHERE run = :number AND confirmed_at IS NULL)
-    OR EXISTS (SELECT 1 FROM pushes WHERE run = :number AND state = 'active')
+    OR EXISTS (SELECT 1 FROM tasks CROSS JOIN pushes ON pushes.task = tasks.task
+                WHERE tasks.run = :number AND pushes.state = 'active')
     OR EXISTS (SELECT 1 FROM waits WHERE run = :number AND id = (SELECT max(id) FROM waits));
 
 -- name: is_untold
