@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
+from agency.core.records import dataclass
 from agency.domain.remote import RemoteCard, RemoteMessage, RemoteTask
 from agency.domain.tool import Permission
 
@@ -79,8 +79,8 @@ class RemoteAgents(Protocol):
     def watch(self, agent: str, task_id: str, *, hops: int) -> AsyncIterator[RemoteTask]:
         """Follow a task: first as it is, then whenever that changes, until it is settled.
 
-        It may end earlier, without an error, when the agent ends the stream, or does not stream;
-        what is told of artifacts on the way may be incomplete. Ask `get` for the whole.
+        It may end earlier, without an error, when the agent ends the stream, or does not stream.
+        Of artifacts each change has only what it has brought: ask `get` for the whole.
 
         Raises:
             RemoteTaskNotFound: there is no such task.

@@ -1,0 +1,1 @@
+"""Speaking with agents of other systems, over A2A."""
