@@ -51,11 +51,13 @@ class Pushing(Protocol):
         *,
         task_id: str,
         version: str,
+        address: str = "",
         whole_task: bool = False,
     ) -> pb.TaskPushNotificationConfig:
         """Keep a configuration; one with the same id replaces it. ``version`` is the wire's.
 
         Args:
+            address: Where the caller reaches this daemon, as `ADDRESS`.
             whole_task: Tell everything from its start, because it was just started with this;
                 otherwise it begins with the status that it has now.
 

@@ -7,10 +7,11 @@ Units are in the names: ``_s`` seconds, ``_bytes`` bytes, ``_max`` an upper boun
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal
 
 from agency.core.names import DEFAULT_AGENT, DEFAULT_QUEUE
+from agency.core.records import dataclass
 
 
 def setting(default: Any, help: str, **more: Any) -> Any:  # noqa: ANN401  dataclass field
@@ -364,7 +365,13 @@ class Mcp:
     allow_private: list[str] = setting(
         [],
         "Private places (host, address or network, each with :port if only that one is meant) that "
-        "connections added over REST may lead to.",
+        "connections added over REST may lead to, and servers that say where to log in.",
+    )
+    login_url: str = setting(
+        "",
+        "Address under which browsers reach this daemon after a login at a server's; empty: "
+        "http://127.0.0.1 with its port.",
+        form="url",
     )
     serve: bool = setting(default=True, help="Serve MCP at /mcp.")
     serve_sessions_max: int = setting(
@@ -412,6 +419,27 @@ class McpServer:
     sandbox: bool = setting(default=True, help="Run the program in the sandbox.")
     url: str = setting("", "Address of a server that is spoken with over HTTP.", form="url")
     headers: dict[str, str] = setting({}, "Headers that are sent to it; secrets as secret://NAME.")
+    oauth: str = setting(
+        "login",
+        "How a token for the server is come by, when it demands one and headers has none: a person "
+        "logs in (login), the daemon does so with a secret or key (client_credentials), or neither "
+        "(off).",
+        choices=("login", "client_credentials", "off"),
+    )
+    oauth_client_id: str = setting(
+        "",
+        "Client that is registered where the tokens are issued, or the https address of a document "
+        "that describes it; empty: one is registered.",
+    )
+    oauth_client_secret: str = setting("", "Its secret, as secret://NAME.")
+    oauth_key: str = setting("", "Its private key in PEM, as secret://NAME.")
+    oauth_algorithm: str = setting("", "What is signed with the key by; empty: as it is usual.")
+    oauth_scopes: list[str] = setting([], "What is asked for; empty: what the server demands.")
+    oauth_issuer: str = setting(
+        "",
+        "The one authorization server that will do; needed with a secret or key.",
+        form="url",
+    )
     enabled: bool = setting(default=True, help="Open the connection.")
     timeout_s: float = setting(
         0.0, "Longest call; 0: [mcp] timeout_seconds.", minimum=0, maximum=86_400
@@ -678,6 +706,19 @@ class A2a:
     check_input_modes: bool = setting(
         default=False,
         help="Refuse messages with parts of a media type that the card does not name.",
+    )
+    push: bool = setting(
+        default=True, help="Tell addresses that callers name of the changes of their tasks."
+    )
+    push_allow_private: list[str] = setting(
+        [],
+        "Private places (host, address or network, each with :port if only that one is meant) that "
+        "may be such an address.",
+    )
+    allowed_peers: list[str] = setting(
+        ["*"],
+        "Peers (namespace:name:instance, or patterns of it) that may register and send messages to "
+        "/a2a/message; empty: none.",
     )
     allowed_agents: list[str] = setting(
         [],

@@ -47,6 +47,7 @@ class NewPush:
 
     Attributes:
         id: Unique among those of the task.
+        address: Where its creator reaches this daemon; links begin with it.
         scheme: Of the header ``Authorization``, or empty.
         sealed: Token and credentials, encrypted; None when there are none.
         whole_task: Everything is told from the task's start; otherwise it begins with the status
@@ -58,6 +59,7 @@ class NewPush:
     url: str
     protocol: PushProtocol
     created_at: datetime
+    address: str = ""
     scheme: str = ""
     sealed: bytes | None = None
     whole_task: bool = False
@@ -86,6 +88,7 @@ class Push:
     run_id: str
     url: str
     protocol: PushProtocol
+    address: str
     scheme: str
     sealed: bytes | None
     state: PushState

@@ -116,6 +116,7 @@ class Pushes:
         *,
         task_id: str,
         version: str,
+        address: str = "",
         whole_task: bool = False,
     ) -> pb.TaskPushNotificationConfig:
         """Keep a configuration; see `agency.a2a.operations.Pushing.create`."""
@@ -129,6 +130,7 @@ class Pushes:
             url=config.url,
             protocol=protocol,
             created_at=self._clock.now(),
+            address=address,
             scheme=config.authentication.scheme,
             sealed=await self._sealer.seal(secrets, task_id=task_id, push_id=push_id),
             whole_task=whole_task,

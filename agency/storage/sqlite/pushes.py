@@ -100,6 +100,7 @@ def _put(tx: Transaction, new: NewPush, created_at: int, most: int) -> Row:
             "id": new.id,
             "url": new.url,
             "protocol": new.protocol.value,
+            "address": new.address,
             "scheme": new.scheme,
             "sealed": new.sealed,
             "position": 0 if new.whole_task else before_status,
@@ -129,8 +130,8 @@ def _moment(micros: int | None) -> datetime | None:
 
 def _push_of(row: Row) -> Push:
     """Read ``push_columns``."""
-    number, revision, push_id, task_id, run_id, url, protocol, scheme, sealed, state = row[:10]
-    position, tries, due_at, sent, skipped, error, error_at, sent_at, created_at = row[10:]
+    number, revision, push_id, task_id, run_id, url, protocol, address, scheme, sealed = row[:10]
+    state, position, tries, due_at, sent, skipped, error, error_at, sent_at, created_at = row[10:]
     return Push(
         number=number,
         revision=revision,
@@ -139,6 +140,7 @@ def _push_of(row: Row) -> Push:
         run_id=run_id,
         url=url,
         protocol=PushProtocol(protocol),
+        address=address,
         scheme=scheme,
         sealed=sealed,
         state=PushState(state),

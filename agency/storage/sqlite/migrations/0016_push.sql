@@ -9,6 +9,7 @@ CREATE TABLE pushes (
     revision INTEGER NOT NULL,
     url TEXT NOT NULL,
     protocol TEXT NOT NULL,            -- of A2A: 1.0 or 0.3
+    address TEXT NOT NULL,             -- of this daemon, as whoever has set it reaches it
     scheme TEXT NOT NULL,
     sealed BLOB,                       -- token and credentials, encrypted
     state TEXT NOT NULL,

@@ -2,8 +2,9 @@
 
 -- fragment: push_columns
 pushes.number, pushes.revision, pushes.id, tasks.task_id, runs.id, pushes.url, pushes.protocol,
-pushes.scheme, pushes.sealed, pushes.state, pushes.position, pushes.tries, pushes.due_at,
-pushes.sent, pushes.skipped, pushes.error, pushes.error_at, pushes.sent_at, pushes.created_at
+pushes.address, pushes.scheme, pushes.sealed, pushes.state, pushes.position, pushes.tries,
+pushes.due_at, pushes.sent, pushes.skipped, pushes.error, pushes.error_at, pushes.sent_at,
+pushes.created_at
 
 -- name: find_pushed_task
 -- The number of a task, and that of the entry before its newest change of status.
@@ -18,13 +19,13 @@ SELECT count(*) FROM pushes WHERE task = :task AND id <> :id;
 
 -- name: put_push
 -- One that is set anew goes back if need be, and never forward.
-INSERT INTO pushes (task, id, revision, url, protocol, scheme, sealed, state, position, tries,
-                    due_at, sent, skipped, error, error_at, sent_at, created_at)
-VALUES (:task, :id, 1, :url, :protocol, :scheme, :sealed, 'active', :position, 0,
-        NULL, 0, 0, '', NULL, NULL, :created_at)
+INSERT INTO pushes (task, id, revision, url, protocol, address, scheme, sealed, state, position,
+                    tries, due_at, sent, skipped, error, error_at, sent_at, created_at)
+VALUES (:task, :id, 1, :url, :protocol, :address, :scheme, :sealed, 'active', :position,
+        0, NULL, 0, 0, '', NULL, NULL, :created_at)
     ON CONFLICT (task, id) DO UPDATE
    SET revision = revision + 1, url = excluded.url, protocol = excluded.protocol,
-       scheme = excluded.scheme, sealed = excluded.sealed, state = 'active',
+       address = excluded.address, scheme = excluded.scheme, sealed = excluded.sealed, state = 'active',
        position = min(position, excluded.position), tries = 0, due_at = NULL, error = '',
        error_at = NULL;
 
