@@ -6,7 +6,7 @@ This module loads nothing of the SDK.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -14,10 +14,12 @@ from aiohttp import web
 
 from agency.a2a.places import AGENT, BASE, CARD, HTTP, KEYS
 from agency.a2a.resources import RESOURCES, Resource
+from agency.errors import ConfigurationInvalid
 from agency.web.answers import SERVICES
 from agency.web.patience import PATIENCE
 from agency.web.published import Publication
 from agency.web.routes import Answering, Door, Route
+from agency.web.sse import STREAMS
 
 if TYPE_CHECKING:
     from agency.a2a.fronts import Fronts
@@ -40,8 +42,10 @@ class Opening:
         self._application: web.Application | None = None
 
     def open(self, application: web.Application) -> None:
-        """Note where the fronts find what they need."""
+        """Note where the fronts find what they need; serve over gRPC as well if that is wanted."""
         self._application = application
+        if application[SERVICES].settings.a2a.grpc_port:
+            application.cleanup_ctx.append(self._grpc)
 
     async def fronts(self) -> Fronts:
         """Give the fronts.
@@ -64,6 +68,30 @@ class Opening:
         return await open_fronts(
             application[SERVICES], self._publication, application[PATIENCE], self._pushing
         )
+
+    async def _grpc(self, application: web.Application) -> AsyncIterator[None]:
+        """Serve over gRPC as long as the application is.
+
+        Raises:
+            ConfigurationInvalid: the package is missing.
+            PortTaken: somebody else listens there.
+        """
+        try:
+            await asyncio.to_thread(import_module, "grpc.aio")
+        except ImportError as error:
+            raise ConfigurationInvalid(
+                "[a2a] grpc_port is set, and the package for gRPC is not installed.",
+                hint="Install it with `pip install agency[grpc]`, or set grpc_port to 0.",
+            ) from error
+        fronts = await self.fronts()
+        await asyncio.to_thread(import_module, "agency.a2a.grpc")
+        from agency.a2a.grpc import serving_grpc
+
+        services = application[SERVICES]
+        front = fronts.for_grpc(application[STREAMS])
+        port = services.settings.a2a.grpc_port
+        async with serving_grpc(front, services.settings.server, port=port):
+            yield
 
     def to(self, choose: Callable[[Fronts], Answering]) -> Answering:
         """Make what answers a route with a part of the fronts."""

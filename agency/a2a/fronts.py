@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from email.utils import format_datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
@@ -20,22 +20,38 @@ from agency.a2a.reception import Reception
 from agency.a2a.resources import RESOURCES
 from agency.a2a.rest import Rest
 from agency.a2a.signing import open_signer
+from agency.config.schema import Server
 from agency.web.access import Access
 from agency.web.answers import json_answer
 from agency.web.etags import is_match
 from agency.web.patience import Patience
 from agency.web.published import Publication, Published
 from agency.web.services import Services
+from agency.web.sse import Streams
+
+if TYPE_CHECKING:
+    from agency.a2a.grpc import GrpcFront
 
 
 class Fronts:
     """What answers at the door."""
 
-    def __init__(self, reception: Reception) -> None:
+    def __init__(self, reception: Reception, access: Access, server: Server) -> None:
         self._reception = reception
+        self._access = access
+        self._server = server
         self.jsonrpc = JsonRpc(reception).answer
         rest = Rest(reception)
         self.rest = [rest.answering(resource) for resource in RESOURCES]
+
+    def for_grpc(self, streams: Streams) -> GrpcFront:
+        """Make what answers over gRPC; its package must be installed."""
+        from agency.a2a.grpc import GrpcFront
+
+        host = f"[{self._server.host}]" if ":" in self._server.host else self._server.host
+        base = self._reception.settings.base_url.rstrip("/")
+        address = base or f"http://{host}:{self._server.port}"
+        return GrpcFront(self._reception, self._access, streams, address=address)
 
     async def default_card(self, request: web.Request) -> web.StreamResponse:
         """Answer with the card of whoever is meant when nobody is named."""
@@ -117,4 +133,4 @@ async def open_fronts(
         signer=signer,
     )
     ground = Ground(services, patience, push)
-    return Fronts(Reception(settings, publication, ground, cards))
+    return Fronts(Reception(settings, publication, ground, cards), access, services.settings.server)

@@ -191,7 +191,7 @@ def _of_protocol(error: a2a.A2AError) -> Refusal:
 def _as_protocol(error: AgencyError) -> a2a.A2AError | None:
     """Find the protocol's own word for one of our errors, if it has one."""
     match error:
-        case errors.RunNotFound():
+        case errors.RunNotFound() | errors.TaskNotFound():
             return a2a.TaskNotFoundError(error.message)
         case errors.InvalidInput():
             faults = [{"field": fault.where, "message": fault.what} for fault in error.faults]

@@ -23,6 +23,7 @@ from agency.a2a.streams import stream
 from agency.a2a.v03 import rest as v03
 from agency.errors import AgencyError, ContentTypeRefused
 from agency.web.bodies import check_json, read_raw
+from agency.web.routes import Answering
 
 MEDIA_TYPE = "application/a2a+json"
 """Of answers. Source: section 11.1, since 1.0.1."""
