@@ -445,7 +445,16 @@ def doors_of(settings: Settings, services: Services) -> Sequence[Door]:
     doors: list[Door] = []
     if settings.mcp.serve:
         doors.append(mcp_door(publication))
+    if settings.a2a.enabled:
+        doors.append(a2a_door(publication))
     return doors
+
+
+def a2a_door(publication: Publication) -> Door:
+    """Make the door for A2A clients; its SDK is loaded when the first of them comes."""
+    from agency.a2a.door import make_door
+
+    return make_door(publication)
 
 
 def mcp_door(publication: Publication) -> Door:
