@@ -434,17 +434,17 @@ def make_application(  # noqa: PLR0913  one for each thing below the doors
         connections=connections,
         agents=None if agent is None else Catalogue(agent.means),
     )
-    return make_doors(services, doors_of(settings, services))
+    return make_doors(services, doors_of(settings, services, registry))
 
 
-def doors_of(settings: Settings, services: Services) -> Sequence[Door]:
+def doors_of(settings: Settings, services: Services, registry: Registry) -> Sequence[Door]:
     """Make the doors beside the API."""
     from agency.web.published import Publication
 
     publication = Publication(settings.publish, services.runs, services.agents)
     doors: list[Door] = []
     if settings.mcp.serve:
-        doors.append(mcp_door(publication))
+        doors.append(mcp_door(settings, publication, registry))
     if settings.a2a.enabled:
         doors.append(a2a_door(publication))
     return doors
@@ -457,8 +457,14 @@ def a2a_door(publication: Publication) -> Door:
     return make_door(publication)
 
 
-def mcp_door(publication: Publication) -> Door:
+def mcp_door(settings: Settings, publication: Publication, registry: Registry) -> Door:
     """Make the door for MCP clients; its SDK is loaded when the first of them comes."""
     from agency.mcp.door import McpDoor
+    from agency.vault.own_keys import load_own_key
 
-    return McpDoor(publication=publication).door()
+    key_file = Path(settings.server.data_dir) / "mcp.key"
+    return McpDoor(
+        publication=publication,
+        offers=registry.offers,
+        load_key=lambda: load_own_key(key_file),
+    ).door()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from agency.core.context import CORRELATION_ID
+from agency.engine.offers import Offers
 from agency.errors import ShuttingDown
 from agency.mcp.asgi import Exchange, make_scope
 from agency.mcp.caller import CALLER, Caller
@@ -48,19 +49,21 @@ class McpDoor:
     """Makes the door."""
 
     publication: Publication
+    offers: Offers
+    load_key: Callable[[], bytes]
 
     def door(self) -> Door:
         """Give the routes, and what opens them."""
-        mount = Mount(self.publication)
+        mount = Mount(self)
         return Door(routes=_routes(mount), open=mount.open)
 
 
 class Mount:
     """The server of MCP behind the routes: opened when it is first asked, closed with the doors."""
 
-    def __init__(self, publication: Publication) -> None:
-        """Take what may be started."""
-        self._publication = publication
+    def __init__(self, made_of: McpDoor) -> None:
+        """Take what may be started, and what is offered."""
+        self._made_of = made_of
         self._exchanges: set[Exchange] = set()
         self._owner: asyncio.Task[None] | None = None
         self._opened: asyncio.Future[Opened] | None = None
@@ -73,7 +76,11 @@ class Mount:
         services = application[SERVICES]
         self._access = Access(services.settings.server, services.tokens)
         self._means = Means(
-            services=services, publication=self._publication, patience=application[PATIENCE]
+            services=services,
+            publication=self._made_of.publication,
+            offers=self._made_of.offers,
+            load_key=self._made_of.load_key,
+            patience=application[PATIENCE],
         )
         application.on_shutdown.append(self._end)
         application.cleanup_ctx.append(self._closed)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from agency.engine.offers import Offers
 from agency.web.patience import Patience
 from agency.web.published import Publication
 from agency.web.services import Services
@@ -15,9 +17,14 @@ class Means:
 
     Attributes:
         publication: What may be started.
+        offers: What authors offer to these clients beside it.
+        load_key: Gives 32 secret bytes that are the same after a restart; may take a while, and
+            raise VaultLocked or PlaceNotWritable.
         patience: Lets nobody wait any longer when the daemon stops.
     """
 
     services: Services
     publication: Publication
+    offers: Offers
+    load_key: Callable[[], bytes]
     patience: Patience

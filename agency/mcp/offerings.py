@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
-from mcp.server.context import HandlerResult, ServerRequestContext
+from mcp.server.context import HandlerResult, ServerMiddleware, ServerRequestContext
 from mcp.shared.exceptions import MCPError
 from mcp_types import (
     INVALID_PARAMS,
@@ -126,6 +126,7 @@ class Offerings:
 
     Attributes:
         extensions: Told to clients as capabilities: identifier and its settings.
+        middleware: Stands around every request, before anything of it is looked at.
         ask: Asks a client in the middle of a call; None when nobody does.
     """
 
@@ -136,6 +137,7 @@ class Offerings:
     intercepts: list[Intercept] = field(default_factory=list)
     methods: list[Method] = field(default_factory=list)
     extensions: dict[str, dict[str, Any]] = field(default_factory=dict)
+    middleware: list[ServerMiddleware[Any]] = field(default_factory=list)
     ask: Ask | None = None
 
     async def list_tools(

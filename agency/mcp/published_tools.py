@@ -12,16 +12,15 @@ from mcp_types import CallToolRequestParams, Tool, ToolAnnotations
 from agency.core import json
 from agency.engine.runs import StartedRun, StartRequest
 from agency.errors import AgencyError, InvalidInput, ShuttingDown
+from agency.mcp.answering import answer_with
 from agency.mcp.caller import Caller
 from agency.mcp.calls import Call, Calls
 from agency.mcp.means import Means
 from agency.mcp.naming import tool_names
 from agency.mcp.offerings import Context, Offerings, ToolAnswer, caller_of
-from agency.mcp.results import refusal_of, result_of
+from agency.mcp.results import refusal_of
 from agency.mcp.schemas import input_of, input_schema, output_schema
 from agency.mcp.verb_names import VERBS
-from agency.mcp.waiting import wait_for
-from agency.ports.store import RunDetail
 from agency.web.published import Published, PublishedKind
 
 KEY_META = "agency/idempotency_key"
@@ -90,11 +89,8 @@ class PublishedTools:
         Raises:
             RunNotFound: it was deleted meanwhile.
         """
-        timeout_s = self._means.services.settings.mcp.call_wait_s
-        waited = await wait_for(self._means, self._offerings, ctx, run_id, timeout_s=timeout_s)
-        if not isinstance(waited, RunDetail):
-            return waited
-        return await result_of(self._means, waited, output_schema(published.output_schema))
+        schema = output_schema(published.output_schema)
+        return await answer_with(self._means, self._offerings, ctx, run_id, schema)
 
     def _named(self) -> Mapping[str, Published]:
         return tool_names(self._means.publication.list(), VERBS)

@@ -50,9 +50,11 @@ from agency.mcp.asgi import Receive, Scope, Send
 from agency.mcp.caller import CALLER, Caller
 from agency.mcp.calls import Calls
 from agency.mcp.changes import NOT_FOUND, Changes
+from agency.mcp.extras import add_extras
 from agency.mcp.means import Means
 from agency.mcp.offerings import CallNext, Context, Intercept, Offerings, caller_of
 from agency.mcp.published_tools import PublishedTools
+from agency.mcp.replays import ReplayingManager
 from agency.mcp.run_resources import RunResources
 from agency.mcp.run_verbs import RunVerbs
 
@@ -136,8 +138,9 @@ def make_parts(means: Means) -> Parts:
 async def open_server(means: Means) -> AsyncIterator[Opened]:
     """Open the server; all its sessions end with it."""
     parts = make_parts(means)
+    await add_extras(means, parts.offerings, parts.published, parts.changes)
     settings = means.services.settings
-    manager = StreamableHTTPSessionManager(
+    manager = ReplayingManager(
         app=make_server(parts),
         # Host and Origin were checked before, by the same rules as for every other door.
         security_settings=TransportSecuritySettings(enable_dns_rebinding_protection=False),
@@ -186,6 +189,7 @@ def make_server(parts: Parts) -> Server[Any]:
     for method in parts.offerings.methods:
         server.add_request_handler(method.name, method.params, safely(method.answer))
     server.extensions.update(parts.offerings.extensions)
+    server.middleware += parts.offerings.middleware
     return server
 
 

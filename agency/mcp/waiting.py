@@ -38,7 +38,9 @@ async def wait_for(
             detail = await _until_settled(means, run_id, until)
             if not needs_somebody(detail) or offerings.ask is None:
                 return detail
+            asked_at = loop.time()
             answer = await offerings.ask(ctx, detail)
+            until += loop.time() - asked_at  # people take longer than programs are waited for
             if answer is False:
                 return detail
             if answer is not True:

@@ -1,0 +1,131 @@
+"""What clients with a session can have sent again when a stream has broken off.
+
+It is kept in memory only and for all sessions together up to a size: sessions end with the daemon,
+and what a call has become is a run that is durable by itself. Each session sees its own events.
+Source: MCP 2025-11-25, transports, section "Resumability and Redelivery".
+"""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+from mcp.server.streamable_http import (
+    EventCallback,
+    EventId,
+    EventMessage,
+    EventStore,
+    StreamId,
+)
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from mcp_types import JSONRPCMessage
+
+EVENTS_MAX = 10_000
+EVENTS_BYTES_MAX = 32 * 1024 * 1024
+"""Of all sessions together; the oldest are forgotten."""
+
+RETRY_MS = 100
+"""After so long a client may come back to a stream that was closed on purpose."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Event:
+    session: str
+    stream: StreamId
+    message: JSONRPCMessage | None
+    size_bytes: int
+
+
+class Replays:
+    """The events of all sessions, the newest of them."""
+
+    def __init__(self, *, bytes_max: int = EVENTS_BYTES_MAX, events_max: int = EVENTS_MAX) -> None:
+        """Begin without any.
+
+        Args:
+            bytes_max: Size up to which they are kept.
+            events_max: Number up to which they are kept.
+        """
+        self._bytes_max = bytes_max
+        self._events_max = events_max
+        self._bytes = 0
+        self._numbers = itertools.count(1)
+        self._events: OrderedDict[EventId, _Event] = OrderedDict()
+
+    def session(self) -> EventStore:
+        """Make the view of one new session."""
+        return _SessionEvents(self, secrets.token_hex(8))
+
+    def add(self, session: str, stream: StreamId, message: JSONRPCMessage | None) -> EventId:
+        size_bytes = 0
+        if message is not None:
+            size_bytes = len(message.model_dump_json(by_alias=True, exclude_none=True))
+        key = f"{session}-{next(self._numbers)}"
+        self._events[key] = _Event(session, stream, message, size_bytes)
+        self._bytes += size_bytes
+        while self._bytes > self._bytes_max or len(self._events) > self._events_max:
+            _, forgotten = self._events.popitem(last=False)
+            self._bytes -= forgotten.size_bytes
+        return key
+
+    def after(
+        self, session: str, last: EventId
+    ) -> tuple[StreamId, list[tuple[EventId, JSONRPCMessage]]] | None:
+        known = self._events.get(last)
+        if known is None or known.session != session:
+            return None
+        later = itertools.dropwhile(lambda item: item[0] != last, self._events.items())
+        return known.stream, [
+            (key, event.message)
+            for key, event in itertools.islice(later, 1, None)
+            if event.session == session
+            and event.stream == known.stream
+            and event.message is not None
+        ]
+
+
+class _SessionEvents(EventStore):
+    """The events of one session."""
+
+    def __init__(self, replays: Replays, session: str) -> None:
+        self._replays = replays
+        self._session = session
+
+    async def store_event(self, stream_id: StreamId, message: JSONRPCMessage | None) -> EventId:
+        return self._replays.add(self._session, stream_id, message)
+
+    async def replay_events_after(
+        self, last_event_id: EventId, send_callback: EventCallback
+    ) -> StreamId | None:
+        found = self._replays.after(self._session, last_event_id)
+        if found is None:
+            return None
+        stream, events = found
+        for key, message in events:
+            await send_callback(EventMessage(message, key))
+        return stream
+
+
+class ReplayingManager(StreamableHTTPSessionManager):
+    """A manager whose sessions have events of their own.
+
+    The SDK hands one store to all sessions and names streams by the ids of requests, which are
+    unique in a session only: with a shared store one session could be sent what is another's.
+    """
+
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401  those of the SDK's manager
+        """Take the options of the SDK's manager, but those for events."""
+        self._replays = Replays()
+        super().__init__(**options, retry_interval=RETRY_MS)
+
+    @property
+    def event_store(self) -> EventStore | None:
+        """Make the events of a session; asked for once when a session begins."""
+        return self._replays.session()
+
+    @event_store.setter
+    def event_store(self, _: EventStore | None) -> None:
+        """The SDK's manager would keep one here for all."""
