@@ -16,7 +16,7 @@ WORKERS ?= 4
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test soak bench docs run clean
+.PHONY: help setup check test soak bench conformance docs run clean
 
 help:
 	@echo "make setup   make .venv with everything for working on Agency"
@@ -24,6 +24,7 @@ help:
 	@echo "make test    all tests; SEED=n repeats the samples of an earlier run"
 	@echo "make soak    the long lists of crash points, random kills and simulated lives, whole"
 	@echo "make bench   the figures beside those of others"
+	@echo "make conformance TCK_DIR=… TCK_PYTHON=… MCP_CONFORMANCE=… NODE=…   the protocols' own suites"
 	@echo "make docs    generate config.toml and the reference pages"
 	@echo "make run     start the daemon with config.toml"
 
@@ -72,6 +73,11 @@ $(BENCH_VENV)/.stamp: pyproject.toml | $(BIN)/python
 
 bench: $(VENV)/.stamp-run $(BENCH_VENV)/.stamp
 	$(BIN)/python -m bench $(ARGS)
+
+# The suites are not part of the project, and nothing is fetched: each runs if its place is given.
+conformance: $(VENV)/.stamp-grpc
+	TCK_DIR="$(TCK_DIR)" TCK_PYTHON="$(or $(TCK_PYTHON),python3)" MCP_CONFORMANCE="$(MCP_CONFORMANCE)" \
+	NODE="$(or $(NODE),node)" OUT="$(OUT)" $(BIN)/python conformance/all.py
 
 docs: $(VENV)/.stamp-run
 	$(BIN)/python -m agency.daemon.local.reference

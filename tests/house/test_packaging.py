@@ -114,7 +114,9 @@ def test_seed_that_is_printed_is_the_one_that_is_used() -> None:
     assert printed == re.findall(r"SEED=(\d+)", done.stdout)
 
 
-@pytest.mark.parametrize("word", ["setup", "check", "test", "soak", "bench", "docs", "run"])
+@pytest.mark.parametrize(
+    "word", ["setup", "check", "test", "soak", "bench", "conformance", "docs", "run"]
+)
 def test_make_knows_its_words(word: str) -> None:
     make = shutil.which("make")
     if make is None:
