@@ -1801,7 +1801,14 @@ class RemoteAgentUnreachable(Unavailable):
     ) -> None:
         super().__init__(f"The agent at {agent!r} cannot be reached: {reason}.", hint=hint or None)
         self.agent = agent
+        self.reason = reason
         self.retry_after_s = retry_after_s
+
+
+class RemoteAgentAway(RemoteAgentUnreachable):
+    """No connection to an agent of another system; nothing has been sent to it."""
+
+    code = "remote_agent_away"
 
 
 class RemoteAgentUnfit(Failed):

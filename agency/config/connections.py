@@ -11,6 +11,7 @@ from agency.config.values import Unsuitable
 from agency.core.json import NotJson, decode
 from agency.core.suggestions import nearest
 from agency.domain.connection import CONNECTION_NAME, ConnectionSetup, shown
+from agency.domain.login import LoginFlow
 from agency.domain.setups import setup_faults
 
 GROUP = "mcp.servers"
@@ -175,4 +176,5 @@ def _setup_of(server: McpServer) -> ConnectionSetup:
     own["timeout_s"] = server.timeout_s or None
     own["concurrency"] = server.concurrency or None
     own["timeouts_s"] = {name: float(text) for name, text in server.timeouts_s.items()}
+    own["oauth"] = LoginFlow(server.oauth)
     return ConnectionSetup(**own)

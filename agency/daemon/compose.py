@@ -11,7 +11,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ from agency.config.places import database_path
 from agency.config.schema import Settings
 from agency.core.clock import Clock
 from agency.core.lifetimes import running
+from agency.core.records import dataclass
 from agency.errors import ConfigurationInvalid, PlaceNotWritable
 from agency.version import VERSION
 
@@ -195,6 +196,7 @@ def make_connections(
         timeout_s=settings.mcp.timeout_seconds,
         connect_timeout_s=settings.mcp.connect_timeout_s,
         concurrency=settings.mcp.concurrency,
+        login_url=settings.mcp.login_url,
     )
     connections = McpConnections(means, setups_of(settings), tooling.toolsets)
     vault.add_usage(connections.secret_usage)
@@ -387,6 +389,7 @@ def make_application(  # noqa: PLR0913  one for each thing below the doors
 ) -> web.Application:
     """Make the doors over everything below."""
     from agency.api.application import make_application as make_doors
+    from agency.engine.peers import Peers
     from agency.web.services import Services
     from agency.workflows.agent.catalogue import Catalogue
     from agency.workflows.saga.sagas import Sagas
@@ -420,6 +423,8 @@ def make_application(  # noqa: PLR0913  one for each thing below the doors
         providers=models.providers,
         roles=models,
         fitness=store.fitness,
+        pushes=store.pushes,
+        peers=Peers(store.peers, clock, allowed=settings.a2a.allowed_peers),
         settings=settings,
         clock=clock,
         version=VERSION,

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
+from agency.core.records import dataclass
+from agency.domain.login import LoginFlow
 from agency.domain.tool import Permission, ToolEffect
 
 CONNECTION_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]|_(?!_)){0,31}")
@@ -57,6 +59,8 @@ class ConnectionState(StrEnum):
     READY = "ready"
     BACKOFF = "backoff"
     """It failed and is tried again soon."""
+    LOGIN = "login"
+    """Its server demands a login that only a person can do."""
     BROKEN = "broken"
     """It failed too often, or cannot work as it is set up."""
     DISABLED = "disabled"
@@ -76,6 +80,15 @@ class ConnectionSetup:
         hosts: ``name`` or ``name:port`` that it may connect to from the sandbox.
         sandbox: Run the program in the sandbox.
         url, headers: Of a server that is spoken with over HTTP.
+        oauth: How a token for it is come by.
+        oauth_client_id: Client that is registered at the authorization server, or the address of a
+            document that describes it; empty to register one.
+        oauth_client_secret, oauth_key: What the client shows who it is by; the key is a private
+            one, in PEM. References to secrets.
+        oauth_algorithm: That is signed with the key; empty for the usual one.
+        oauth_scopes: What is asked for; empty for what the server demands.
+        oauth_issuer: The one authorization server that will do; empty for the one that the server
+            names.
         timeout_s: Longest call; None for the default.
         timeouts_s: The same for single tools, by their names.
         concurrency: Calls at once; None for the default.
@@ -97,6 +110,13 @@ class ConnectionSetup:
     sandbox: bool = True
     url: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
+    oauth: LoginFlow = LoginFlow.LOGIN
+    oauth_client_id: str = ""
+    oauth_client_secret: str = ""
+    oauth_key: str = ""
+    oauth_algorithm: str = ""
+    oauth_scopes: Sequence[str] = ()
+    oauth_issuer: str = ""
     timeout_s: float | None = None
     timeouts_s: Mapping[str, float] = field(default_factory=dict)
     concurrency: int | None = None
@@ -114,6 +134,12 @@ class ConnectionSetup:
     def kind(self) -> ConnectionKind:
         """What ``url`` says."""
         return ConnectionKind.HTTP if self.url else ConnectionKind.STDIO
+
+    @property
+    def logs_in(self) -> bool:
+        """Tell whether tokens are come by, and do not stand in a header."""
+        has_own = any(name.lower() == "authorization" for name in self.headers)
+        return bool(self.url) and self.oauth is not LoginFlow.OFF and not has_own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,6 +288,7 @@ def _is_listed(name: str, patterns: Sequence[str]) -> bool:
 def references_of(setup: ConnectionSetup) -> Sequence[str]:
     """List the secrets that a setup refers to, each once."""
     texts = [*setup.env.values(), *setup.headers.values(), setup.url]
+    texts += [setup.oauth_client_secret, setup.oauth_key]
     return list(dict.fromkeys(name for text in texts for name in REFERENCE.findall(text)))
 
 
@@ -277,6 +304,11 @@ def plain_secrets(setup: ConnectionSetup) -> Sequence[str]:
     found += [f"/args/{number}" for number in _plain_args(setup.args)]
     if masked_url(setup.url) != setup.url:
         found.append("/url")
+    found += [
+        f"/{name}"
+        for name in ("oauth_client_secret", "oauth_key")
+        if _is_plain("secret", getattr(setup, name))
+    ]
     return found
 
 
@@ -329,6 +361,8 @@ def shown(name: str, value: Any) -> Any:  # noqa: ANN401  JSON
             return [_hide(text) if number in hidden else text for number, text in enumerate(value)]
         case "url":
             return masked_url(value)
+        case "oauth_client_secret" | "oauth_key":
+            return MASK if _is_plain("secret", value) else value
         case _:
             return value
 
@@ -350,6 +384,13 @@ def setup_json(setup: ConnectionSetup) -> Mapping[str, Any]:
         "sandbox": setup.sandbox,
         "url": setup.url,
         "headers": dict(setup.headers),
+        "oauth": setup.oauth.value,
+        "oauth_client_id": setup.oauth_client_id,
+        "oauth_client_secret": setup.oauth_client_secret,
+        "oauth_key": setup.oauth_key,
+        "oauth_algorithm": setup.oauth_algorithm,
+        "oauth_scopes": list(setup.oauth_scopes),
+        "oauth_issuer": setup.oauth_issuer,
         "timeout_s": setup.timeout_s,
         "timeouts_s": dict(setup.timeouts_s),
         "concurrency": setup.concurrency,

@@ -13,6 +13,7 @@ from agency.domain.connection import (
     is_connection_name,
     plain_secrets,
 )
+from agency.domain.login import LoginFlow
 from agency.errors import Fault, InvalidInput
 
 TEXT_CHARACTERS_MAX = 8192
@@ -20,6 +21,9 @@ TEXT_CHARACTERS_MAX = 8192
 
 ENTRIES_MAX = 128
 """Arguments, variables, headers or patterns of a setup at most."""
+
+ALGORITHMS = ("RS256", "PS256", "ES256", "ES384", "ES512", "EdDSA")
+"""What assertions of a client can be signed with."""
 
 TIMEOUT_S_MAX = 86_400.0
 CONCURRENCY_MAX = 64
@@ -78,6 +82,7 @@ def setup_faults(setup: ConnectionSetup) -> Sequence[Fault]:
             what = f"A text has a NUL character, or more than {TEXT_CHARACTERS_MAX} characters."
             faults.append(Fault(f"/{field}", what))
     faults += _place_faults(setup)
+    faults += _login_faults(setup)
     return faults
 
 
@@ -91,6 +96,11 @@ def _texts_of(setup: ConnectionSetup) -> dict[str, Sequence[str]]:
         "hosts": setup.hosts,
         "url": [setup.url],
         "headers": [text for pair in setup.headers.items() for text in pair],
+        "oauth_client_id": [setup.oauth_client_id],
+        "oauth_client_secret": [setup.oauth_client_secret],
+        "oauth_key": [setup.oauth_key],
+        "oauth_scopes": setup.oauth_scopes,
+        "oauth_issuer": [setup.oauth_issuer],
         "timeouts_s": list(setup.timeouts_s),
         "allow": setup.allow,
         "ask": setup.ask,
@@ -102,12 +112,7 @@ def _texts_of(setup: ConnectionSetup) -> dict[str, Sequence[str]]:
 
 def _url_faults(setup: ConnectionSetup) -> Sequence[Fault]:
     faults = []
-    try:
-        parts = urlsplit(setup.url)
-        is_good = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        is_good = False
-    if not is_good:
+    if not _is_address(setup.url):
         faults.append(Fault("/url", "It must be an http or https address."))
     if setup.args or setup.env or setup.cwd or setup.readable or setup.hosts:
         faults.append(
@@ -139,3 +144,45 @@ def _place_faults(setup: ConnectionSetup) -> Sequence[Fault]:
     if setup.concurrency is not None and not 1 <= setup.concurrency <= CONCURRENCY_MAX:
         faults.append(Fault("/concurrency", f"It must be from 1 to {CONCURRENCY_MAX}."))
     return faults
+
+
+def _login_faults(setup: ConnectionSetup) -> Sequence[Fault]:
+    """List what is wrong with how a token is come by."""
+    faults = []
+    has_own = bool(setup.oauth_client_secret or setup.oauth_key)
+    if setup.command and (setup.oauth_client_id or has_own or setup.oauth_issuer):
+        faults.append(Fault("/oauth", "Only a server with a url is logged in at."))
+    if setup.oauth_client_secret and setup.oauth_key:
+        faults.append(Fault("/oauth_key", "Either a secret or a key is needed, and not both."))
+    if has_own and not setup.oauth_client_id:
+        faults.append(Fault("/oauth_client_id", "A secret or key belongs to a client: name it."))
+    if has_own and not setup.oauth_issuer:
+        what = "A secret or key is shown to one authorization server, which must be named."
+        hint = "Without that, the server of tools would decide who gets to see it."
+        faults.append(Fault("/oauth_issuer", what, hint))
+    if setup.oauth_issuer and not _is_address(setup.oauth_issuer):
+        faults.append(Fault("/oauth_issuer", "It must be an http or https address."))
+    if setup.oauth is LoginFlow.CLIENT_CREDENTIALS and not has_own:
+        what = "To log in by itself the daemon needs a secret or a key."
+        faults.append(Fault("/oauth_client_secret", what, "Or a person logs in: oauth = 'login'."))
+    if setup.oauth_key and setup.oauth is not LoginFlow.CLIENT_CREDENTIALS:
+        faults.append(Fault("/oauth_key", "A key is for oauth = 'client_credentials' only."))
+    if setup.oauth_algorithm not in {"", *ALGORITHMS}:
+        what = f"It must be one of {', '.join(ALGORITHMS)}."
+        faults.append(Fault("/oauth_algorithm", what))
+    if any(not _is_scope(scope) for scope in setup.oauth_scopes):
+        faults.append(Fault("/oauth_scopes", "A scope is printable ASCII without spaces."))
+    return faults
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def _is_scope(text: str) -> bool:
+    """Tell whether a text is one scope. Source: RFC 6749, section 3.3."""
+    return bool(text) and all("!" <= one <= "~" and one not in {'"', "\\"} for one in text)

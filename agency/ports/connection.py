@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Any, Protocol
 
+from agency.core.records import dataclass
 from agency.domain.connection import (
     Connection,
     ConnectionSetup,
@@ -14,6 +15,7 @@ from agency.domain.connection import (
     ServerProcess,
     ServerTool,
 )
+from agency.domain.login import LoginStarted, LoginView
 from agency.domain.tool import Asks, Permission, ToolEffect, ToolOutput
 
 CONNECTIONS_MAX = 100
@@ -216,5 +218,48 @@ class Connections(Protocol):
             ToolNotFound: it has no such tool.
             InvalidInput: the arguments do not fit the tool's schema.
             ToolUnavailable, ToolInterrupted: as `agency.ports.tool.Tool.call`.
+        """
+        ...
+
+    async def login(self, key: str) -> LoginView:
+        """Tell how a connection stands with the login at its server.
+
+        Raises:
+            ConnectionNotFound: there is none.
+            VaultLocked, SecretBroken: what is kept of it cannot be read.
+        """
+        ...
+
+    async def begin_login(self, key: str) -> LoginStarted:
+        """Find out where a person logs in for a connection, and begin.
+
+        A login that was begun before cannot be finished any more; what it was to replace stays
+        good until this one is finished.
+
+        Raises:
+            ConnectionNotFound: there is none.
+            LoginFailed: nobody can log in there; it says why.
+            VaultLocked: there is no place for what must be kept.
+        """
+        ...
+
+    async def finish_login(self, key: str, returned: str) -> None:
+        """Finish a login with the address that the browser was sent to; the connection is opened.
+
+        Works after a restart, too. Each login is finished once, whatever comes of it.
+
+        Raises:
+            ConnectionNotFound: there is none.
+            LoginFailed: it was not begun here, or there are no tokens for it.
+            VaultLocked: as `begin_login`.
+        """
+        ...
+
+    async def forget_login(self, key: str) -> None:
+        """Log out: the tokens are taken back where that is offered, and forgotten.
+
+        Raises:
+            ConnectionNotFound: there is none.
+            VaultLocked: as `begin_login`.
         """
         ...

@@ -19,6 +19,7 @@ from agency.domain.connection import (
     ToolHints,
     setup_json,
 )
+from agency.domain.login import LoginFlow
 from agency.errors import ConnectionNameTaken, ConnectionNotFound, ConnectionsFull
 from agency.ports.connection import CONNECTIONS_MAX
 from agency.storage.sqlite.readers import Readers
@@ -140,6 +141,7 @@ def _setup_of(form: dict[str, Any]) -> ConnectionSetup:
     parts: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in form.items()
     }
+    parts["oauth"] = LoginFlow(parts.get("oauth", LoginFlow.LOGIN))
     return ConnectionSetup(**parts)
 
 

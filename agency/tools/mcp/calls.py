@@ -129,6 +129,10 @@ class NotDone(Exception):
     """The server has not begun with the call; it may be made again. The text says why."""
 
 
+class Unwelcome(NotDone):
+    """The server demands a login first; made again at once the call would be refused again."""
+
+
 class BrokenOff(Exception):
     """The call left for the server, and what became of it is unknown. The text says why."""
 

@@ -22,6 +22,7 @@ from agency.domain.connection import (
     permission_of,
     references_of,
 )
+from agency.domain.login import LoginStarted, LoginView
 from agency.domain.setups import check_stored
 from agency.domain.tool import Asks, ToolOutput
 from agency.errors import (
@@ -32,11 +33,13 @@ from agency.errors import (
     ConnectionNotFound,
     Fault,
     InvalidInput,
+    SecretNotFound,
     ToolNotFound,
 )
 from agency.ports.connection import ConnectionView, DirectCall, Tested, ToolView
 from agency.ports.tool import Toolset
 from agency.tools.mcp.calls import CallRequest
+from agency.tools.mcp.logins import secret_name
 from agency.tools.mcp.means import Means
 from agency.tools.mcp.owner import CLOSE_S, Owner
 from agency.tools.mcp.reaping import reap
@@ -107,6 +110,7 @@ class McpConnections:
                 await asyncio.wait([self._beginning])
             self._is_open = False
             await self._close(list(self._kept.values()))
+            await self._means.logins.close()
 
     def begin(self) -> None:
         """End what an earlier daemon has left and open all connections, beside whatever is done.
@@ -205,7 +209,10 @@ class McpConnections:
         """Tell which secrets connections refer to, by who does."""
         found = {}
         for name, kept in self._kept.items():
-            names = references_of(kept.owner.connection.setup)
+            setup = kept.owner.connection.setup
+            names = list(references_of(setup))
+            if setup.logs_in:
+                names.append(secret_name(name))
             if names:
                 found[f"connection {name}"] = names
         return found
@@ -312,12 +319,34 @@ class McpConnections:
             connection = self._stored(kept)
             await self._means.store.remove(connection.id)
             await self._close([self._forget(connection.name)])
+            if connection.setup.logs_in:
+                # What is left of it would be that of another connection with the same name.
+                with contextlib.suppress(SecretNotFound):
+                    await self._means.vault.delete(secret_name(connection.name))
 
     async def test(self, key: str) -> Tested:
         """Try a connection beside its use; see `Connections.test`."""
         owner = self._find(key).owner
         async with self._testing:
             return await owner.test()
+
+    async def login(self, key: str) -> LoginView:
+        """Tell how it stands with its login; see `Connections.login`."""
+        return await self._find(key).owner.login_view()
+
+    async def begin_login(self, key: str) -> LoginStarted:
+        """Begin a login; see `Connections.begin_login`."""
+        owner = self._find(key).owner
+        async with self._testing:
+            return await owner.begin_login()
+
+    async def finish_login(self, key: str, returned: str) -> None:
+        """Finish a login; see `Connections.finish_login`."""
+        await self._find(key).owner.finish_login(returned)
+
+    async def forget_login(self, key: str) -> None:
+        """Log out; see `Connections.forget_login`."""
+        await self._find(key).owner.forget_login()
 
     async def tools(self, key: str) -> Sequence[ToolView]:
         """List what a connection offers; see `Connections.tools`."""

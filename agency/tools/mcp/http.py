@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -39,13 +39,16 @@ async def http_streams(
     connect_timeout_s: float,
     sent: Sent,
     refusals: Refusals,
+    login: Callable[[httpx2.AsyncBaseTransport], httpx2.AsyncBaseTransport] | None = None,
 ) -> AsyncIterator[tuple[Any, Any]]:
     """Give the pair of streams that a client of the SDK reads and writes.
 
     Args:
         guard: Private places that may be connected to; None lets any address be connected to.
+        login: Puts something around the transport that shows tokens.
     """
-    transport = _Watched(guard, sent, refusals)
+    watched = _Watched(guard, sent, refusals)
+    transport = watched if login is None else login(watched)
     # Reading has no limit here: each call has its own, and streams may be silent.
     timeout = httpx2.Timeout(connect_timeout_s, read=None)
     async with (
@@ -73,7 +76,7 @@ class _Watched(httpx2.AsyncBaseTransport):
         # A small answer could else become one of gigabytes while it is read.
         request.headers["Accept-Encoding"] = PLAIN
         try:
-            await self._aim(request)
+            await aim(request, self._guard)
             if key:
                 # Not before: until it is written, there may not even be a connection.
                 request.extensions = {**request.extensions, "trace": _Trace(self._sent, key)}
@@ -101,19 +104,24 @@ class _Watched(httpx2.AsyncBaseTransport):
             response.stream = _Bounded(response.stream, self._refusals)
         return response
 
-    async def _aim(self, request: httpx2.Request) -> None:
-        """Put an address that was judged in the place of the name."""
-        if self._guard is None:
-            return
-        host = request.url.host
-        port = request.url.port or (443 if request.url.scheme == "https" else 80)
-        judged = await resolve_checked(host, port, private=self._guard)
-        # The header Host was made of the name, and the certificate is checked against it.
-        request.extensions = {**request.extensions, "sni_hostname": host}
-        request.url = request.url.copy_with(host=judged[0].address)
-
     async def aclose(self) -> None:
         await self._inner.aclose()
+
+
+async def aim(request: httpx2.Request, guard: Sequence[HostRule] | None) -> None:
+    """Put an address that was judged in the place of the name; without a guard nothing is changed.
+
+    Raises:
+        AddressRefused, HostNotFound: as `agency.core.addresses.resolve_checked`.
+    """
+    if guard is None:
+        return
+    host = request.url.host
+    port = request.url.port or (443 if request.url.scheme == "https" else 80)
+    judged = await resolve_checked(host, port, private=guard)
+    # The header Host was made of the name, and the certificate is checked against it.
+    request.extensions = {**request.extensions, "sni_hostname": host}
+    request.url = request.url.copy_with(host=judged[0].address)
 
 
 class _Trace:

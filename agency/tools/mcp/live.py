@@ -27,6 +27,7 @@ from agency.tools.mcp.calls import (
     Parked,
     Rounds,
     TimedOut,
+    Unwelcome,
     parse_state,
 )
 from agency.tools.mcp.refusals import Refusals
@@ -410,11 +411,15 @@ class Calls:
             self._owner.probe()
         if is_sent:
             raise BrokenOff(reason)
+        if self._is_unwelcome(error):
+            raise Unwelcome(reason)
         raise NotDone(reason)
 
     def _why(self, error: BaseException | None) -> str:
         if self._refusals.reason:
             return self._refusals.reason
+        if self._is_unwelcome(error):
+            return self._refusals.login
         if isinstance(error, MCPError) and error.message == _STATUS:
             return f"it answered with HTTP {self._refusals.status}"
         if self._owner.is_lost and self._owner.reason:
@@ -422,6 +427,10 @@ class Calls:
         if error is None or (isinstance(error, MCPError) and error.message == _CLOSED):
             return "the connection to the server ended"
         return str(error) or type(error).__name__
+
+    def _is_unwelcome(self, error: BaseException | None) -> bool:
+        is_status = isinstance(error, MCPError) and error.message == _STATUS
+        return is_status and self._refusals.needs_login
 
     def _pages_of(self, error: MCPError) -> ToolOutput | Asks:
         """Put the pages that a server wants to be visited first as questions. The call is new then.

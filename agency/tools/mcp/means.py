@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -12,7 +12,8 @@ from agency.core.addresses import HostRule
 from agency.core.clock import Clock
 from agency.ports.connection import ConnectionStore
 from agency.ports.sandbox import Sandbox
-from agency.ports.vault import Vault
+from agency.ports.vault import Secrets
+from agency.tools.mcp.logins import Logins
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,11 +27,12 @@ class Means:
         own_port: Port that this daemon listens on.
         own_hosts: Names and addresses, beside the loopback, under which it is reached.
         timeout_s, connect_timeout_s, concurrency: Where a connection says nothing.
+        login_url: Under which browsers reach this daemon, when a person has logged in somewhere.
     """
 
     clock: Clock
     store: ConnectionStore
-    vault: Vault
+    vault: Secrets
     sandbox: Sandbox
     environ: Mapping[str, str]
     folder: Path
@@ -40,6 +42,17 @@ class Means:
     timeout_s: float
     connect_timeout_s: float
     concurrency: int
+    login_url: str = ""
+    logins: Logins = field(default_factory=Logins)
+
+    def redirect_uri(self, connection: str) -> str:
+        """Give where browsers are sent after a login for a connection.
+
+        Each connection has a place of its own, so that an answer of one authorization server is
+        not taken for one of another (RFC 9700, section 4.4).
+        """
+        base = self.login_url.rstrip("/") or f"http://127.0.0.1:{self.own_port}"
+        return f"{base}/api/v1/connections/{connection}/callback"
 
     def is_own(self, url: str) -> bool:
         """Tell whether an address is this daemon's own."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import mcp_types as types
 
 from agency.domain.connection import Connection, ConnectionKind, ConnectionOrigin, ServerTool
@@ -19,6 +20,8 @@ from agency.tools.mcp.lines import Lines, Log
 from agency.tools.mcp.live import Hooks
 from agency.tools.mcp.means import INHERITED, Means
 from agency.tools.mcp.naming import full_names
+from agency.tools.mcp.oauth.bearer import Bearer
+from agency.tools.mcp.oauth.login import Login
 from agency.tools.mcp.program import Launch, Program, Recording, open_program
 from agency.tools.mcp.redaction import Redaction
 from agency.tools.mcp.refusals import Refusals
@@ -107,15 +110,28 @@ class Life:
     async def _hold_http(self) -> None:
         setup, means = self.connection.setup, self.means
         is_stored = self.connection.origin is ConnectionOrigin.STORED
+        url = await means.vault.resolve(setup.url)
         streams = http_streams(
-            await means.vault.resolve(setup.url),
+            url,
             headers=await means.vault.resolve(dict(setup.headers)),
             guard=means.private if is_stored else None,
             connect_timeout_s=means.connect_timeout_s,
             sent=self.sent,
             refusals=self.refusals,
+            login=self._logging_in(url),
         )
         await self._hold_session(streams)
+
+    def _logging_in(
+        self, url: str
+    ) -> Callable[[httpx2.AsyncBaseTransport], httpx2.AsyncBaseTransport] | None:
+        if not self.connection.setup.logs_in:
+            return None
+        login = Login(self.connection, url, self.means)
+        if not login.is_own():
+            name = self.connection.name
+            self.refusals.login = f"it demands a login: run `agency mcp login {name}`"
+        return lambda inner: Bearer(inner, login, url, self.refusals)
 
     async def _hold_session(self, streams: Any) -> None:  # noqa: ANN401  the SDK's transport
         setup = self.connection.setup

@@ -25,25 +25,36 @@ from agency.domain.connection import (
     ConnectionStatus,
     ServerTool,
 )
+from agency.domain.login import LoginFlow, LoginStarted, LoginState, LoginView
 from agency.domain.tool import Asks, ToolEffect, ToolOutput
 from agency.errors import (
     AddressRefused,
     AgencyError,
     InvalidInput,
+    LoginFailed,
     SandboxFailed,
     SandboxTooWeak,
     SecretNotFound,
     ToolUnavailable,
 )
 from agency.ports.connection import Tested
-from agency.tools.mcp.calls import BrokenOff, CallRequest, NotDone, Parked, parse_state
+from agency.tools.mcp.calls import (
+    BrokenOff,
+    CallRequest,
+    NotDone,
+    Parked,
+    Unwelcome,
+    parse_state,
+)
 from agency.tools.mcp.lines import Log
 from agency.tools.mcp.means import Means
 from agency.tools.mcp.program import END_S, NotStarted
 from agency.tools.mcp.redaction import Redaction
-from agency.tools.mcp.refusals import NO_ENTRY
+from agency.tools.mcp.refusals import NO_ENTRY, UNAUTHORIZED
 
 if TYPE_CHECKING:
+    from agency.tools.mcp.oauth.challenge import Challenge
+    from agency.tools.mcp.oauth.login import Login
     from agency.tools.mcp.opening import Life
     from agency.tools.mcp.session import Session
 
@@ -85,6 +96,9 @@ _FINAL = (
     AddressRefused,
     InvalidInput,
 )
+_AWAY = frozenset({ConnectionState.LOGIN, ConnectionState.BROKEN, ConnectionState.DISABLED})
+"""States in which a call does not wait for the connection."""
+
 _NOT_OPENED = "it could not be opened"
 
 
@@ -94,6 +108,7 @@ class _End:
 
     Attributes:
         is_final: Trying again soon would fail in the same way.
+        is_login: A person has to log in; nothing else would help.
         is_good: It was ready and has worked, so that it does not count as a failure.
         was_ready: It has been ready at all.
     """
@@ -102,6 +117,7 @@ class _End:
     is_final: bool
     is_good: bool
     was_ready: bool
+    is_login: bool = False
 
 
 class Owner:
@@ -129,6 +145,7 @@ class Owner:
         self._wanted = asyncio.Event()
         self._forced = asyncio.Event()
         self._slots = asyncio.Semaphore(connection.setup.concurrency or means.concurrency)
+        self.challenge: Challenge | None = None
         self._notes: set[asyncio.Task[None]] = set()
         state = ConnectionState.CONNECTING if connection.is_active else ConnectionState.DISABLED
         self._status = ConnectionStatus(state=state, reason="", since=means.clock.now())
@@ -209,7 +226,11 @@ class Owner:
             self._failing_since_s = monotonic_s()
         is_long = monotonic_s() - self._failing_since_s >= BREAKER_AWAY_S
         self._note(self._means.store.note_error, end.reason)
-        if end.is_final or (is_long and self._failures >= BREAKER_FAILURES):
+        if end.is_login:
+            self._set(ConnectionState.LOGIN, end.reason)
+            # Looked at now and then all the same: somebody may have opened the server.
+            await _first(BREAKER_S, stop, self._forced)
+        elif end.is_final or (is_long and self._failures >= BREAKER_FAILURES):
             pause_s = BREAKER_S
             self._set(ConnectionState.BROKEN, end.reason, retry_s=pause_s)
             await _first(pause_s, stop, self._forced)
@@ -322,7 +343,14 @@ class Owner:
         # Some old servers leave at a question that they do not know.
         can_be_older = not was_ready and self._mode == "auto" and life.program is not None
         self._mode = "legacy" if can_be_older or self._was_legacy(session) else "auto"
-        return _End(life.redaction.text(told), is_final, is_good, was_ready)
+        refusals = life.refusals
+        # One that was ready may have refused a single call: that does not end it.
+        needs_login = refusals.needs_login and (not was_ready or refusals.status == UNAUTHORIZED)
+        if needs_login:
+            told = refusals.login
+        if needs_login or was_ready:
+            self.challenge = refusals.challenge
+        return _End(life.redaction.text(told), is_final, is_good, was_ready, needs_login)
 
     def _was_legacy(self, session: Session | None) -> bool:
         """Tell whether the older era was agreed on, which need not be found out again."""
@@ -409,6 +437,8 @@ class Owner:
                     return await session.calls.call(replace(request, timeout_s=left_s))
                 except NotDone as error:
                     reason = str(error)
+                    if isinstance(error, Unwelcome):
+                        break
         raise self._unavailable(reason)
 
     @contextlib.asynccontextmanager
@@ -438,7 +468,7 @@ class Owner:
                     session = self._session
                     if session is not None and not session.is_lost:
                         return session
-                    if self._status.state in {ConnectionState.BROKEN, ConnectionState.DISABLED}:
+                    if self._status.state in _AWAY:
                         break
                     self._wanted.set()
                     await self._changes.next()
@@ -479,6 +509,8 @@ class Owner:
             server = "" if reason or life.session is None else life.session.server
         finally:
             await _close(life, hold)
+        if life.refusals.needs_login:
+            self.challenge = life.refusals.challenge
         if reason:
             error = None if not hold.done() or hold.cancelled() else hold.exception()
             reason = self._reason(life, None if error is None else _leaf(error), reason)
@@ -496,8 +528,65 @@ class Owner:
 
     def retry(self) -> None:
         """Try at once what waits for its next try."""
-        if self._status.state in {ConnectionState.BACKOFF, ConnectionState.BROKEN}:
+        if self._status.state in {ConnectionState.BACKOFF, *_AWAY}:
             self._forced.set()
+
+    # --- logging in -------------------------------------------------------------------------
+
+    async def login_view(self) -> LoginView:
+        """Tell how the connection stands with its login."""
+        if not self.connection.setup.logs_in:
+            return LoginView(state=LoginState.NONE)
+        login = await self._login()
+        view: LoginView = await login.view(self._demanded())
+        if view.state is LoginState.NEEDED and not view.reason:
+            return replace(view, reason=f"run `agency mcp login {self.connection.name}`")
+        return view
+
+    async def begin_login(self) -> LoginStarted:
+        """Begin a login; see `agency.ports.connection.Connections.begin_login`."""
+        name, setup = self.connection.name, self.connection.setup
+        if not setup.logs_in or setup.oauth is not LoginFlow.LOGIN:
+            raise LoginFailed(name, "as it is set up, nobody logs in there")
+        if self._demanded() is None:
+            # What the server demands says where to log in; so it is asked.
+            await self.test()
+        login = await self._login()
+        started: LoginStarted = await login.begin(self._demanded(), self._means.redirect_uri(name))
+        return started
+
+    async def finish_login(self, returned: str) -> None:
+        """Finish a login; see `agency.ports.connection.Connections.finish_login`."""
+        module = await asyncio.to_thread(importlib.import_module, "agency.tools.mcp.oauth.login")
+        login = await self._login()
+        await login.finish(module.read_returned(returned))
+        self._forget_demand()
+        self.retry()
+
+    async def forget_login(self) -> None:
+        """Log out; see `agency.ports.connection.Connections.forget_login`."""
+        login = await self._login()
+        await login.forget()
+        self._forget_demand()
+        if self._session is not None:
+            self._session.lose("somebody has logged out")
+
+    async def _login(self) -> Login:
+        module = await asyncio.to_thread(importlib.import_module, "agency.tools.mcp.oauth.login")
+        url = await self._means.vault.resolve(self.connection.setup.url)
+        login: Login = module.Login(self.connection, url, self._means)
+        return login
+
+    def _demanded(self) -> Challenge | None:
+        """Give what the server has last demanded, in this life or an earlier one."""
+        life = self._life
+        now = None if life is None else life.refusals.challenge
+        return self.challenge if now is None else now
+
+    def _forget_demand(self) -> None:
+        self.challenge = None
+        if self._life is not None:
+            self._life.refusals.challenge = None
 
     def log_text(self) -> str:
         """Give the end of what the server has written to its standard error."""

@@ -68,5 +68,9 @@ def _value_at(setup: ConnectionSetup, pointer: str) -> str:
         case "args":
             text = setup.args[int(key[0])]
             return text.partition("=")[2] if text.startswith("-") else text
+        case "oauth_client_secret":
+            return setup.oauth_client_secret
+        case "oauth_key":
+            return setup.oauth_key
         case _:
             return setup.url
