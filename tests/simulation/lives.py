@@ -7,7 +7,7 @@ import gc
 import logging
 import random
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -141,8 +141,13 @@ def without_collector() -> Iterator[None]:
         gc.enable()
 
 
-def live_through(seed: int, template: Path, folder: Path) -> Story:
-    """Live all lives of a seed, and tell how it went."""
+def live_through(
+    seed: int,
+    template: Path,
+    folder: Path,
+    bend: Callable[[list[StartRequest]], list[StartRequest]] = list,
+) -> Story:
+    """Live all lives of a seed, and tell how it went; what is started is bent to what is sought."""
     path = disk_module.copy_template(template, folder)
     witness = Witness()
     clock = SimulatedClock()
@@ -156,7 +161,7 @@ def live_through(seed: int, template: Path, folder: Path) -> Story:
         clock=clock,
         disk=disk,
         claims=[],
-        wishes=make_wishes(source),
+        wishes=bend(make_wishes(source)),
         anew_left=3,
         # Each seed has only some accidents: one that is always there hides what others show.
         with_faults=frozenset(a for a in ACCIDENTS if source.random() < 0.5),

@@ -6,8 +6,9 @@ A simulation that finds nothing proves nothing, unless it is known what it would
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any, cast
 
@@ -19,6 +20,7 @@ from agency.engine import compensation, foreign
 from agency.engine import execution as execution_module
 from agency.engine.journal import JournalView
 from agency.engine.recorder import Recorder
+from agency.engine.runs import StartRequest
 from agency.engine.steps import _OnceStep, _Step
 from agency.engine.verdict import Verdict, judge
 from agency.ports.store import Delivery, Started
@@ -28,6 +30,7 @@ from agency.storage.sqlite.mail import SqliteMail
 from agency.storage.sqlite.runs import SqliteRuns, _new_run
 from agency.storage.sqlite.statements import load_record_statements, load_statements
 from agency.workflows.saga.interpreter import Interpreter
+from tests.simulation.programs import Plan, make_plan
 
 Patch = pytest.MonkeyPatch
 
@@ -39,10 +42,12 @@ class Planted:
     Attributes:
         plant: Puts it in, until the patch is undone.
         shows_as: One of these is in what the simulation says.
+        bend: Turns what is started to where the fault can show at all, if that is rare.
     """
 
     plant: Callable[[Patch], None]
     shows_as: tuple[str, ...]
+    bend: Callable[[list[StartRequest]], list[StartRequest]] = list
 
 
 def _skip_fence_of_transactions(patch: Patch) -> None:
@@ -157,6 +162,35 @@ def _leave_children_alone(patch: Patch) -> None:
     patch.setattr(endings, "_end_line", lambda tx, line, **more: end_line(tx, line[:1], **more))
 
 
+def _parents_short_of_time(wishes: list[StartRequest]) -> list[StartRequest]:
+    """Start runs that begin with a child which waits, and have less time than it takes."""
+    bent = _programs(wishes, "life", _begins_with_a_waiting_child)
+    return [replace(wish, timeout_s=1.0) for wish in bent]
+
+
+def _tried_again(wishes: list[StartRequest]) -> list[StartRequest]:
+    """Start runs that fail at once, and are tried again as a whole."""
+    return _programs(wishes, "tough", lambda plan: plan[0] == ("doomed", True))
+
+
+def _programs(
+    wishes: list[StartRequest], workflow: str, is_wanted: Callable[[Plan], bool]
+) -> list[StartRequest]:
+    seeds = (seed for seed in count() if is_wanted(make_plan(random.Random(seed))))
+    return [
+        replace(wish, workflow=workflow, input={"seed": seed, "depth": 0, "turns": 0})
+        for wish, seed in zip(wishes, seeds, strict=False)
+    ]
+
+
+def _begins_with_a_waiting_child(plan: Plan) -> bool:
+    kind, detail = plan[0]
+    if kind != "call":
+        return False
+    _, child = detail
+    return make_plan(random.Random(child["seed"]), child["depth"])[0][0] in {"event", "input"}
+
+
 def _retry_permanent_failures(patch: Patch) -> None:
     after_failure = _Step.after_failure
 
@@ -209,14 +243,16 @@ PLANTED = {
     "lost wake": Planted(_lose_wakes, _NO_REASON),
     "lost wake of some timers": Planted(_lose_half_of_the_timers, _NO_REASON),
     "failed attempts forgotten": Planted(
-        _forget_failed_attempts, ("failures, and it is in attempt",)
+        _forget_failed_attempts, ("failures, and it is in attempt",), _tried_again
     ),
     "erased failure": Planted(
         _erase_failures, ("a failure was erased", "was not done of a saga that is done")
     ),
     "recorded step run again": Planted(_run_recorded_steps_again, _AGAIN),
     "intent not recorded": Planted(_forget_intents, ("repeated unasked", "nobody was asked")),
-    "children left alone": Planted(_leave_children_alone, ("a child outlives its parent",)),
+    "children left alone": Planted(
+        _leave_children_alone, ("a child outlives its parent",), _parents_short_of_time
+    ),
     "compensation skipped": Planted(
         _skip_compensations, ("a compensation was skipped", "is told to be taken back")
     ),
