@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from agency.api.task_shape import TaskStatus
 from agency.domain.approval import ApprovalKind, ApprovalStatus, OnExpiry, Risk
 from agency.domain.memory import Isolation
+from agency.domain.peer import PeerStatus
+from agency.domain.push import PushProtocol, PushState
 from agency.domain.run import Phase, RunKind, RunStatus
 from agency.domain.saga import LegState
 from agency.domain.schedule import CatchUp, FiringOutcome, Overlap
@@ -964,6 +966,79 @@ class MessagePageAnswer(Answer):
 
     messages: list[MessageAnswer]
     next_cursor: str | None
+
+
+class PushAnswer(Answer):
+    """An address that is told of a run's changes over A2A."""
+
+    id: str
+    task_id: str
+    url: str
+    protocol: PushProtocol
+    """Version of A2A in which it is told."""
+    state: PushState
+    delivered_to: int
+    """Id of the newest update that it is done with."""
+    sent: int
+    """Notifications that were taken."""
+    skipped: int
+    """Notifications that were given up; each is in the log."""
+    tries: int
+    """Attempts that have failed for the next one."""
+    next_try_at: str | None
+    last_error: str | None
+    """Null once an attempt has succeeded."""
+    last_error_at: str | None
+    last_sent_at: str | None
+    created_at: str
+    links: dict[str, str]
+
+
+class PushPageAnswer(Answer):
+    """Addresses in the order in which they were set."""
+
+    pushes: list[PushAnswer]
+    next_cursor: str | None
+
+
+class PeerCapabilitiesAnswer(Answer):
+    """What a peer can do."""
+
+    services: list[str]
+    protocols: list[str]
+    message_types: list[str]
+    metadata: dict[str, Any]
+
+
+class PeerAnswer(Answer):
+    """A program that has registered itself."""
+
+    id: str
+    """`namespace:name:instance`."""
+    owner: str
+    """Name of the principal who has registered it."""
+    status: PeerStatus
+    """As it says itself; `offline` after three heartbeats that did not come."""
+    capabilities: PeerCapabilitiesAnswer
+    endpoints: list[str]
+    heartbeat_interval_s: float
+    registered_at: str
+    last_seen: str
+    links: dict[str, str]
+
+
+class PeerPageAnswer(Answer):
+    """Peers by id."""
+
+    peers: list[PeerAnswer]
+    next_cursor: str | None
+
+
+class PeerDeletedAnswer(Answer):
+    """A peer that was forgotten."""
+
+    id: str
+    deleted: Literal[True]
 
 
 class SecretAnswer(Answer):

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from agency.memory.memories import Memories
     from agency.models.roles import Models
     from agency.ports.model import Provider
+    from agency.ports.remote import RemoteAgents
     from agency.ports.sandbox import Sandbox
     from agency.ports.vault import Secrets, Vault
     from agency.storage.sqlite.store import SqliteStore
@@ -259,6 +260,19 @@ def make_memories(
     return memories
 
 
+def make_remote_agents(
+    settings: Settings, clock: Clock, *, vault: Secrets, tooling: Tooling
+) -> RemoteAgents:
+    """Make the agents of other systems that may be called, and offer ours those with a name."""
+    from agency.tools.a2a.agents import A2aAgents
+    from agency.workflows.remote.tool import RemoteToolset
+
+    agents = A2aAgents(settings.a2a_agents, settings.a2a.allowed_agents, clock=clock, vault=vault)
+    if agents.setups():
+        tooling.toolsets.add(RemoteToolset(agents))
+    return agents
+
+
 def make_agent(
     settings: Settings,
     *,
@@ -297,7 +311,13 @@ def log_misnamed_tools(settings: Settings, tooling: Tooling) -> None:
 
 
 def load_workflows(
-    settings: Settings, *, store: SqliteStore, models: Models, agent: Agent, memories: Memories
+    settings: Settings,
+    *,
+    store: SqliteStore,
+    models: Models,
+    agent: Agent,
+    memories: Memories,
+    remote_agents: RemoteAgents | None = None,
 ) -> Registry:
     """Load the built-in workflows and the authors' files."""
     from agency.engine.registry import load_registry
@@ -308,7 +328,16 @@ def load_workflows(
         *model_workflows(models, store),
         *memory_workflows(memories),
     ]
+    if remote_agents is not None:
+        built_in.append(remote_workflow(settings, remote_agents))
     return load_registry(settings.workflows.paths, built_in=built_in, read_declared=read_declared)
+
+
+def remote_workflow(settings: Settings, agents: RemoteAgents) -> Definition:
+    """Make the built-in workflow that calls agents of other systems."""
+    from agency.workflows.remote.call_agent import CallAgent
+
+    return CallAgent(agents, hops_max=settings.a2a.hops_max).definition()
 
 
 def model_workflows(models: Models, store: SqliteStore) -> Sequence[Definition]:
@@ -386,6 +415,7 @@ def make_application(  # noqa: PLR0913  one for each thing below the doors
     tooling: Tooling | None = None,
     agent: Agent | None = None,
     connections: McpConnections | None = None,
+    remote_agents: RemoteAgents | None = None,
 ) -> web.Application:
     """Make the doors over everything below."""
     from agency.api.application import make_application as make_doors
@@ -423,6 +453,7 @@ def make_application(  # noqa: PLR0913  one for each thing below the doors
         providers=models.providers,
         roles=models,
         fitness=store.fitness,
+        tasks=store.tasks,
         pushes=store.pushes,
         peers=Peers(store.peers, clock, allowed=settings.a2a.allowed_peers),
         settings=settings,
@@ -438,6 +469,7 @@ def make_application(  # noqa: PLR0913  one for each thing below the doors
         workspaces=None if tooling is None else tooling.workspaces,
         connections=connections,
         agents=None if agent is None else Catalogue(agent.means),
+        remote_agents=remote_agents,
     )
     return make_doors(services, doors_of(settings, services, registry))
 

@@ -48,10 +48,10 @@ class PeerStore(Protocol):
         """
         ...
 
-    async def delete(self, peer_id: str, *, owner: str) -> None:
-        """Forget one.
+    async def delete(self, peer_id: str) -> None:
+        """Forget one, whoever has registered it.
 
         Raises:
-            PeerNotFound, PeerForeign: as `touch`.
+            PeerNotFound: there is none of that id.
         """
         ...

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
 from agency.config.schema import Settings
 from agency.core.clock import Clock
+from agency.core.records import dataclass
 from agency.domain.run import RunStatus
 from agency.engine.approvals import Approvals
 from agency.engine.dead_letters import DeadLetters
 from agency.engine.lineage import Lineage
+from agency.engine.peers import Peers
 from agency.engine.queues import Queues
 from agency.engine.registry import LoadFailure
 from agency.engine.retention import Retention
@@ -24,8 +26,11 @@ from agency.memory.memories import Memories
 from agency.ports.connection import Connections
 from agency.ports.fitness import FitnessStore
 from agency.ports.model import Provider, Roles
+from agency.ports.push import PushStore
+from agency.ports.remote import RemoteAgents
 from agency.ports.sandbox import Sandbox
 from agency.ports.store import SessionStore, TokenStore
+from agency.ports.task import TaskStore
 from agency.ports.vault import Secrets
 from agency.ports.workspace import Workspaces
 from agency.workflows.agent.catalogue import Catalogue
@@ -49,6 +54,7 @@ class Services:
         load_failures: Modules of workflows that are missing from the registry, and why.
         connections: Servers of tools; None where there are no tools.
         agents: Who works here, and with what; None where a test needs none.
+        remote_agents: Agents of other systems that may be called; None where a test needs none.
         sandbox: Where commands of tools run; None where there are no tools.
     """
 
@@ -65,12 +71,15 @@ class Services:
     topics: Topics
     tokens: TokenStore
     sessions: SessionStore
+    tasks: TaskStore
     vault: Secrets
     memory: Memories
     provider: Provider
     providers: Mapping[str, Provider]
     roles: Roles
     fitness: FitnessStore
+    pushes: PushStore
+    peers: Peers
     settings: Settings
     clock: Clock
     version: str
@@ -84,3 +93,4 @@ class Services:
     connections: Connections | None = None
     sandbox: Sandbox | None = None
     agents: Catalogue | None = None
+    remote_agents: RemoteAgents | None = None

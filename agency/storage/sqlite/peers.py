@@ -10,7 +10,7 @@ from functools import partial
 from agency.core.clock import from_micros, to_micros
 from agency.core.json import decode, encode
 from agency.domain.peer import Peer, PeerCapabilities, PeerStatus
-from agency.errors import AgencyError, PeerForeign, PeerNotFound, TooManyPeers
+from agency.errors import PeerForeign, PeerNotFound, TooManyPeers
 from agency.storage.sqlite.readers import Readers
 from agency.storage.sqlite.space import Space
 from agency.storage.sqlite.transaction import Row, Transaction
@@ -65,9 +65,9 @@ class SqlitePeers:
         }
         return _peer_of(await self._writer.submit(partial(_touch, columns=columns)))
 
-    async def delete(self, peer_id: str, *, owner: str) -> None:
+    async def delete(self, peer_id: str) -> None:
         """Forget one; see `PeerStore.delete`."""
-        await self._writer.submit(partial(_delete, columns={"id": peer_id, "owner": owner}))
+        await self._writer.submit(partial(_delete, peer_id=peer_id))
 
 
 def _put(tx: Transaction, columns: Mapping[str, object], most: int) -> tuple[Row, bool]:
@@ -86,18 +86,15 @@ def _put(tx: Transaction, columns: Mapping[str, object], most: int) -> tuple[Row
 def _touch(tx: Transaction, columns: Mapping[str, object]) -> Row:
     row = tx.one("touch_peer", columns)
     if row is None:
-        raise _refusal(tx, str(columns["id"]))
+        peer_id = str(columns["id"])
+        is_there = tx.one("find_peer", (peer_id,)) is not None
+        raise PeerForeign(peer_id) if is_there else PeerNotFound(peer_id)
     return row
 
 
-def _delete(tx: Transaction, columns: Mapping[str, object]) -> None:
-    if tx.change("delete_peer", columns) == 0:
-        raise _refusal(tx, str(columns["id"]))
-
-
-def _refusal(tx: Transaction, peer_id: str) -> AgencyError:
-    is_there = tx.one("find_peer", (peer_id,)) is not None
-    return PeerForeign(peer_id) if is_there else PeerNotFound(peer_id)
+def _delete(tx: Transaction, peer_id: str) -> None:
+    if tx.change("delete_peer", (peer_id,)) == 0:
+        raise PeerNotFound(peer_id)
 
 
 def _peer_of(row: Row) -> Peer:

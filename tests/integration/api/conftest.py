@@ -28,6 +28,7 @@ from agency.domain.message import Message
 from agency.domain.principal import Token
 from agency.domain.run import Run
 from agency.engine.engine import Engine
+from agency.engine.peers import Peers
 from agency.engine.queues import Queues
 from agency.engine.registry import LoadFailure, load_registry
 from agency.engine.runs import Runs
@@ -256,6 +257,9 @@ async def serving(
                 providers=models.providers,
                 roles=models,
                 fitness=store.fitness,
+                tasks=store.tasks,
+                pushes=store.pushes,
+                peers=Peers(store.peers, clock, allowed=settings.a2a.allowed_peers),
                 settings=settings,
                 clock=clock,
                 version="0.0.test",

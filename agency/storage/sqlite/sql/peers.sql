@@ -36,4 +36,4 @@ UPDATE peers SET last_seen_at = max(last_seen_at, :now), status = coalesce(:stat
 RETURNING {peer_columns};
 
 -- name: delete_peer
-DELETE FROM peers WHERE id = :id AND owner = :owner;
+DELETE FROM peers WHERE id = ?;
