@@ -19,6 +19,7 @@ import heapq
 import logging
 import math
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
@@ -38,6 +39,7 @@ from agency.errors import (
     SecretNotFound,
     ShuttingDown,
     StoreFull,
+    TaskNotFound,
     VaultLocked,
 )
 from agency.ports.push import PushStore
@@ -88,13 +90,14 @@ class Pace:
 class News(Protocol):
     """What is told of a change."""
 
-    async def body(self, push: Push, update: Update) -> bytes | None:
-        """Write a change as the push wants it; None when it is nothing to be told.
+    async def bodies(self, push: Push, update: Update) -> Sequence[bytes]:
+        """Write a change as the push wants it: one or more notifications, or none.
 
-        A change that `Update.is_end` is always told.
+        The same change is written the same when it comes again. The end of a task is always told;
+        that of a run that goes on as another is not its task's end, and gives none.
 
         Raises:
-            RunNotFound: the run is gone.
+            TaskNotFound, RunNotFound: it is gone.
         """
         ...
 
@@ -131,6 +134,7 @@ class PushSender:
         self._again: set[int] = set()
         self._hosts: dict[str, int] = {}
         self._held: dict[str, dict[int, None]] = {}
+        self._partly: dict[int, tuple[tuple[int, int], int]] = {}
         self._position: int | None = None
 
     def expect(self, number: int) -> None:
@@ -280,8 +284,8 @@ class PushSender:
         self._hosts[host] = self._hosts.get(host, 0) + 1
         try:
             await self._tell_all(push)
-        except RunNotFound:
-            log.info("run is gone, nobody is told", extra={"run_id": push.run_id})
+        except (TaskNotFound, RunNotFound):
+            log.info("task is gone, nobody is told", extra={"run_id": push.run_id})
         except StoreFull as error:
             log.warning("no room to note a push notification", extra={"why": error.code})
             self._wait(number, FAULT_PAUSE_S)
@@ -313,44 +317,61 @@ class PushSender:
             page = await until_read(read)
             silent = 0
             for update in page.updates:
-                body = await self._news.body(push, update)
-                if body is None:
-                    push = replace(push, position=update.id)
-                    silent += 1
+                bodies = await self._news.bodies(push, update)
+                if bodies:
+                    silent = 0
+                    told = await self._tell(push, update, bodies)
+                    if told is None or told.state is not PushState.ACTIVE:
+                        return
+                    push = told
                     continue
-                silent = 0
-                told = await self._tell(push, update, body)
-                if told is None or told.state is not PushState.ACTIVE:
+                push = replace(push, position=update.id)
+                silent += 1
+                if update.is_end:
+                    # The task goes on as another run, whose entries are to be read now.
+                    await self._store.note(push)
+                    self._make_ready(push.number)
                     return
-                push = told
             if silent == len(page.updates) == PAGE_ROWS and not await self._store.note(push):
-                # It would be read through again from its start after each entry.
+                # Else they would be read through again after each entry.
                 self._make_ready(push.number)
                 return
             if not page.updates:
                 return
 
-    async def _tell(self, push: Push, update: Update, body: bytes) -> Push | None:
-        """Make an attempt for one notification; None when there is nothing more to do now."""
-        outcome = await self._post(push, update, body)
-        if not outcome.is_taken and not outcome.is_final and not self._is_enough(push, update):
-            await self._put_off(push, update, outcome)
-            return None
-        now = self._clock.now()
+    async def _tell(self, push: Push, update: Update, bodies: Sequence[bytes]) -> Push | None:
+        """Tell of one change; None when there is nothing more to do now.
+
+        What the receiver has taken of it before an attempt failed is not sent again, unless the
+        daemon was killed meanwhile.
+        """
+        outcome = Outcome(is_final=True)
+        for index in range(self._begin(push, update), len(bodies)):
+            outcome = await self._post(push, update, index, bodies[index])
+            now = self._clock.now()
+            if outcome.is_taken:
+                push = replace(push, tries=0, sent=push.sent + 1, sent_at=now, error="")
+                continue
+            if not outcome.is_final and not self._is_enough(push, update):
+                self._partly[push.number] = ((push.revision, update.id), index)
+                await self._put_off(push, update, outcome)
+                return None
+            error = outcome.reason[:ERROR_CHARACTERS_MAX]
+            log.error("push notification given up", extra=_fields(push, update, error))
+            push = replace(push, tries=0, skipped=push.skipped + 1, error=error, error_at=now)
         state = push.state
         if update.is_end:
             state = PushState.DONE if outcome.is_taken else PushState.GIVEN_UP
-        done = replace(push, position=update.id, tries=0, due_at=None, state=state)
-        if outcome.is_taken:
-            noted = replace(done, sent=push.sent + 1, sent_at=now, error="")
-        else:
-            error = outcome.reason[:ERROR_CHARACTERS_MAX]
-            noted = replace(done, skipped=push.skipped + 1, error=error, error_at=now)
-            log.error("push notification given up", extra=_fields(push, update, error))
-        if await self._store.note(noted):
-            return noted
+        push = replace(push, position=update.id, due_at=None, state=state)
+        if await self._store.note(push):
+            return push
         self._make_ready(push.number)  # it is gone, or was set anew meanwhile
         return None
+
+    def _begin(self, push: Push, update: Update) -> int:
+        """Tell with which notification of a change to go on."""
+        place, index = self._partly.pop(push.number, (None, 0))
+        return index if place == (push.revision, update.id) else 0
 
     async def _put_off(self, push: Push, update: Update, outcome: Outcome) -> None:
         """Note a failed attempt, and make another one later."""
@@ -370,11 +391,11 @@ class PushSender:
         else:
             self._make_ready(push.number)
 
-    async def _post(self, push: Push, update: Update, body: bytes) -> Outcome:
+    async def _post(self, push: Push, update: Update, index: int, body: bytes) -> Outcome:
         is_new = push.protocol is PushProtocol.V1_0
         headers = {
             "Content-Type": "application/a2a+json" if is_new else "application/json",
-            ID_HEADER: f"{push.task_id}-{update.id}",
+            ID_HEADER: f"{push.task_id}-{update.id}-{index}",
         }
         try:
             secrets = await self._sealer.open(push.sealed, task_id=push.task_id, push_id=push.id)
