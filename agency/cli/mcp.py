@@ -36,6 +36,7 @@ DESCRIPTION_SHOWN = 80
         "test": "agency.cli.mcp:test",
         "tools": "agency.cli.mcp:tools",
         "call": "agency.cli.mcp:call",
+        "serve": "agency.cli.mcp_serve:serve",
     },
     examples=(
         "agency mcp ls",
@@ -43,11 +44,12 @@ DESCRIPTION_SHOWN = 80
         "agency mcp add search --http https://mcp.example.org/mcp",
         "agency mcp tools files",
         'agency mcp call files list_directory \'{"path": "/data"}\'',
+        "agency mcp serve",
     ),
 )
 @daemon_options
 def mcp() -> None:
-    """Connect to MCP servers, see how they are, and call their tools."""
+    """Connect to MCP servers, see how they are, call their tools; or be one."""
 
 
 @click.command(cls=Verb, examples=("agency mcp ls", "agency mcp ls --json"))
