@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         resource_part,
         text_part,
     )
+    from agency.domain.remote import RemoteAnswer
     from agency.engine.context import Context
     from agency.engine.definition import workflow
     from agency.engine.hooks import StatusUpdate, on_update
@@ -61,6 +62,7 @@ _HOMES = {
     "link_part": "agency.domain.content",
     "resource_part": "agency.domain.content",
     "text_part": "agency.domain.content",
+    "RemoteAnswer": "agency.domain.remote",
     "Context": "agency.engine.context",
     "Winner": "agency.engine.joins",
     "workflow": "agency.engine.definition",
@@ -118,6 +120,7 @@ __all__ = [
     "Part",
     "Permanent",
     "Rejected",
+    "RemoteAnswer",
     "Retry",
     "Roots",
     "Saga",

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from agency.config.places import database_path
 from agency.config.schema import Settings
-from agency.core.clock import Clock
+from agency.core.clock import Clock, SystemClock
 from agency.core.lifetimes import running
 from agency.core.records import dataclass
 from agency.errors import ConfigurationInvalid, PlaceNotWritable
@@ -128,11 +128,12 @@ class Tooling:
     toolsets: ToolsetRegistry
     workspaces: FileWorkspaces
     calls: DirectCalls
+    remote_agents: RemoteAgents
 
 
 @asynccontextmanager
 async def open_tooling(
-    settings: Settings, *, store: SqliteStore, sandbox: Sandbox
+    settings: Settings, *, store: SqliteStore, sandbox: Sandbox, vault: Secrets
 ) -> AsyncIterator[Tooling]:
     """Open the files of runs and the tools of our own; commands that still run are ended at last.
 
@@ -157,7 +158,12 @@ async def open_tooling(
         opening_tools = open_tools(settings.tools, sandbox=sandbox, background=background)
         toolsets = await stack.enter_async_context(opening_tools)
         calls = DirectCalls(toolsets, workspaces, allow=settings.tools.legs_allow)
-        yield Tooling(toolsets=toolsets, workspaces=workspaces, calls=calls)
+        yield Tooling(
+            toolsets=toolsets,
+            workspaces=workspaces,
+            calls=calls,
+            remote_agents=make_remote_agents(settings, vault=vault, toolsets=toolsets),
+        )
 
 
 def make_connections(
@@ -261,15 +267,17 @@ def make_memories(
 
 
 def make_remote_agents(
-    settings: Settings, clock: Clock, *, vault: Secrets, tooling: Tooling
+    settings: Settings, *, vault: Secrets, toolsets: ToolsetRegistry
 ) -> RemoteAgents:
     """Make the agents of other systems that may be called, and offer ours those with a name."""
     from agency.tools.a2a.agents import A2aAgents
     from agency.workflows.remote.tool import RemoteToolset
 
-    agents = A2aAgents(settings.a2a_agents, settings.a2a.allowed_agents, clock=clock, vault=vault)
+    agents = A2aAgents(
+        settings.a2a_agents, settings.a2a.allowed_agents, clock=SystemClock(), vault=vault
+    )
     if agents.setups():
-        tooling.toolsets.add(RemoteToolset(agents))
+        toolsets.add(RemoteToolset(agents))
     return agents
 
 
@@ -317,7 +325,7 @@ def load_workflows(
     models: Models,
     agent: Agent,
     memories: Memories,
-    remote_agents: RemoteAgents | None = None,
+    tooling: Tooling,
 ) -> Registry:
     """Load the built-in workflows and the authors' files."""
     from agency.engine.registry import load_registry
@@ -327,9 +335,8 @@ def load_workflows(
         agent.definition(),
         *model_workflows(models, store),
         *memory_workflows(memories),
+        remote_workflow(settings, tooling.remote_agents),
     ]
-    if remote_agents is not None:
-        built_in.append(remote_workflow(settings, remote_agents))
     return load_registry(settings.workflows.paths, built_in=built_in, read_declared=read_declared)
 
 
@@ -415,7 +422,6 @@ def make_application(  # noqa: PLR0913  one for each thing below the doors
     tooling: Tooling | None = None,
     agent: Agent | None = None,
     connections: McpConnections | None = None,
-    remote_agents: RemoteAgents | None = None,
 ) -> web.Application:
     """Make the doors over everything below."""
     from agency.api.application import make_application as make_doors
@@ -469,7 +475,7 @@ def make_application(  # noqa: PLR0913  one for each thing below the doors
         workspaces=None if tooling is None else tooling.workspaces,
         connections=connections,
         agents=None if agent is None else Catalogue(agent.means),
-        remote_agents=remote_agents,
+        remote_agents=None if tooling is None else tooling.remote_agents,
     )
     return make_doors(services, doors_of(settings, services, registry))
 

@@ -11,7 +11,6 @@ import logging
 import resource
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ from agency.config.load import Loaded
 from agency.config.places import database_path
 from agency.core.clock import SystemClock, monotonic_s
 from agency.core.ids import new_id
+from agency.core.records import dataclass
 from agency.daemon import compose
 from agency.daemon.announcement import announced
 from agency.daemon.banner import Serving, log_serving, write_banner
@@ -120,7 +120,7 @@ async def _open(boot: Boot, stack: AsyncExitStack, signals: Signals) -> _Opened 
     models = await stack.enter_async_context(phase("models", opening_models))
     opening_sandbox = compose.open_sandbox(settings, configuration=boot.loaded.path)
     sandbox = await stack.enter_async_context(phase("sandbox", opening_sandbox))
-    opening_tooling = compose.open_tooling(settings, store=store, sandbox=sandbox)
+    opening_tooling = compose.open_tooling(settings, store=store, sandbox=sandbox, vault=vault)
     tooling = await stack.enter_async_context(phase("tools", opening_tooling))
     connections = compose.make_connections(
         settings,
@@ -145,7 +145,12 @@ async def _open(boot: Boot, stack: AsyncExitStack, signals: Signals) -> _Opened 
         memories=memories,
     )
     registry = compose.load_workflows(
-        settings, store=store, models=models, agent=agent, memories=memories
+        settings,
+        store=store,
+        models=models,
+        agent=agent,
+        memories=memories,
+        tooling=tooling,
     )
     await compose.load_stored(registry, clock, store=store)
     _switch(registry, boot.loaded)

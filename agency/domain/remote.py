@@ -7,12 +7,13 @@ says and hands out is `Content`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from agency.domain.content import Content, PartKind, content_of
+from agency.core.records import dataclass
+from agency.domain.content import CONTENT_KEY, Content, Part, PartKind, content_of
 
 HOPS_TAG = "a2a_hops"
 """Tag of a run that was started over A2A, and of its children: how many calls from one system to
@@ -23,6 +24,9 @@ HOPS_HEADER = "X-Agency-Hops"
 
 HOPS_KEY = "agency.hops"
 """Member of a message's metadata that tells the same, where headers get lost."""
+
+CALL_WORKFLOW = "call_agent"
+"""The built-in workflow that calls an agent elsewhere; each call is a run of it."""
 
 HOPS_COUNTED_MAX = 1_000_000
 """A larger number that somebody claims is taken for this one."""
@@ -170,6 +174,32 @@ class RemoteCard:
     is_stale: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteAnswer:
+    """What a call of an agent elsewhere came to.
+
+    Attributes:
+        agent: As it was called: its name, or its address.
+        task_id: Of the task there; empty when it has answered at once.
+        context_id: Of the conversation, to be handed to the next call that goes on with it.
+        text: All texts of the answer, one below the other.
+        data: Its one JSON value, or a list of several; None when there is none.
+        content: All parts in their order, as JSON; see `parts`.
+    """
+
+    agent: str
+    task_id: str
+    context_id: str
+    text: str
+    data: Any
+    content: list[dict[str, Any]]
+
+    @property
+    def parts(self) -> Sequence[Part]:
+        """All parts of the answer: texts, values, files, links."""
+        return content_of({CONTENT_KEY: self.content}).parts
+
+
 def text_of(content: Content) -> str:
     """Join the texts of a content, one below the other."""
     texts = [part.text for part in content.parts if part.kind is PartKind.TEXT]
@@ -218,9 +248,11 @@ def inherited_tags(tags: Mapping[str, str]) -> dict[str, str]:
 
 
 __all__ = [
+    "CALL_WORKFLOW",
     "HOPS_HEADER",
     "HOPS_KEY",
     "HOPS_TAG",
+    "RemoteAnswer",
     "RemoteCard",
     "RemoteMessage",
     "RemoteSkill",

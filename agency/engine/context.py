@@ -8,6 +8,7 @@ time, random numbers and ids from here.
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -21,6 +22,7 @@ from agency.domain.approval import ApprovalDecision
 from agency.domain.content import Content
 from agency.domain.entry import Entry, EntryKind
 from agency.domain.filter import check_where
+from agency.domain.remote import CALL_WORKFLOW, RemoteAnswer, inherited_tags
 from agency.domain.run import NewRun, RunStatus
 from agency.domain.topic import TopicMode
 from agency.domain.wait import NewWait, Wait, WaitKind
@@ -611,6 +613,49 @@ class Context:
         definition = execution.parts.registry.find(workflow)
         return _child_output(wait, key, workflow, definition.output_codec if definition else None)
 
+    def call_agent(
+        self,
+        agent: str,
+        message: str | Content = "",
+        *,
+        data: Any = None,  # noqa: ANN401  author's value
+        files: Mapping[str, str | bytes] | None = None,
+        context_id: str | None = None,
+        name: str | None = None,
+        timeout_s: float | None = None,
+    ) -> Operation[RemoteAnswer]:
+        """Call an agent of another system over A2A, and wait for its answer.
+
+        The call is a child run of the workflow ``call_agent``: after a crash it goes on watching
+        the task that it has begun there. What the agent asks, that run asks; cancelling this run
+        cancels the task.
+
+        Args:
+            agent: Name in ``[a2a.agents]``, or an address that ``[a2a] allowed_agents`` allows.
+            message: What to say; `agency.Content` for several parts.
+            data: JSON value that is sent beside it.
+            files: Files that are sent beside it, by name.
+            context_id: Of an earlier answer, to go on with its conversation.
+            name: Of the call in this branch; by default ``call_agent``.
+            timeout_s: Seconds after which the call is given up, and the task cancelled; by default
+                never.
+
+        Raises:
+            StepFailed: the call has failed; ``error_code`` says how: ``remote_task_failed``,
+                ``remote_task_rejected``, ``remote_agent_refused`` …
+        """
+        is_text = isinstance(message, str)
+        wanted: dict[str, Any] = {
+            "agent": agent,
+            "message": message if is_text else "",
+            "data": data if data is None else json.decode(codec_for(type(data)).encode(data)),
+            "content": None if is_text else json.decode(codec_for(Content).encode(message)),
+            "context_id": context_id or "",
+        }
+        if files:
+            wanted["files"] = {name: _file_of(content) for name, content in files.items()}
+        return self.call(CALL_WORKFLOW, wanted, name=name, timeout_s=timeout_s)
+
     async def _start_child(
         self,
         key: str,
@@ -667,6 +712,7 @@ class Context:
             deadline_at=now + timedelta(seconds=limit_s) if limit_s else None,
             correlation_id=run.correlation_id,
             principal=run.principal,
+            tags=inherited_tags(run.tags),
             provider=definition.provider() if definition.provider is not None else None,
         )
 
@@ -849,6 +895,11 @@ class Context:
         body = codec_for(type(input)).encode(input)
         execution.definition.input_codec.decode(body)
         raise execution.leave_by(ContinuedAs(json.decode(body)))
+
+
+def _file_of(content: str | bytes) -> str | dict[str, str]:
+    """Write a file as JSON has it."""
+    return content if isinstance(content, str) else {"base64": base64.b64encode(content).decode()}
 
 
 def _seed(seed: int, key: str) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
 
 from agency.core.records import dataclass
@@ -76,7 +76,7 @@ class RemoteAgents(Protocol):
         """
         ...
 
-    def watch(self, agent: str, task_id: str, *, hops: int) -> AsyncIterator[RemoteTask]:
+    def watch(self, agent: str, task_id: str, *, hops: int) -> AsyncGenerator[RemoteTask, None]:
         """Follow a task: first as it is, then whenever that changes, until it is settled.
 
         It may end earlier, without an error, when the agent ends the stream, or does not stream.

@@ -71,8 +71,8 @@ class ToolsetRegistry:
         """Names of all sources, and of the tools of our own; nothing is asked."""
         found = set(self._toolsets)
         for toolset in self._toolsets.values():
-            if isinstance(toolset, OwnToolset):
-                found.update(toolset.tool_names)
+            # Those of servers are not known before they were asked.
+            found.update(getattr(toolset, "tool_names", ()))
         return found
 
     def add(self, toolset: Toolset) -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from agency.config.schema import RemoteAgent
@@ -77,12 +78,15 @@ class A2aAgents:
         place = self._places.find(agent)
         return await (await self._loaded()).send(place, message)
 
-    async def watch(self, agent: str, task_id: str, *, hops: int) -> AsyncIterator[RemoteTask]:
+    async def watch(
+        self, agent: str, task_id: str, *, hops: int
+    ) -> AsyncGenerator[RemoteTask, None]:
         """Follow a task; see `RemoteAgents.watch`."""
         place = self._places.find(agent)
         speaker = await self._loaded()
-        async for task in speaker.watch(place, task_id, hops=hops):
-            yield task
+        async with aclosing(speaker.watch(place, task_id, hops=hops)) as changes:
+            async for task in changes:
+                yield task
 
     async def get(self, agent: str, task_id: str, *, hops: int) -> RemoteTask:
         """Read a task; see `RemoteAgents.get`."""

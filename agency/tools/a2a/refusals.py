@@ -17,6 +17,7 @@ from google.protobuf.json_format import Error as ProtobufError
 
 from agency.errors import (
     AgencyError,
+    RemoteAgentAway,
     RemoteAgentDenied,
     RemoteAgentRefused,
     RemoteAgentUnfit,
@@ -55,6 +56,7 @@ RAISED = (
 
 _AWAY = frozenset({408, 425, 429, 502, 503, 504})
 _NOWHERE = frozenset({404, 405, 406, 410, 415, 421})
+_NOT_CONNECTED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _CHAIN_MAX = 10
 
 
@@ -80,7 +82,9 @@ def told(agent: str, error: Exception, *, task_id: str = "", timeout_s: float = 
     away = _away(error, timeout_s)
     if away is not None:
         reason, hint = away
-        return RemoteAgentUnreachable(agent, reason, hint=hint)
+        is_connected = not any(isinstance(one, _NOT_CONNECTED) for one in _chain(error))
+        kind = RemoteAgentUnreachable if is_connected else RemoteAgentAway
+        return kind(agent, reason, hint=hint)
     said = plain(str(error)) or type(error).__name__
     return RemoteAgentUnfit(agent, f"answers with what is no A2A: {said}")
 

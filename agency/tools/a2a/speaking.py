@@ -27,6 +27,7 @@ from agency.domain.remote import (
     RemoteState,
     RemoteTask,
 )
+from agency.errors import RemoteAgentAway, RemoteAgentUnreachable
 from agency.ports.vault import Vault
 from agency.tools.a2a import wire
 from agency.tools.a2a.cards import BINDINGS, Cards
@@ -66,6 +67,14 @@ class Speaker:
     async def send(self, place: Place, message: RemoteMessage) -> RemoteTask:
         """Hand over a message; see `agency.ports.remote.RemoteAgents.send`."""
         request = wire.request_of(message)
+        try:
+            await self._cards.get(place)
+        except RemoteAgentUnreachable as error:
+            raise RemoteAgentAway(
+                place.agent,
+                f"its card cannot be read: {error.reason}",
+                retry_after_s=error.retry_after_s,
+            ) from error
 
         async def send(line: _Line) -> RemoteTask:
             async with aclosing(_stream(line.client.send_message, request, line)) as answers:
@@ -104,7 +113,9 @@ class Speaker:
 
         return await self._asked(place, cancel, hops=hops, task_id=task_id)
 
-    async def watch(self, place: Place, task_id: str, *, hops: int) -> AsyncIterator[RemoteTask]:
+    async def watch(
+        self, place: Place, task_id: str, *, hops: int
+    ) -> AsyncGenerator[RemoteTask, None]:
         """Follow a task; see `agency.ports.remote.RemoteAgents.watch`."""
         card = await self.card(place, is_fresh=False)
         if not card.streams:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from agency.core import json
+from agency.core.records import dataclass
 from agency.domain.message import NewMessage
 from agency.domain.tool import Asks, Capability, Level, Permission, Question, ToolEffect
 from agency.engine import foreign
@@ -39,7 +40,7 @@ from agency.workflows.agent.calling import (
 from agency.workflows.agent.context.estimate import units_of_text
 from agency.workflows.agent.gate import Offer
 from agency.workflows.agent.gone import stand_in
-from agency.workflows.agent.own_tools import TOOLSET, Done, OwnTool
+from agency.workflows.agent.own_tools import Done, Own, OwnTool
 from agency.workflows.agent.state import as_record, content_for_model, result_message
 
 if TYPE_CHECKING:
@@ -275,8 +276,8 @@ class Deeds:
         offer, arguments = deed.offer, deed.arguments
         loop = self._loop
         loop.tell(f"{call.name} …")
-        if offer.toolset == TOOLSET:
-            own: OwnTool = offer.tool  # type: ignore[assignment]  # that toolset has no others
+        if isinstance(offer.tool, Own):
+            own: OwnTool = offer.tool  # type: ignore[assignment]  # all of them can be performed
             done = await own.perform(loop, name, arguments)
             return await self._recorded_own(name, call, deed, done)
         work = Deed(
