@@ -66,6 +66,24 @@ class Registry:
         self.failures: list[LoadFailure] = []
         self.tool_calls: ToolCalls | None = None
         self._switches: Mapping[str, bool] = {}
+        self._listeners: dict[object, Callable[[], None]] = {}
+
+    def listen(self, changed: Callable[[], None]) -> Callable[[], None]:
+        """Call ``changed`` whenever other workflows are there; gives what ends it.
+
+        It is called in the middle of the change and must not block.
+        """
+        token = object()
+        self._listeners[token] = changed
+
+        def leave() -> None:
+            self._listeners.pop(token, None)
+
+        return leave
+
+    def _tell(self) -> None:
+        for changed in tuple(self._listeners.values()):
+            changed()
 
     def add(self, definition: Definition) -> None:
         """Register a definition.
@@ -77,6 +95,7 @@ class Registry:
         if known is not None:
             raise WorkflowNameTaken(definition.name, definition.source, known.source)
         self._definitions[definition.name] = definition
+        self._tell()
 
     def add_function(self, function: Callable[..., Any]) -> None:
         """Register a function by its marks: ``workflow``, ``on_update``, an offer; or several."""
@@ -111,6 +130,7 @@ class Registry:
             raise WorkflowNameTaken(definition.name, definition.source, known.source)
         self._definitions[definition.name] = definition
         self.pin(definition)
+        self._tell()
 
     def pin(self, definition: Definition) -> None:
         """Keep a version for the runs that are pinned to it."""
@@ -121,7 +141,11 @@ class Registry:
         for key in [key for key in self._pinned if key[0] == name]:
             del self._pinned[key]
         known = self._definitions.get(name)
-        return self._definitions.pop(name) if known is not None and known.is_stored else None
+        if known is None or not known.is_stored:
+            return None
+        del self._definitions[name]
+        self._tell()
+        return known
 
     def find(self, name: str) -> Definition | None:
         return self._definitions.get(name)
@@ -182,6 +206,7 @@ class Registry:
             Names that no workflow has now. One that is defined later heeds them.
         """
         self._switches = {feature_of(name): is_on for name, is_on in features.items()}
+        self._tell()
         known = {feature_of(name) for name in self._definitions}
         return sorted(name for name in features if feature_of(name) not in known)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import field
 from datetime import datetime, timedelta
@@ -579,6 +579,10 @@ class Runs:
                 except RunEnded:
                     log.debug("run ended meanwhile", extra={"run_id": snapshot.run_id})
         await self._store.snapshots.delete(snapshot_id)
+
+    def listen_definitions(self, changed: Callable[[], None]) -> Callable[[], None]:
+        """Call ``changed`` whenever other workflows are there; gives what ends it."""
+        return self._registry.listen(changed)
 
     def definitions(self) -> Sequence[DefinitionInfo]:
         """List the registered workflows by name."""

@@ -114,6 +114,7 @@ class Changes:
     async def serve(self) -> None:
         """Tell what changes, until cancelled."""
         watching = asyncio.ensure_future(self._watch_runs())
+        leave = self._means.publication.listen(self._tell_published)
         try:
             while True:
                 await self._wake.wait()
@@ -124,8 +125,13 @@ class Changes:
                     await self._bus.publish(event)
                     await self._tell_sessions(event)
         finally:
+            leave()
             watching.cancel()
             await asyncio.wait([watching])
+
+    def _tell_published(self) -> None:
+        self.tell_listed("tools")
+        self.tell_listed("prompts")
 
     async def _tell_sessions(self, event: ServerEvent) -> None:
         for session in tuple(self._sessions.values()):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -92,6 +92,10 @@ class Publication:
                 )
                 found.setdefault(definition.name, workflow)
         return [found[name] for name in sorted(found)]
+
+    def listen(self, changed: Callable[[], None]) -> Callable[[], None]:
+        """Call ``changed`` whenever the list may be another; gives what ends it."""
+        return self._runs.listen_definitions(changed)
 
     def _is_published(self, workflow: DefinitionInfo) -> bool:
         is_offered = workflow.is_enabled and not workflow.is_built_in
