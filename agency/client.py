@@ -12,7 +12,6 @@ from __future__ import annotations
 import http.client
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, BinaryIO, Generic, NoReturn, TypeVar, Unpack, cast
 from urllib.parse import quote, urlencode, urlsplit
@@ -20,6 +19,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from agency import errors
 from agency.core.json import NotJson, decode, encode
 from agency.core.limits import PAGE_ROWS_MAX
+from agency.core.records import dataclass
 from agency.documents import (
     AbortedDocument,
     AgentDocument,
@@ -29,6 +29,8 @@ from agency.documents import (
     BulkItemDocument,
     CheckDocument,
     ConnectionDocument,
+    ConnectionLoginDocument,
+    ConnectionLoginStartedDocument,
     ConnectionShownDocument,
     ConnectionTestDocument,
     ConnectionToolDocument,
@@ -1788,6 +1790,48 @@ class Client:
         path = f"/api/v1/connections/{_segment(key)}/test"
         answer = self.request("POST", path, wait_s=CONNECTION_WAIT_S)
         return cast(ConnectionTestDocument, answer.body)
+
+    def connection_login(self, key: str) -> ConnectionLoginDocument:
+        """Tell how a connection stands with the login at its server.
+
+        Raises:
+            ConnectionNotFound, VaultLocked.
+        """
+        path = f"/api/v1/connections/{_segment(key)}/login"
+        return cast(ConnectionLoginDocument, self.request("GET", path).body)
+
+    def begin_login(self, key: str) -> ConnectionLoginStartedDocument:
+        """Begin a login at the server of a connection; a person opens its ``url`` in a browser.
+
+        Raises:
+            ConnectionNotFound, VaultLocked.
+            LoginFailed: nobody can log in there; it says why.
+        """
+        path = f"/api/v1/connections/{_segment(key)}/login"
+        answer = self.request("POST", path, wait_s=CONNECTION_WAIT_S)
+        return cast(ConnectionLoginStartedDocument, answer.body)
+
+    def finish_login(self, key: str, returned: str) -> ConnectionLoginDocument:
+        """Finish a login with the address that the browser has ended up at.
+
+        Raises:
+            ConnectionNotFound, VaultLocked.
+            LoginFailed: it was not begun, or has come to nothing; it says why.
+        """
+        path = f"/api/v1/connections/{_segment(key)}/login/finish"
+        body = {"returned": returned}
+        answer = self.request("POST", path, body=body, wait_s=CONNECTION_WAIT_S)
+        return cast(ConnectionLoginDocument, answer.body)
+
+    def forget_login(self, key: str) -> ConnectionLoginDocument:
+        """Log out of the server of a connection.
+
+        Raises:
+            ConnectionNotFound, VaultLocked.
+        """
+        path = f"/api/v1/connections/{_segment(key)}/login"
+        answer = self.request("DELETE", path, wait_s=CONNECTION_WAIT_S)
+        return cast(ConnectionLoginDocument, answer.body)
 
     def connection_tools(
         self, key: str, *, limit: int | None = None, cursor: str | None = None

@@ -823,6 +823,26 @@ class ConnectionTestDocument(TypedDict):
     log: str
 
 
+class ConnectionLoginDocument(TypedDict):
+    """How a connection stands with its login: ``none``, ``needed``, ``waiting`` or ``done``."""
+
+    state: str
+    reason: str
+    issuer: str
+    scope: str
+    expires_at: str | None
+
+
+class ConnectionLoginStartedDocument(TypedDict):
+    """A login that was begun: what a person opens, and where the browser is sent afterwards."""
+
+    url: str
+    redirect_uri: str
+    issuer: str
+    scope: str
+    expires_at: str
+
+
 class ConnectionToolDocument(TypedDict):
     """A tool of a connection, and what holds for its calls."""
 

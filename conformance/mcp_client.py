@@ -40,7 +40,7 @@ from agency.vault.opening import open_vault
 
 NAME = "suite"
 LOGINS_MAX = 3
-READY_S = 40.0
+READY_S = 150.0
 CALLS_MAX = 8
 CLIENT_DOCUMENT = "https://conformance-test.local/client-metadata.json"
 """Address that the suite takes for the document of a client."""
@@ -120,7 +120,7 @@ async def opened(suite: Suite, folder: Path) -> AsyncIterator[McpConnections]:
             own_port=7400,
             own_hosts=frozenset(),
             timeout_s=30.0,
-            connect_timeout_s=20.0,
+            connect_timeout_s=120.0,
             concurrency=8,
         )
         connections = McpConnections(means, {NAME: (setup, True)}, ToolsetRegistry())
@@ -156,7 +156,7 @@ class Person:
         if self._logins > LOGINS_MAX:
             raise LoginFailed(NAME, "this was often enough")
         started = await self._connections.begin_login(NAME)
-        async with httpx2.AsyncClient(trust_env=False, timeout=10.0) as browser:
+        async with httpx2.AsyncClient(trust_env=False, timeout=60.0) as browser:
             answer = await browser.get(started.url, follow_redirects=False)
         await self._connections.finish_login(NAME, answer.headers["location"])
         while self._connections.get(NAME).status.state is ConnectionState.LOGIN:  # noqa: ASYNC110  as people look
@@ -213,7 +213,9 @@ async def play(suite: Suite, person: Person) -> None:
     tools = await person.tools()
     names = {one.tool.name: one.tool for one in tools}
     for planned in suite.context.get("toolCalls", ()):
-        await person.call(planned["name"], planned["arguments"])
+        # Null is no value of the tool's schema; a person leaves such a field empty.
+        given = {key: one for key, one in planned["arguments"].items() if one is not None}
+        await person.call(planned["name"], given)
     if suite.context.get("toolCalls"):
         return
     if "json_schema_echo" in names:

@@ -16,7 +16,7 @@ failed=0
 for revision in ${LEGS:-2025-11-25 2026-07-28}; do
   log=$out/$revision.log
   "${NODE:-node}" "$MCP_CONFORMANCE/dist/index.js" client --command "$python $here/mcp_client.py" \
-    --suite all --spec-version "$revision" --timeout "${TIMEOUT_MS:-60000}" -o "$out/$revision" \
+    --suite all --spec-version "$revision" --timeout "${TIMEOUT_MS:-240000}" -o "$out/$revision" \
     >"$log" 2>&1 || failed=1
   echo "client $revision: $(grep -E '^Total:|^Passed:' "$log" | tail -n 1)"
   grep '^✗' "$log" || :

@@ -723,7 +723,7 @@ class ConnectionsHealthAnswer(Answer):
     """How the servers of tools are."""
 
     states: dict[str, int]
-    """How many are ``connecting``, ``ready``, ``backoff``, ``broken`` and ``disabled``."""
+    """How many are ``connecting``, ``ready``, ``backoff``, ``login``, ``broken``, ``disabled``."""
     broken: list[BrokenConnectionAnswer]
 
 
@@ -1563,7 +1563,7 @@ class ConnectionAnswer(Answer):
     is_active: bool
     created_at: str
     updated_at: str
-    state: Literal["connecting", "ready", "backoff", "broken", "disabled"]
+    state: Literal["connecting", "ready", "backoff", "login", "broken", "disabled"]
     reason: str
     """Why it is not ready; empty when it is."""
     since: str
@@ -1620,6 +1620,33 @@ class ConnectionTestAnswer(Answer):
     server: str
     tools: list[str]
     log: str
+
+
+class ConnectionLoginAnswer(Answer):
+    """How a connection stands with the login at its server."""
+
+    state: Literal["none", "needed", "waiting", "done"]
+    reason: str
+    """What is to be done, or why the last login has failed; empty when all is well."""
+    issuer: str
+    """Authorization server; empty before it is known."""
+    scope: str
+    """What was granted, or is asked for, parted by spaces."""
+    expires_at: str | None
+    """When a login that was begun is too old, or the token is renewed."""
+
+
+class ConnectionLoginStartedAnswer(Answer):
+    """A login that was begun."""
+
+    url: str
+    """What a person opens in a browser."""
+    redirect_uri: str
+    """Where the browser is sent afterwards."""
+    issuer: str
+    scope: str
+    expires_at: str
+    """When it must have come back."""
 
 
 class ToolHintsAnswer(Answer):

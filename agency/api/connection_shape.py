@@ -44,6 +44,7 @@ def connection_json(view: ConnectionView) -> dict[str, Any]:
             "test": f"{path}/test",
             "tools": f"{path}/tools",
             "call": f"{path}/call",
+            "login": f"{path}/login",
         },
     }
 
@@ -110,7 +111,7 @@ def summary_json(views: list[ConnectionView]) -> dict[str, Any]:
     broken = [
         {"name": view.connection.name, "reason": view.status.reason}
         for view in views
-        if view.status.state is ConnectionState.BROKEN
+        if view.status.state in {ConnectionState.BROKEN, ConnectionState.LOGIN}
     ]
     return {"states": states, "broken": broken}
 

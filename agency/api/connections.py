@@ -12,6 +12,7 @@ from agency import errors
 from agency.api.connection_shape import connection_json, outcome_json, tested_json, tool_json
 from agency.api.fields import LIMIT_DEFAULT, Cursor, Limit
 from agency.domain.connection import CONNECTION_NAME, ConnectionSetup
+from agency.domain.login import LoginFlow
 from agency.domain.setups import ENTRIES_MAX, TEXT_CHARACTERS_MAX
 from agency.ports.connection import Connections, DirectCall
 from agency.web.addresses import connection_path
@@ -51,6 +52,19 @@ class SetupBody(Body):
     headers: Table = Field(
         default_factory=dict, description="Secrets as `Bearer secret://NAME`; no plain ones."
     )
+    oauth: LoginFlow = Field(
+        default=LoginFlow.LOGIN, description="How a token is come by, if headers have none."
+    )
+    oauth_client_id: Text = Field(
+        default="", description="A client that is registered; empty: one is registered."
+    )
+    oauth_client_secret: Text = Field(default="", description="Its secret, as `secret://NAME`.")
+    oauth_key: Text = Field(default="", description="Its private key, as `secret://NAME`.")
+    oauth_algorithm: Text = Field(default="", description="What is signed with the key by.")
+    oauth_scopes: Texts = Field(
+        default_factory=list, description="What is asked for; empty: what the server demands."
+    )
+    oauth_issuer: Text = Field(default="", description="The one authorization server that will do.")
     timeout_s: float | None = Field(default=None, description="Longest call.")
     timeouts_s: dict[str, float] = Field(
         default_factory=dict, description="The same for single tools.", max_length=ENTRIES_MAX

@@ -34,6 +34,8 @@ DESCRIPTION_SHOWN = 80
         "enable": "agency.cli.mcp:enable",
         "disable": "agency.cli.mcp:disable",
         "test": "agency.cli.mcp:test",
+        "login": "agency.cli.mcp_login:login",
+        "logout": "agency.cli.mcp_login:logout",
         "tools": "agency.cli.mcp:tools",
         "call": "agency.cli.mcp:call",
         "serve": "agency.cli.mcp_serve:serve",
@@ -147,6 +149,7 @@ def _pairs(texts: Sequence[str], mark: str, option: str) -> dict[str, str]:
         "agency mcp add github --env GITHUB_TOKEN=secret://github-token -- github-mcp-server stdio",
         "agency mcp add search --http https://mcp.example.org/mcp "
         '--header "Authorization: Bearer secret://search-token"',
+        "agency mcp add notes --http https://mcp.example.org/notes --no-test",
     ),
 )
 @click.argument("name", metavar="NAME")
@@ -154,6 +157,12 @@ def _pairs(texts: Sequence[str], mark: str, option: str) -> dict[str, str]:
 @click.option("--http", "address", metavar="URL", help="Address of a server to speak with.")
 @click.option("--env", multiple=True, help="KEY=VALUE for the program; secrets as secret://NAME.")
 @click.option("--header", multiple=True, help='"Name: value"; secrets as secret://NAME.')
+@click.option("--client-id", default="", help="Client that is registered where one logs in.")
+@click.option("--client-secret", default="", help="Its secret, as secret://NAME.")
+@click.option("--client-key", default="", help="Its private key in PEM, as secret://NAME.")
+@click.option("--own-login", is_flag=True, help="Let the daemon log in by itself, with these.")
+@click.option("--issuer", default="", help="The one authorization server that will do.")
+@click.option("--scope", multiple=True, help="What is asked for when one logs in.")
 @click.option("--cwd", default="", help="Folder it starts in, and may write in the sandbox.")
 @click.option("--readable", multiple=True, help="What else it may read in the sandbox.")
 @click.option("--host", multiple=True, help="What it may connect to from the sandbox.")
@@ -186,6 +195,7 @@ def add(
         "url": given["address"] or "",
         "env": _pairs(given["env"], "=", "--env"),
         "headers": _pairs(given["header"], ":", "--header"),
+        **_login_of(given),
         "cwd": given["cwd"],
         "readable": list(given["readable"]),
         "hosts": list(given["host"]),
@@ -208,6 +218,18 @@ def add(
     else:
         output.note(f"The connection {name!r} works: {_count(added['tools'])}.")
     return ExitCode.OK
+
+
+def _login_of(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the settings of the login."""
+    return {
+        "oauth": "client_credentials" if given["own_login"] else "login",
+        "oauth_client_id": given["client_id"],
+        "oauth_client_secret": given["client_secret"],
+        "oauth_key": given["client_key"],
+        "oauth_issuer": given["issuer"],
+        "oauth_scopes": list(given["scope"]),
+    }
 
 
 def _count(tools: Sequence[str]) -> str:

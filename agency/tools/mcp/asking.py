@@ -120,8 +120,33 @@ def digest_of(kind: str, params: Any) -> str:  # noqa: ANN401
     return hashlib.sha256(encode_canonical([kind, value])).hexdigest()
 
 
-def elicit_result(kind: str, answer: Any) -> types.ElicitResult:  # noqa: ANN401
+def defaults_of(kind: str, params: Any) -> Mapping[str, Any]:  # noqa: ANN401
+    """Give what the fields of a form hold already; a person who leaves them so has answered it.
+
+    Source: MCP 2025-11-25, elicitation, default values (SEP-1034).
+    """
+    if kind != FORM:
+        return {}
+    schema = _json(params.requested_schema)
+    properties = schema.get("properties") if isinstance(schema, dict) else None
+    if not isinstance(properties, dict):
+        return {}
+    return {
+        name: part["default"]
+        for name, part in properties.items()
+        if isinstance(part, dict) and part.get("default") is not None
+    }
+
+
+def elicit_result(
+    kind: str,
+    answer: Any,  # noqa: ANN401
+    defaults: Mapping[str, Any],
+) -> types.ElicitResult:
     """Make the answer to a form or a page of what a person has said; None declines.
+
+    Args:
+        defaults: What fields hold of which the answer says nothing.
 
     Raises:
         NotAskable: a form cannot hold the answer.
@@ -133,7 +158,7 @@ def elicit_result(kind: str, answer: Any) -> types.ElicitResult:  # noqa: ANN401
     if not isinstance(answer, Mapping):
         raise NotAskable("the answer to a form is an object with its fields")
     try:
-        return types.ElicitResult(action="accept", content=dict(answer))
+        return types.ElicitResult(action="accept", content={**defaults, **answer})
     except ValidationError as error:
         raise NotAskable(f"the answer does not fit a form: {error.errors()[0]['msg']}") from error
 
@@ -165,12 +190,15 @@ def roots_result(folder: str | None) -> types.ListRootsResult:
     )
 
 
-def answer_of(kind: str, answer: Any) -> Any:  # noqa: ANN401  one of the SDK's results
+def answer_of(kind: str, answer: Any, defaults: Mapping[str, Any]) -> Any:  # noqa: ANN401  one of the SDK's results
     """Make the answer to a request of one kind.
+
+    Args:
+        defaults: Of a form, as `defaults_of` gives them.
 
     Raises:
         NotAskable: the answer does not fit.
     """
     if kind == MODEL:
         return sampling_result(answer)
-    return elicit_result(kind, answer)
+    return elicit_result(kind, answer, defaults)

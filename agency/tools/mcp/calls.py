@@ -54,6 +54,7 @@ class Rounds:
 
     Attributes:
         kinds: Of the questions, by key; see `agency.tools.mcp.asking`.
+        defaults: Of the fields of forms, by key.
         request_state: Opaque; handed back as it is.
         number: How often it has asked.
     """
@@ -61,12 +62,14 @@ class Rounds:
     kinds: Mapping[str, str]
     request_state: str | None
     number: int
+    defaults: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def to_json(self) -> Mapping[str, Any]:
         """Give the state that is recorded with the run."""
         return {
             "kind": ROUNDS,
             "kinds": dict(self.kinds),
+            "defaults": {key: dict(value) for key, value in self.defaults.items()},
             "request_state": self.request_state,
             "number": self.number,
         }
@@ -111,9 +114,10 @@ def parse_state(state: Any) -> Rounds | Parked | None:  # noqa: ANN401  JSON
         return None
     match state:
         case {"kind": "rounds", "kinds": dict(kinds), "request_state": str() | None as opaque}:
-            number = state.get("number")
-            if isinstance(number, int) and 1 <= number <= ROUNDS_MAX and _is_texts(kinds):
-                return Rounds(kinds=kinds, request_state=opaque, number=number)
+            number, defaults = state.get("number"), state.get("defaults", {})
+            is_sound = isinstance(number, int) and 1 <= number <= ROUNDS_MAX
+            if is_sound and _is_texts(kinds) and _is_tables(defaults):
+                return Rounds(kinds=kinds, request_state=opaque, number=number, defaults=defaults)
         case {"kind": "parked", "id": str(one), "asked": dict(asked), "answered": dict(answered)}:
             if is_id(one) and _is_texts(asked):
                 return Parked(id=one, asked=asked, answered=answered)
@@ -123,6 +127,10 @@ def parse_state(state: Any) -> Rounds | Parked | None:  # noqa: ANN401  JSON
 
 def _is_texts(value: Mapping[Any, Any]) -> bool:
     return all(isinstance(part, str) for pair in value.items() for part in pair)
+
+
+def _is_tables(value: Any) -> bool:  # noqa: ANN401  JSON
+    return isinstance(value, dict) and all(isinstance(one, dict) for one in value.values())
 
 
 class NotDone(Exception):

@@ -302,7 +302,12 @@ class Calls:
                 raise NotAskable(f"it asked more than {ROUNDS_MAX} times")
             requests = result.input_requests or {}
             kinds = {key: asking.kind_of(one) for key, one in requests.items()}
-            again = Rounds(kinds=kinds, request_state=result.request_state, number=number)
+            again = Rounds(
+                kinds=kinds,
+                request_state=result.request_state,
+                number=number,
+                defaults=self._defaults(kinds, requests),
+            )
             if set(kinds.values()) - {asking.ROOTS}:
                 questions = [
                     self._question(key, kinds[key], one.params)
@@ -342,9 +347,16 @@ class Calls:
         return {
             key: await self._roots(request)
             if kind == asking.ROOTS
-            else asking.answer_of(kind, request.answers.get(key))
+            else asking.answer_of(kind, request.answers.get(key), rounds.defaults.get(key, {}))
             for key, kind in rounds.kinds.items()
         }
+
+    def _defaults(
+        self, kinds: Mapping[str, str], requests: Mapping[str, Any]
+    ) -> Mapping[str, Mapping[str, Any]]:
+        """Give the defaults of forms, secrets taken out: they are recorded with the state."""
+        found = {key: asking.defaults_of(kinds[key], one.params) for key, one in requests.items()}
+        return {key: self._hooks.redact_json(one) for key, one in found.items() if one}
 
     async def _roots(self, request: CallRequest) -> types.ListRootsResult:
         if not self._hooks.roots or request.folder is None:
@@ -504,8 +516,9 @@ class Calls:
             return _refusal(f"more than {ROUNDS_MAX} questions in one call")
         try:
             digest = asking.digest_of(kind, params)
+            defaults = asking.defaults_of(kind, params)
             if digest in live.prepared:
-                return asking.answer_of(kind, live.prepared[digest])
+                return asking.answer_of(kind, live.prepared[digest], defaults)
             key = f"question-{live.asked}"
             question = self._question(key, kind, params)
             waiting = _Open(question, digest, asyncio.get_running_loop().create_future())
@@ -514,7 +527,7 @@ class Calls:
             answer = await waiting.answer
             if answer is _UNANSWERED:
                 return _refusal("nobody has answered")
-            return asking.answer_of(kind, answer)
+            return asking.answer_of(kind, answer, defaults)
         except NotAskable as error:
             return _refusal(str(error))
 
