@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from agency.core import json
 from agency.domain.run import Run
+from agency.domain.task import AUTHORIZATION
 from agency.domain.wait import Wait, WaitKind
 from agency.engine.approvals import DecideRequest
 from agency.engine.questions import approval_id
@@ -26,6 +27,7 @@ ANSWER = "answer"
 """Name of the field, where a form has only one."""
 DECISION = "decision"
 COMMENT = "comment"
+DONE = "done"
 FIELDS_MAX = 50
 """Fields of a form; what has more is asked for as JSON."""
 SHOWN_CHARACTERS_MAX = 4000
@@ -45,13 +47,13 @@ class Form:
         key: Of the wait; it names the question as well.
         schema: JSON Schema of the form.
         layout: What the wait's value is made of: the fields, the one field, or JSON in it; or it
-            is an approval.
+            is an approval, or asks whether something was done elsewhere.
     """
 
     key: str
     message: str
     schema: Mapping[str, Any]
-    layout: Literal["fields", "field", "json", "approval"]
+    layout: Literal["fields", "field", "json", "approval", "authorization"]
 
 
 def forms_of(waits: Sequence[Wait]) -> Mapping[str, Form]:
@@ -65,6 +67,9 @@ def form_of(wait: Wait) -> Form | None:
     if wait.outcome is not None or not isinstance(wait.show, Mapping):
         return None
     prompt = str(wait.show.get("prompt") or wait.name)
+    if wait.kind is WaitKind.INPUT and (elsewhere := wait.show.get(AUTHORIZATION)):
+        message = f"{prompt}\n\n{elsewhere.get('url', '')}".strip()
+        return Form(key=wait.key, message=message, schema=_DONE, layout="authorization")
     if wait.kind is WaitKind.INPUT:
         fields, layout = _fields_of(wait.show.get("schema"))
         return Form(key=wait.key, message=prompt, schema=fields, layout=layout)
@@ -85,9 +90,12 @@ def answer_of(run: Run, form: Form, content: Any, *, by: str) -> tuple[str, Deci
     found = approval_id(run, form.key)
     if form.layout == "approval":
         return found, _decision(content, by=by)
-    return found, DecideRequest(
-        decision="answer", by=by, value=_value_of(form, content), has_value=True
-    )
+    if form.layout == "authorization":
+        if content.get(DONE) is not True:
+            raise _unfit(f"/{DONE}", "it goes on when that is done")
+        return found, DecideRequest(decision="answer", by=by, value=None, has_value=True)
+    value = _value_of(form, content)
+    return found, DecideRequest(decision="answer", by=by, value=value, has_value=True)
 
 
 def denial(run: Run, form: Form, *, by: str) -> tuple[str, DecideRequest] | None:
@@ -136,6 +144,13 @@ _APPROVAL: Mapping[str, Any] = {
         COMMENT: {"type": "string", "title": "Comment"},
     },
     "required": [DECISION],
+}
+
+
+_DONE: Mapping[str, Any] = {
+    "type": "object",
+    "properties": {DONE: {"type": "boolean", "title": "I have done that"}},
+    "required": [DONE],
 }
 
 
