@@ -442,7 +442,7 @@ class Calls:
 
     def _is_unwelcome(self, error: BaseException | None) -> bool:
         is_status = isinstance(error, MCPError) and error.message == _STATUS
-        return is_status and self._refusals.needs_login
+        return is_status and self._refusals.has_refused
 
     def _pages_of(self, error: MCPError) -> ToolOutput | Asks:
         """Put the pages that a server wants to be visited first as questions. The call is new then.

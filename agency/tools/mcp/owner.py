@@ -345,7 +345,9 @@ class Owner:
         self._mode = "legacy" if can_be_older or self._was_legacy(session) else "auto"
         refusals = life.refusals
         # One that was ready may have refused a single call: that does not end it.
-        needs_login = refusals.needs_login and (not was_ready or refusals.status == UNAUTHORIZED)
+        needs_login = refusals.needs_login and (
+            not was_ready or (refusals.has_refused and refusals.status == UNAUTHORIZED)
+        )
         if needs_login:
             told = refusals.login
         if needs_login or was_ready:

@@ -30,6 +30,15 @@ class Refusals:
 
     @property
     def needs_login(self) -> bool:
+        """Tell whether a login was demanded.
+
+        Not only last: after the first question of the newer era was refused, the SDK asks in the
+        older one, which such a server refuses for another reason.
+        """
+        return bool(self.login) and self.challenge is not None
+
+    @property
+    def has_refused(self) -> bool:
         """Tell whether the last status was a demand for a login."""
         challenge = self.challenge
         return bool(self.login) and challenge is not None and challenge.status == self.status
