@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from agency.ports.model import Provider
     from agency.ports.remote import RemoteAgents
     from agency.ports.sandbox import Sandbox
+    from agency.ports.updates import UpdateStore
     from agency.ports.vault import Secrets, Vault
     from agency.storage.sqlite.store import SqliteStore
     from agency.tools.direct import DirectCalls
@@ -477,11 +478,17 @@ def make_application(  # noqa: PLR0913  one for each thing below the doors
         agents=None if agent is None else Catalogue(agent.means),
         remote_agents=None if tooling is None else tooling.remote_agents,
     )
-    return make_doors(services, doors_of(settings, services, registry))
+    return make_doors(services, doors_of(settings, services, registry, store.updates))
 
 
-def doors_of(settings: Settings, services: Services, registry: Registry) -> Sequence[Door]:
-    """Make the doors beside the API."""
+def doors_of(
+    settings: Settings, services: Services, registry: Registry, updates: UpdateStore
+) -> Sequence[Door]:
+    """Make the doors beside the API.
+
+    Raises:
+        ConfigurationInvalid: a setting of theirs cannot be used.
+    """
     from agency.web.published import Publication
 
     publication = Publication(settings.publish, services.runs, services.agents)
@@ -489,15 +496,22 @@ def doors_of(settings: Settings, services: Services, registry: Registry) -> Sequ
     if settings.mcp.serve:
         doors.append(mcp_door(settings, publication, registry))
     if settings.a2a.enabled:
-        doors.append(a2a_door(publication))
+        doors += a2a_doors(settings, services, publication, updates)
     return doors
 
 
-def a2a_door(publication: Publication) -> Door:
+def a2a_doors(
+    settings: Settings, services: Services, publication: Publication, updates: UpdateStore
+) -> Sequence[Door]:
     """Make the door for A2A clients; its SDK is loaded when the first of them comes."""
     from agency.a2a.door import make_door
 
-    return make_door(publication)
+    if not settings.a2a.push:
+        return (make_door(publication),)
+    from agency.a2a.push.opening import make_pushed
+
+    pushed = make_pushed(settings.a2a, services, updates)
+    return (make_door(publication, pushing=pushed.make), pushed.door)
 
 
 def mcp_door(settings: Settings, publication: Publication, registry: Registry) -> Door:

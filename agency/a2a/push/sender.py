@@ -87,17 +87,29 @@ class Pace:
     cap_s: float = 3600.0
 
 
-class News(Protocol):
-    """What is told of a change."""
+class Telling(Protocol):
+    """What is told of one push's task."""
 
-    async def bodies(self, push: Push, update: Update) -> Sequence[bytes]:
+    async def bodies(self, update: Update) -> Sequence[bytes]:
         """Write a change as the push wants it: one or more notifications, or none.
 
-        The same change is written the same when it comes again. The end of a task is always told;
-        that of a run that goes on as another is not its task's end, and gives none.
+        The end of a task is always told; that of a run that goes on as another is not its task's
+        end, and gives none.
 
         Raises:
             TaskNotFound, RunNotFound: it is gone.
+        """
+        ...
+
+
+class News(Protocol):
+    """What is told of tasks."""
+
+    async def begin(self, push: Push) -> Telling:
+        """Begin to tell of a push's task as the run that it is now.
+
+        Raises:
+            TaskNotFound: it is gone.
         """
         ...
 
@@ -312,12 +324,13 @@ class PushSender:
                 del self._held[host]
 
     async def _tell_all(self, push: Push) -> None:
+        telling = await self._news.begin(push)
         while True:
             read = partial(self._updates.of_run, push.run_id, after=push.position, limit=PAGE_ROWS)
             page = await until_read(read)
             silent = 0
             for update in page.updates:
-                bodies = await self._news.bodies(push, update)
+                bodies = await telling.bodies(update)
                 if bodies:
                     silent = 0
                     told = await self._tell(push, update, bodies)
