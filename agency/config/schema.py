@@ -720,6 +720,11 @@ class A2a:
         "Peers (namespace:name:instance, or patterns of it) that may register and send messages to "
         "/a2a/message; empty: none.",
     )
+    message_ids_count_once: bool = setting(
+        default=True,
+        help="A message that comes again with its id is taken once, as when its answer was lost; "
+        "off for clients that use ids again.",
+    )
     allowed_agents: list[str] = setting(
         [],
         "Hosts (name, *.name, address or network, each with :port if only that one is meant) whose "

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import field
 from datetime import datetime, timedelta
-from typing import Any, Never
+from typing import Any, Never, TypeVar
 
 from agency.core import ids, json
 from agency.core.clock import Clock
@@ -19,7 +19,7 @@ from agency.domain.entry import Entry
 from agency.domain.run import ENDED, LIVE, NewRun, Run, RunError, RunKind, RunStatus
 from agency.domain.snapshot import Snapshot
 from agency.domain.task import NewTask
-from agency.domain.wait import WaitKind, WaitOutcome
+from agency.domain.wait import Wait, WaitKind, WaitOutcome
 from agency.engine.answers import check_value, choose, decide
 from agency.engine.definition import Definition
 from agency.engine.queues import Queues
@@ -50,6 +50,7 @@ from agency.ports.store import (
 )
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 _FULL_PAUSE_S = 1.0
 _LOST = "its branch has lost to another"
@@ -151,6 +152,7 @@ class DefinitionInfo:
     source: str
     is_enabled: bool
     is_built_in: bool = False
+    takes_input: bool = True
 
 
 class Runs:
@@ -363,6 +365,38 @@ class Runs:
                 remaining = until - loop.time()
                 if _is_settled(detail) or remaining <= 0:
                     return detail
+                await _until(changed, remaining)
+
+    async def until(
+        self,
+        run_id: str,
+        read: Callable[[], Awaitable[T]],
+        is_enough: Callable[[T], bool],
+        *,
+        timeout_s: float,
+        is_fresh: bool = False,
+        sees_steps: bool = False,
+    ) -> T:
+        """Read what somebody makes of a run until it is enough, ``timeout_s`` at most.
+
+        Args:
+            read: Reads it as it is.
+            is_enough: Tells whether it is what is waited for.
+            is_fresh: The run was started by `start` and nothing was awaited since: it is not read
+                before something has changed.
+            sees_steps: Read also when the run has recorded something and goes on.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + timeout_s
+        with _watching(self._watched if sees_steps else self._awaited, run_id) as changed:
+            if is_fresh:
+                await _until(changed, timeout_s)
+            while True:
+                changed.clear()
+                found = await read()
+                remaining = until - loop.time()
+                if remaining <= 0 or is_enough(found):
+                    return found
                 await _until(changed, remaining)
 
     async def watch(self, run_id: str, *, timeout_s: float) -> None:
@@ -597,6 +631,7 @@ class Runs:
                 source=definition.source,
                 is_enabled=self._registry.is_enabled(definition.name),
                 is_built_in=not definition.source and not definition.is_stored,
+                takes_input=definition.takes_input,
             )
             for definition in self._registry
         ]
@@ -646,12 +681,21 @@ _GOES_ON = frozenset({WaitKind.RESOURCE, WaitKind.TIMER, WaitKind.CHILD})
 
 
 def _is_settled(detail: RunDetail) -> bool:
-    """Nothing more happens by itself: the run has ended, or waits for somebody."""
-    if detail.run.status in ENDED:
+    return is_settled(detail.run, detail.waits)
+
+
+def is_settled(run: Run, waits: Sequence[Wait]) -> bool:
+    """Tell whether nothing more happens by itself: the run has ended, or waits for somebody.
+
+    Args:
+        run: The run.
+        waits: Its open waits.
+    """
+    if run.status in ENDED:
         return True
-    if detail.run.status is not RunStatus.SUSPENDED:
+    if run.status is not RunStatus.SUSPENDED:
         return False
-    return not any(wait.kind in _GOES_ON for wait in detail.waits) or detail.run.hold is not None
+    return not any(wait.kind in _GOES_ON for wait in waits) or run.hold is not None
 
 
 async def _until(changed: asyncio.Event, timeout_s: float) -> None:

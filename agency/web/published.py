@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Any
 
 from agency.config.schema import Publish
+from agency.core.records import dataclass
 from agency.domain.run import RunKind
 from agency.engine.runs import DefinitionInfo, Runs
 from agency.errors import NotPublished
@@ -35,6 +35,7 @@ class Published:
         input_schema: JSON Schema; of an agent that of its workflow's input.
         output_schema: JSON Schema, empty when anything may come out.
         version: Of the workflow.
+        takes_input: It takes an input at all.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Published:
     input_schema: Mapping[str, Any]
     output_schema: Mapping[str, Any]
     version: str
+    takes_input: bool = True
 
     def input_for(self, value: object) -> Any:  # noqa: ANN401  a JSON value
         """Make the input of a run: an agent's says which agent it is."""
@@ -89,6 +91,7 @@ class Publication:
                     input_schema=definition.input_schema,
                     output_schema=definition.output_schema,
                     version=definition.version,
+                    takes_input=definition.takes_input,
                 )
                 found.setdefault(definition.name, workflow)
         return [found[name] for name in sorted(found)]
