@@ -124,7 +124,7 @@ class Cards:
         if self._needs_token:
             scheme = card.security_schemes[SCHEME].http_auth_security_scheme
             scheme.scheme = "Bearer"
-            scheme.description = "A token of this daemon, made with `agency token create`."
+            scheme.description = "A token of this daemon, made with `agency token new NAME`."
             card.security_requirements.add().schemes[SCHEME].SetInParent()
         return card
 

@@ -193,14 +193,14 @@ def _as_protocol(error: AgencyError) -> a2a.A2AError | None:
     match error:
         case errors.RunNotFound() | errors.TaskNotFound():
             return a2a.TaskNotFoundError(error.message)
-        case errors.InvalidInput():
-            faults = [{"field": fault.where, "message": fault.what} for fault in error.faults]
-            data = {"errors": faults} if faults else None
-            return a2a.InvalidParamsError(_with_hint(error), data=data)
         case errors.ContentTypeRefused():
             return a2a.ContentTypeNotSupportedError(_with_hint(error))
         case errors.BodyMalformed():
             return a2a.JSONParseError(_with_hint(error))
+        case errors.InvalidInput():
+            faults = [{"field": fault.where, "message": fault.what} for fault in error.faults]
+            data = {"errors": faults} if faults else None
+            return a2a.InvalidParamsError(_with_hint(error), data=data)
         case errors.Conflict():
             return a2a.UnsupportedOperationError(_with_hint(error))
         case _:

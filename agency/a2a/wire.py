@@ -7,6 +7,8 @@ the protocol demands for its later minor versions. Source: A2A 1.0.1, section 5.
 from __future__ import annotations
 
 import json as standard_json
+import re
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from a2a.types import a2a_pb2 as pb
@@ -18,6 +20,8 @@ from agency.a2a.refusals import invalid
 from agency.core import json
 from agency.core.limits import JSON_DEPTH_MAX
 from agency.web.bodies import is_deep
+
+_BASE64 = re.compile(r"[A-Za-z0-9+/_-]*={0,2}", re.ASCII)
 
 _Message = TypeVar("_Message", bound=Message)
 
@@ -58,11 +62,32 @@ def read(value: Any, kind: type[_Message]) -> _Message:  # noqa: ANN401  JSON en
     """
     if not isinstance(value, dict):
         raise invalid("The parameters must be an object.", [("", "It is no object.")])
+    if kind is pb.SendMessageRequest:
+        _check_parts(value, "raw")
     try:
         message: _Message = ParseDict(value, kind(), ignore_unknown_fields=True)
     except (ParseError, RecursionError) as error:
         raise invalid(f"The parameters cannot be understood: {error}") from error
     return message
+
+
+def _check_parts(params: Mapping[str, Any], member: str) -> None:
+    message = params.get("message")
+    parts = message.get("parts") if isinstance(message, dict) else None
+    for index, part in enumerate(parts if isinstance(parts, list) else ()):
+        given = part.get(member) if isinstance(part, dict) else None
+        if isinstance(given, str):
+            check_base64(given, f"message.parts[{index}].{member}")
+
+
+def check_base64(text: str, where: str) -> None:
+    """Refuse what is no base64, of which the readers below would drop what they do not know.
+
+    Raises:
+        InvalidParamsError: it is none, of either alphabet (RFC 4648, sections 4 and 5).
+    """
+    if _BASE64.fullmatch(text) is None:
+        raise invalid("The bytes of a part are base64.", [(where, "It is not base64.")])
 
 
 def write(message: Message) -> dict[str, Any]:

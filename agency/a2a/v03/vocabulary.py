@@ -23,6 +23,7 @@ from pydantic import BaseModel, ValidationError
 from agency.a2a import calls
 from agency.a2a.calls import Call, Operation
 from agency.a2a.refusals import invalid
+from agency.a2a.wire import check_base64
 
 FAULTS_MAX = 32
 """Faults that one answer tells of."""
@@ -55,7 +56,7 @@ def _reading(
         method = model.model_fields["method"].default
         whole = {"jsonrpc": "2.0", "id": "", "method": method, "params": params}
         try:
-            return to_core(model.model_validate(whole))
+            checked = model.model_validate(whole)
         except ValidationError as error:
             faults = [
                 (".".join(str(part) for part in one["loc"][1:]), one["msg"])
@@ -63,8 +64,17 @@ def _reading(
             ]
             where = ", ".join(dict.fromkeys(where for where, _ in faults))
             raise invalid(f"The parameters do not fit: {where[:256]}.", faults) from error
+        if isinstance(checked, v03.SendMessageRequest | v03.SendStreamingMessageRequest):
+            _check_files(checked.params.message)
+        return to_core(checked)
 
     return read
+
+
+def _check_files(message: v03.Message) -> None:
+    for index, part in enumerate(message.parts):
+        if isinstance(part.root, v03.FilePart) and isinstance(part.root.file, v03.FileWithBytes):
+            check_base64(part.root.file.bytes, f"message.parts[{index}].file.bytes")
 
 
 def _dump(model: BaseModel) -> Any:  # noqa: ANN401  JSON leaves here
