@@ -505,13 +505,15 @@ def a2a_doors(
 ) -> Sequence[Door]:
     """Make the door for A2A clients; its SDK is loaded when the first of them comes."""
     from agency.a2a.door import make_door
+    from agency.a2a.envelope.desk import make_desk_door
 
+    desk = make_desk_door(publication)
     if not settings.a2a.push:
-        return (make_door(publication),)
+        return (desk, make_door(publication))
     from agency.a2a.push.opening import make_pushed
 
     pushed = make_pushed(settings.a2a, services, updates)
-    return (make_door(publication, pushing=pushed.make), pushed.door)
+    return (desk, make_door(publication, pushing=pushed.make), pushed.door)
 
 
 def mcp_door(settings: Settings, publication: Publication, registry: Registry) -> Door:
