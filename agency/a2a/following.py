@@ -21,6 +21,7 @@ from agency.domain.run import ENDED, RunStatus
 from agency.domain.update import Update, UpdateFilter, UpdateType
 from agency.engine.channel import Dialect, Subscription
 from agency.engine.updates import Updates
+from agency.errors import ShuttingDown
 
 INBOX_BYTES_MAX = 256 * 1024
 """Updates that wait for a slow reader; beyond it the rest is read from the store later."""
@@ -136,9 +137,11 @@ async def follow(hub: Updates, run_id: str, *, after: int) -> AsyncGenerator[See
     Raises:
         RunNotFound: there is none.
         UpdatesAhead: there is no such number yet.
-        ShuttingDown: the daemon stops.
     """
-    subscription = await hub.subscribe_run(run_id, _WANTED, _DIALECT, after=after)
+    try:
+        subscription = await hub.subscribe_run(run_id, _WANTED, _DIALECT, after=after)
+    except ShuttingDown:
+        return  # as for those who have begun before
     if subscription is None:
         return
     inbox = _Inbox()

@@ -97,7 +97,7 @@ class Desk:
 
 
 def state(task: pb.Task | pb.TaskStatusUpdateEvent) -> str:
-    return pb.TaskState.Name(task.status.state).removeprefix("TASK_STATE_").lower()
+    return str(pb.TaskState.Name(task.status.state)).removeprefix("TASK_STATE_").lower()
 
 
 def texts(parts: Any) -> list[str]:

@@ -453,7 +453,7 @@ async def test_history_is_as_long_as_asked_for(
 ) -> None:
     async with open_desk(tmp_path, *ALL) as desk:
         task = await desk.send("sign-in", "go")
-        asks = {} if length is None else {"history_length": length}
+        asks: dict[str, Any] = {} if length is None else {"history_length": length}
         task = await desk.send("sign-in", "done", task_id=task.id, configuration=asks)
         read = await desk.get("sign-in", task.id, **asks)
 
