@@ -30,6 +30,17 @@ async def work(number: int, size: int) -> str:
     return "x" * size
 
 
+async def repeat(text: str) -> str:
+    """Hand back what was said."""
+    return text
+
+
+@workflow("bench-echo", version="1")
+async def echo(ctx: Context, input: str) -> str:
+    """Repeat, in a step."""
+    return await ctx.step("repeat", repeat, input)
+
+
 @workflow("bench-steps", version="1")
 async def steps(ctx: Context, input: Work) -> int:
     """Do steps one after another."""

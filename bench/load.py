@@ -52,6 +52,19 @@ def posts_per_s(url: str, body: str, *, seconds: float, connections: int) -> flo
         return _rate([wrk, "-t1", f"-c{connections}", took, "-s", str(script), url])
 
 
+def scripted_per_s(url: str, script: Path, *, seconds: float) -> float:
+    """Make the requests that a script of wrk makes, over 64 connections as fast as they go.
+
+    Raises:
+        RuntimeError: wrk is not installed.
+    """
+    wrk = shutil.which("wrk")
+    if wrk is None:
+        raise RuntimeError("requests that differ from one another need wrk")
+    took = f"-d{max(1, round(seconds))}s"
+    return _rate([wrk, "-t1", f"-c{CONNECTIONS}", took, "-s", str(script), url])
+
+
 def _rate(command: list[str]) -> float:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert not _BAD.search(done.stdout), done.stdout

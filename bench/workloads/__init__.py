@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from bench.contender import Laboratory
 from bench.report import Outcome
 from bench.workloads import (
+    a2a,
     agents,
     agents_loop,
     fleet,
@@ -40,4 +41,5 @@ WORKLOADS: Mapping[str, Callable[[Laboratory], Outcome]] = {
     "agents-loop": agents_loop.measure,
     "sandbox": sandbox.measure,
     "mcp": mcp.measure,
+    "a2a": a2a.measure,
 }
