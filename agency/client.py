@@ -48,11 +48,17 @@ from agency.documents import (
     NewTokenDocument,
     NotebookDocument,
     NotebookFileDocument,
+    PeerDeletedDocument,
+    PeerDocument,
     PruneDocument,
+    PushDocument,
     QueueDocument,
     ReceiptDocument,
     RecollectionDocument,
     RekeyedDocument,
+    RemoteAgentDocument,
+    RemoteCardDocument,
+    RemoteTaskDocument,
     RuleDocument,
     RunDocument,
     RunFileDocument,
@@ -1679,6 +1685,64 @@ class Client:
         asked = {"query": query, "limit": limit}
         return cast(RecollectionDocument, self.request("GET", path, query=asked).body)
 
+    # --- A2A ---------------------------------------------------------------------------------
+
+    def pushes(
+        self, run_id: str, *, limit: int | None = None, cursor: str | None = None
+    ) -> Page[PushDocument]:
+        """List the addresses that are told of a run over A2A, and how far that has come.
+
+        Raises:
+            RunNotFound: there is no such run.
+        """
+        path = f"/api/v1/runs/{_segment(run_id)}/push"
+        return self._page(path, "pushes", limit=limit, cursor=cursor)
+
+    def peers(
+        self, *, service: str | None = None, limit: int | None = None, cursor: str | None = None
+    ) -> Page[PeerDocument]:
+        """List peers by id, or those that have a service."""
+        return self._page("/api/v1/peers", "peers", service=service, limit=limit, cursor=cursor)
+
+    def peer(self, peer_id: str) -> PeerDocument:
+        """Read one peer.
+
+        Raises:
+            PeerNotFound: there is none of that id.
+        """
+        return cast(PeerDocument, self.request("GET", f"/api/v1/peers/{_segment(peer_id)}").body)
+
+    def register_peer(self, peer: Mapping[str, Any]) -> PeerDocument:
+        """Register a peer, or tell anew what it can do; it counts as a sign of life.
+
+        Args:
+            peer: ``id``, ``capabilities``, ``endpoints``, ``heartbeat_interval_s``, ``status``; but
+                for the id each has a default.
+
+        Raises:
+            InvalidInput, PeerNotAllowed, PeerForeign, TooManyPeers, StoreFull.
+        """
+        return cast(PeerDocument, self.request("POST", "/api/v1/peers", body=dict(peer)).body)
+
+    def heartbeat_peer(self, peer_id: str, *, status: str | None = None) -> PeerDocument:
+        """Give a sign of life of a peer, and say how it is.
+
+        Raises:
+            InvalidInput, PeerNotFound, PeerForeign.
+        """
+        path = f"/api/v1/peers/{_segment(peer_id)}/heartbeat"
+        body = {} if status is None else {"status": status}
+        return cast(PeerDocument, self.request("POST", path, body=body).body)
+
+    def delete_peer(self, peer_id: str) -> PeerDeletedDocument:
+        """Forget a peer.
+
+        Raises:
+            PeerNotFound: there is none of that id.
+        """
+        answer = self.request("DELETE", f"/api/v1/peers/{_segment(peer_id)}")
+        return cast(PeerDeletedDocument, answer.body)
+
     # --- secrets -----------------------------------------------------------------------------
 
     def secrets(
@@ -1718,6 +1782,43 @@ class Client:
         return cast(RekeyedDocument, self.request("POST", "/api/v1/vault/rekey").body)
 
     # --- connections -----------------------------------------------------------------------
+
+    def remote_agents(
+        self, *, limit: int | None = None, cursor: str | None = None
+    ) -> Page[RemoteAgentDocument]:
+        """List the agents of other systems that the daemon's settings name."""
+        return self._page("/api/v1/remote-agents", "remote_agents", limit=limit, cursor=cursor)
+
+    def remote_card(self, agent: str, *, is_fresh: bool = False) -> RemoteCardDocument:
+        """Read the card of an agent of another system.
+
+        Raises:
+            RemoteAgentNotFound: the settings have none of that name.
+            RemoteAgentUnreachable, RemoteAgentUnfit, RemoteAgentDenied: it cannot be had.
+        """
+        query = {"fresh": "true"} if is_fresh else None
+        path = f"/api/v1/remote-agents/{_segment(agent)}/card"
+        answer = self.request("GET", path, query=query)
+        return cast(RemoteCardDocument, answer.body)
+
+    def remote_task(self, agent: str, task_id: str) -> RemoteTaskDocument:
+        """Read a task of an agent of another system.
+
+        Raises:
+            as `remote_card`, and
+            RemoteTaskNotFound: it has no such task.
+        """
+        path = f"/api/v1/remote-agents/{_segment(agent)}/tasks/{_segment(task_id)}"
+        return cast(RemoteTaskDocument, self.request("GET", path).body)
+
+    def cancel_remote_task(self, agent: str, task_id: str) -> RemoteTaskDocument:
+        """Have a task of an agent of another system ended; one that has ended stays as it is.
+
+        Raises:
+            as `remote_task`.
+        """
+        path = f"/api/v1/remote-agents/{_segment(agent)}/tasks/{_segment(task_id)}/cancel"
+        return cast(RemoteTaskDocument, self.request("POST", path).body)
 
     def connections(
         self, *, limit: int | None = None, cursor: str | None = None

@@ -621,6 +621,56 @@ class MessageDocument(TypedDict):
     created_at: str
 
 
+class PushDocument(TypedDict):
+    """An address that is told of a run's changes over A2A, and how far that has come."""
+
+    id: str
+    task_id: str
+    url: str
+    protocol: str
+    state: str
+    delivered_to: int
+    sent: int
+    skipped: int
+    tries: int
+    next_try_at: str | None
+    last_error: str | None
+    last_error_at: str | None
+    last_sent_at: str | None
+    created_at: str
+    links: dict[str, str]
+
+
+class PeerCapabilitiesDocument(TypedDict):
+    """What a peer can do."""
+
+    services: list[str]
+    protocols: list[str]
+    message_types: list[str]
+    metadata: dict[str, Any]
+
+
+class PeerDocument(TypedDict):
+    """A program that has registered itself."""
+
+    id: str
+    owner: str
+    status: str
+    capabilities: PeerCapabilitiesDocument
+    endpoints: list[str]
+    heartbeat_interval_s: float
+    registered_at: str
+    last_seen: str
+    links: dict[str, str]
+
+
+class PeerDeletedDocument(TypedDict):
+    """A peer that was forgotten."""
+
+    id: str
+    deleted: bool
+
+
 class SecretDocument(TypedDict):
     """A secret, without its value."""
 
@@ -933,3 +983,65 @@ class ModelsDocument(TypedDict):
     models: list[ModelRowDocument]
     providers: list[ModelProviderDocument]
     next_cursor: str | None
+
+
+class RemoteAgentDocument(TypedDict):
+    """An agent of another system; ``reason`` is empty when it can be reached."""
+
+    name: str
+    url: str
+    description: str
+    permission: str
+    reachable: bool
+    reason: str
+    protocol: str
+    binding: str
+    skills: list[str]
+    links: dict[str, str]
+
+
+class RemoteSkillDocument(TypedDict):
+    """Something that an agent says it can do."""
+
+    id: str
+    name: str
+    description: str
+    tags: list[str]
+
+
+class RemoteCardDocument(TypedDict):
+    """What an agent of another system says of itself."""
+
+    agent: str
+    name: str
+    description: str
+    version: str
+    card_url: str
+    url: str
+    binding: str
+    protocol: str
+    streams: bool
+    skills: list[RemoteSkillDocument]
+    is_verified: bool
+    is_stale: bool
+    fetched_at: str
+    document: dict[str, Any]
+
+
+class RemoteContentDocument(TypedDict):
+    """Something that an agent has handed out."""
+
+    name: str
+    content: list[dict[str, Any]]
+
+
+class RemoteTaskDocument(TypedDict):
+    """A task of an agent of another system."""
+
+    id: str
+    context_id: str
+    state: str
+    text: str
+    data: Any
+    said: list[dict[str, Any]]
+    artifacts: list[RemoteContentDocument]

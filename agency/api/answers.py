@@ -1702,3 +1702,91 @@ class ToolOutcomeAnswer(Answer):
     questions: list[ToolQuestionAnswer] | None = None
     state: Any = None
     """Sent back with the answers."""
+
+
+class RemoteAgentAnswer(Answer):
+    """An agent of another system that the settings name."""
+
+    name: str
+    url: str
+    description: str
+    permission: Literal["allow", "ask", "deny"]
+    """What holds for agents here when no rule says otherwise."""
+    reachable: bool
+    reason: str
+    """Why it is not; empty when it is."""
+    protocol: str
+    binding: str
+    skills: list[str]
+    links: dict[str, str]
+
+
+class RemoteAgentPageAnswer(Answer):
+    """Agents of other systems by name."""
+
+    remote_agents: list[RemoteAgentAnswer]
+    next_cursor: str | None
+
+
+class RemoteSkillAnswer(Answer):
+    """Something that an agent says it can do."""
+
+    id: str
+    name: str
+    description: str
+    tags: list[str]
+
+
+class RemoteCardAnswer(Answer):
+    """What an agent of another system says of itself."""
+
+    agent: str
+    """Its name here."""
+    name: str
+    description: str
+    version: str
+    card_url: str
+    url: str
+    """Where it is spoken with."""
+    binding: str
+    protocol: str
+    streams: bool
+    skills: list[RemoteSkillAnswer]
+    is_verified: bool
+    """Its signature was checked with the key of the settings."""
+    is_stale: bool
+    """It is away, and this is of an earlier time."""
+    fetched_at: str
+    document: dict[str, Any]
+    """The card as it came."""
+
+
+class RemoteContentAnswer(Answer):
+    """Something that an agent has handed out."""
+
+    name: str
+    content: list[dict[str, Any]]
+    """Parts: text, data, bytes or link."""
+
+
+class RemoteTaskAnswer(Answer):
+    """A task of an agent of another system."""
+
+    id: str
+    context_id: str
+    state: Literal[
+        "submitted",
+        "working",
+        "input_required",
+        "auth_required",
+        "completed",
+        "failed",
+        "cancelled",
+        "rejected",
+        "unknown",
+    ]
+    text: str
+    """Of what it came to, or of what it has said last."""
+    data: Any
+    said: list[dict[str, Any]]
+    artifacts: list[RemoteContentAnswer]

@@ -26,6 +26,7 @@ from agency.api import (
     peers,
     pushes,
     queues,
+    remote_agents,
     run_files,
     runs,
     sagas,
@@ -117,6 +118,7 @@ def all_routes() -> Sequence[Route]:
         *connections.routes(),
         *connection_logins.routes(),
         *peers.routes(),
+        *remote_agents.routes(),
         *models.routes(),
         *documents.routes(),
     )

@@ -39,6 +39,7 @@ from agency.version import VERSION
         "config": "agency.cli.config:config",
         "token": "agency.cli.token:token",
         "mcp": "agency.cli.mcp:mcp",
+        "a2a": "agency.cli.a2a:a2a",
         "secret": "agency.cli.secret:secret",
         "model": "agency.cli.model:model",
         "sessions": "agency.cli.sessions:sessions",

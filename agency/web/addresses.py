@@ -56,6 +56,10 @@ def connection_path(name: str) -> str:
     return f"/api/v1/connections/{name}"
 
 
+def remote_agent_path(name: str) -> str:
+    return f"/api/v1/remote-agents/{name}/card"
+
+
 def session_path(session_id: str) -> str:
     return f"/api/v1/sessions/{quote(session_id, safe='')}"
 

@@ -57,6 +57,8 @@ RAISED = (
 _AWAY = frozenset({408, 425, 429, 502, 503, 504})
 _NOWHERE = frozenset({404, 405, 406, 410, 415, 421})
 _NOT_CONNECTED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+_ALL_FAILED = ("", "All connection attempts failed")
+"""What is said by HTTP's library when each of the addresses of a host refuses."""
 _CHAIN_MAX = 10
 
 
@@ -103,7 +105,8 @@ def _away(error: Exception, timeout_s: float) -> tuple[str, str] | None:
         if isinstance(one, httpx.TimeoutException | TimeoutError):
             return f"no answer{f' within {timeout_s:g} s' if timeout_s else ' in time'}", ""
         if isinstance(one, httpx.TransportError):
-            return plain(str(one)) or type(one).__name__, ""
+            said = plain(str(one))
+            return "nobody answers there" if said in _ALL_FAILED else said, ""
     return None
 
 
