@@ -41,6 +41,8 @@ _STATES_FAILED = frozenset({"failed", "rejected", "cancelled"})
         "send": "agency.cli.a2a:send",
         "get": "agency.cli.a2a:get",
         "cancel": "agency.cli.a2a:cancel",
+        "push": "agency.cli.peers:push",
+        "peers": "agency.cli.peers:peers",
     },
     examples=(
         "agency a2a list",

@@ -77,7 +77,7 @@ class Peers:
             owner=owner,
             capabilities=capabilities,
             endpoints=tuple(endpoints),
-            heartbeat_interval_s=heartbeat_interval_s,
+            heartbeat_interval_s=float(heartbeat_interval_s),
             status=status,
             registered_at=now,
             last_seen_at=now,

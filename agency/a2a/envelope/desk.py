@@ -33,7 +33,14 @@ from agency.domain.content import Content, text_part
 from agency.domain.peer import PeerStatus, parts_of
 from agency.domain.run import ENDED, RunStatus
 from agency.engine.runs import StartRequest
-from agency.errors import AgencyError, InvalidInput, NotPublished, ShuttingDown, Unavailable
+from agency.errors import (
+    AgencyError,
+    IdempotencyMismatch,
+    InvalidInput,
+    NotPublished,
+    ShuttingDown,
+    Unavailable,
+)
 from agency.ports.store import RunDetail
 from agency.web.addresses import run_path, topic_path
 from agency.web.answers import SERVICES, json_answer, principal_of
@@ -52,7 +59,8 @@ SENDER_TAG = "a2a_from"
 
 _WORK = frozenset({MessageType.REQUEST, MessageType.COMMAND, MessageType.QUERY})
 
-_GOOD = frozenset({RunStatus.COMPLETED})
+FAULTS_MAX = 16
+"""Faults that one answer tells of."""
 
 
 class Desk:
@@ -162,7 +170,7 @@ def _outcome(message_id: str, detail: RunDetail) -> Response:
             http_status=202,
             location=where,
         )
-    if run.status in _GOOD:
+    if run.status is RunStatus.COMPLETED:
         payload = payload_json(run.output)
         return Response(
             message_id=message_id, status=Status.SUCCESS, payload=payload, location=where
@@ -243,13 +251,21 @@ async def _publish(
 def _refusal(message_id: str, error: AgencyError) -> Response:
     """Tell why nothing was done: of what may be done later that it failed, else that it may not."""
     is_ours = isinstance(error, Unavailable) or status_of(type(error)) >= 500
-    told = f"{error.message} {error.hint}".strip()
     return Response(
         message_id=message_id,
         status=Status.ERROR if is_ours else Status.REJECTED,
-        error=told,
+        error=_words_of(message_id, error),
         http_status=status_of(type(error)),
     )
+
+
+def _words_of(message_id: str, error: AgencyError) -> str:
+    if isinstance(error, IdempotencyMismatch):
+        return f"The id {message_id!r} was used for another message."
+    if isinstance(error, InvalidInput) and error.faults:
+        faults = error.faults[:FAULTS_MAX]
+        return "; ".join(f"{one.where}: {one.what}".removeprefix(": ") for one in faults)
+    return f"{error.message} {error.hint}".strip()
 
 
 def _hash_of(envelope: Envelope) -> str:

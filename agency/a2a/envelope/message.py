@@ -69,7 +69,7 @@ _Word = Annotated[
     StringConstraints(
         min_length=1,
         max_length=NAME_CHARACTERS_MAX,
-        pattern=r"^[^\x00-\x1f\x7f-\x9f\ud800-\udfff]+$",
+        pattern=r"^[^\x00-\x1f\x7f-\x9f]+$",
     ),
 ]
 _Moment = Annotated[AwareDatetime, Field(strict=False)]

@@ -59,6 +59,8 @@ SENDING_PER_HOST_MAX = 4
 """Of these to one host: a dead one must not hold up the others."""
 FAULT_PAUSE_S = 5.0
 """Pause when the store cannot be read, or is too full to note how far a push has come."""
+TELLINGS_MAX = 256
+"""Tasks whose last told state is remembered; of others a state may be told twice."""
 ERROR_CHARACTERS_MAX = 500
 """Of what is kept of a failed attempt."""
 STOP_S = 1.0
@@ -147,6 +149,7 @@ class PushSender:
         self._hosts: dict[str, int] = {}
         self._held: dict[str, dict[int, None]] = {}
         self._partly: dict[int, tuple[tuple[int, int], int]] = {}
+        self._tellings: dict[int, tuple[tuple[int, str], Telling]] = {}
         self._position: int | None = None
 
     def expect(self, number: int) -> None:
@@ -324,7 +327,10 @@ class PushSender:
                 del self._held[host]
 
     async def _tell_all(self, push: Push) -> None:
-        telling = await self._news.begin(push)
+        place = (push.revision, push.run_id)
+        known, telling = self._tellings.pop(push.number, (place, None))
+        if telling is None or known != place:
+            telling = await self._news.begin(push)
         while True:
             read = partial(self._updates.of_run, push.run_id, after=push.position, limit=PAGE_ROWS)
             page = await until_read(read)
@@ -350,6 +356,10 @@ class PushSender:
                 self._make_ready(push.number)
                 return
             if not page.updates:
+                # It knows what it has told last, and does not say it twice.
+                self._tellings[push.number] = (place, telling)
+                if len(self._tellings) > TELLINGS_MAX:
+                    del self._tellings[next(iter(self._tellings))]
                 return
 
     async def _tell(self, push: Push, update: Update, bodies: Sequence[bytes]) -> Push | None:
