@@ -99,12 +99,18 @@ def _delete(tx: Transaction, peer_id: str) -> None:
 
 def _peer_of(row: Row) -> Peer:
     peer_id, owner, capabilities, endpoints, interval_s, status, registered_at, last_seen_at = row
+    told = decode(capabilities)
     return Peer(
         id=peer_id,
         owner=owner,
-        capabilities=PeerCapabilities(**decode(capabilities)),
-        endpoints=decode(endpoints),
-        heartbeat_interval_s=interval_s,
+        capabilities=PeerCapabilities(
+            services=tuple(told["services"]),
+            protocols=tuple(told["protocols"]),
+            message_types=tuple(told["message_types"]),
+            metadata=told["metadata"],
+        ),
+        endpoints=tuple(decode(endpoints)),
+        heartbeat_interval_s=float(interval_s),
         status=PeerStatus(status),
         registered_at=from_micros(registered_at),
         last_seen_at=from_micros(last_seen_at),
