@@ -8,11 +8,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Any
 
 from agency.core.clock import monotonic_s
 from agency.core.json import NotJson, decode
+from agency.core.records import dataclass
 from agency.errors import AnswerLost, DaemonUnreachable, ShuttingDown, TooManyStreams
 
 LIVE = frozenset({"pending", "running", "suspended"})

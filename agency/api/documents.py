@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from importlib.resources import files
 
 from aiohttp import web
 
 from agency.core import json
+from agency.core.records import dataclass
 from agency.web.addresses import DOCS
 from agency.web.answers import SERVICES, json_answer
 from agency.web.etags import etag_of, is_match

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 from aiohttp import web
@@ -15,6 +14,7 @@ from agency.api.fields import LIMIT_DEFAULT, Cursor, Limit
 from agency.api.model_shape import model_json, provider_json, show_json
 from agency.api.run_shape import accepted_json, location
 from agency.api.starting import new_detail, replayed, start
+from agency.core.records import dataclass
 from agency.domain.fitness import FITNESS_ROWS_MAX, Fitness, fitness_name
 from agency.engine.runs import StartRequest
 from agency.errors import AgencyError, ModelNotFound, ModelUnavailable

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from aiohttp import web
 
 from agency.api.run_shape import run_json, workflow_json
 from agency.core import json
+from agency.core.records import dataclass
 from agency.ports.store import RunDetail
 from agency.web.answers import SERVICES
 from agency.web.etags import etag_of, is_match

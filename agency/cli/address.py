@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agency.core.json import NotJson, decode
+from agency.core.records import dataclass
 
 if TYPE_CHECKING:
     from agency.config.load import Loaded

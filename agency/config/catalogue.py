@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, fields
 from enum import StrEnum
 from functools import cache
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from agency.config.schema import Agent, McpServer, ModelProvider, Queue, RemoteAgent, Settings
 from agency.core.names import DEFAULT_AGENT, DEFAULT_QUEUE, feature_of
+from agency.core.records import dataclass
 
 NAMED: Mapping[str, tuple[type, tuple[str, ...]]] = {
     "queues": (Queue, (DEFAULT_QUEUE,)),

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from agency.config import catalogue, connections
 from agency.config.catalogue import Setting
 from agency.config.load import FLAGS, Loaded
 from agency.config.schema import Settings
+from agency.core.records import dataclass
 from agency.errors import InvalidInput
 
 SHIPPED = {"llm.provider": "auto"}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from agency.config.replaced import replaced_in
 from agency.config.schema import Settings
 from agency.config.values import Unsuitable, check, read
 from agency.core.names import feature_of, is_queue_name
+from agency.core.records import dataclass
 from agency.core.suggestions import nearest
 from agency.errors import ConfigurationInvalid, Fault
 

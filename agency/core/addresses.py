@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from ipaddress import (
     IPv4Address,
     IPv4Network,
@@ -21,6 +20,7 @@ from ipaddress import (
     ip_network,
 )
 
+from agency.core.records import dataclass
 from agency.errors import AddressRefused, HostNotFound
 
 RESOLVE_S = 10.0

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from agency.core.records import dataclass
 from agency.version import VERSION
 
 log = logging.getLogger(__name__)

@@ -9,13 +9,13 @@ import sys
 import threading
 from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agency.config.explain import describe_faults
 from agency.config.load import FLAGS, Loaded, load
 from agency.core.clock import monotonic_s
+from agency.core.records import dataclass
 from agency.daemon.detach import Report, detach
 from agency.daemon.exits import ExitCode, exit_code
 from agency.daemon.pidfile import claim_pid_file

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import assert_never
 
+from agency.core.records import dataclass
 from agency.domain.firing import due_time, newest_times, next_time
 from agency.domain.schedule import CatchUp, FiringOutcome, Schedule, SkipReason
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from agency.core.records import dataclass
 from agency.domain.run import RunKind
 
 

@@ -24,7 +24,6 @@ import hashlib
 import math
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
@@ -32,6 +31,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 from cronsim import CronSim, CronSimError
 
 from agency.core.clock import to_micros
+from agency.core.records import dataclass
 from agency.core.suggestions import nearest
 from agency.domain.schedule import Schedule, ScheduleSpec
 from agency.errors import Fault

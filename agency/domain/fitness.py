@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
+
+from agency.core.records import dataclass
 
 TOOLS_OF_A_WEAK_MODEL = 4
 TOOLS_OF_A_FAIR_MODEL = 8

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from agency.core.records import dataclass
 from agency.domain.entry import EntryKind
 from agency.domain.run import Run, RunError, RunStatus
 from agency.domain.wait import WaitKind, WaitOutcome

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from agency.core.records import dataclass
 from agency.errors import Fault, InvalidInput
 
 BLOCK_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")

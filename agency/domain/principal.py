@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from agency.core import tokens
+from agency.core.records import dataclass
 from agency.errors import Fault, InvalidInput
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from agency.core.records import dataclass
 from agency.domain.run import ENDED, RunStatus
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
+
+from agency.core.records import dataclass
 
 EXCERPT_CHARACTERS = 200
 """So much of the first message is shown in lists."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from agency.core.records import dataclass
 from agency.domain.entry import Entry
 from agency.domain.wait import Wait
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from enum import StrEnum
 
+from agency.core.records import dataclass
 from agency.domain.entry import EntryKind
 from agency.domain.run import ENDED, Run, RunStatus
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+from agency.core.records import dataclass
 from agency.domain.snapshot import Snapshot
 from agency.domain.wait import Wait, WaitKind, WaitOutcome
 from agency.engine.steps import DECISIONS

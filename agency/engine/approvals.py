@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
@@ -16,6 +15,7 @@ from agency.core.limits import (
     PATTERN_CHARACTERS_MAX,
     VALUE_BYTES_MAX,
 )
+from agency.core.records import dataclass
 from agency.domain.approval import (
     Approval,
     ApprovalKind,

@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
+from agency.core.records import dataclass
 from agency.domain.update import Update, UpdateFilter, UpdateType
 from agency.engine.patience import until_read
 from agency.errors import AgencyError

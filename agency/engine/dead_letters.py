@@ -6,9 +6,9 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from agency.core.clock import Clock
+from agency.core.records import dataclass
 from agency.domain.run import Run, RunStatus
 from agency.engine.lineage import Lineage, Preview, RetryWish
 from agency.errors import AgencyError, NotADeadLetter, ShuttingDown, StoreBroken, StoreFull

@@ -8,11 +8,11 @@ import hashlib
 import inspect
 import textwrap
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 from agency.core.limits import NAME_CHARACTERS_MAX
 from agency.core.names import is_queue_name
+from agency.core.records import dataclass
 from agency.domain.run import RunKind
 from agency.engine.codec import Codec, checking_codec, codec_for
 from agency.engine.retry import NO_RETRY, Retry

@@ -25,13 +25,14 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context as Surroundings
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from agency.core import ids, json
+from agency.core.records import dataclass
 from agency.domain.entry import Entry
 from agency.domain.run import Run, RunError, RunKind, RunStatus
 from agency.domain.wait import NewWait, Wait, WaitKind, WaitOutcome

@@ -12,7 +12,6 @@ import base64
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, BinaryIO, TypeVar
 
@@ -28,6 +27,7 @@ from agency.core.limits import (
     TRANSFER_BYTES_MAX,
     VALUE_BYTES_MAX,
 )
+from agency.core.records import dataclass
 from agency.domain.entry import WATCHED_ONLY, Entry, EntryKind
 from agency.domain.run import Phase, Run
 from agency.domain.transfer import (

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
-from dataclasses import dataclass
 from typing import Any
 
+from agency.core.records import dataclass
 from agency.engine.suspension import Control
 
 

@@ -17,13 +17,13 @@ import inspect
 import logging
 import random
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
 from agency.core import json
 from agency.core.clock import Clock
 from agency.core.limits import NAME_CHARACTERS_MAX
+from agency.core.records import dataclass
 from agency.domain.run import RunStatus
 from agency.domain.update import Update, UpdateType
 from agency.engine import foreign

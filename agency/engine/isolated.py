@@ -14,11 +14,11 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from agency.core import json
+from agency.core.records import dataclass
 from agency.errors import InvalidInput
 
 _ANSWER_FD_VARIABLE = "AGENCY_ISOLATED_ANSWER_FD"

@@ -6,10 +6,10 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from agency.core import json
+from agency.core.records import dataclass
 from agency.domain.entry import Entry, EntryKind
 from agency.domain.wait import WaitKind, WaitOutcome
 from agency.engine import foreign

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import timedelta
 from typing import Any
 
 from agency.core import ids, json
 from agency.core.clock import Clock
 from agency.core.limits import ATTEMPTS_MAX
+from agency.core.records import dataclass
 from agency.domain.lineage import EntryLine, ForkPlan, Kin, Outline, Retried
 from agency.domain.run import ENDED, RETRYABLE, NewRun, Run, RunKind, RunStatus
 from agency.engine.answers import choose, decide

@@ -18,10 +18,11 @@ import functools
 import inspect
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, Literal, Protocol, TypeVar
 
 from agency.core.limits import NAME_CHARACTERS_MAX
+from agency.core.records import dataclass
 from agency.domain.content import Part
 from agency.engine.codec import Codec, checking_codec, codec_for
 from agency.engine.questions import schema_of

@@ -5,12 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
 from datetime import datetime
 
 from agency.config.schema import Engine as EngineSettings
 from agency.core import ids
 from agency.core.clock import Clock
+from agency.core.records import dataclass
 from agency.engine.isolated import ProcessPool
 from agency.engine.pool import ThreadPool
 from agency.engine.registry import Registry

@@ -7,12 +7,13 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from agency.core.names import feature_of
+from agency.core.records import dataclass
 from agency.domain.run import RunKind
 from agency.engine.definition import DECLARES, MARK, Definition, make_definition
 from agency.engine.hooks import HOOK_MARK, Hook

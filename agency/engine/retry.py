@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import dataclass
 
 from agency.core.backoff import delay_s
 from agency.core.json import NotJson
 from agency.core.limits import RETRY_AFTER_S_MAX
+from agency.core.records import dataclass
 from agency.errors import (
     Conflict,
     Corrupt,

@@ -11,11 +11,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from agency.core import ids, json
 from agency.core.clock import Clock, to_micros, to_text
+from agency.core.records import dataclass
 from agency.domain.catching_up import Planned, make_plan
 from agency.domain.firing import check_timing, due_time, expected_times, next_time
 from agency.domain.run import NewRun, Run, RunError, RunStatus

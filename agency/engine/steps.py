@@ -7,7 +7,7 @@ import functools
 import inspect
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from typing import Any, Literal, Never
 
@@ -16,6 +16,7 @@ import orjson
 from agency.core import ids, json
 from agency.core.clock import to_text
 from agency.core.limits import ARGUMENT_BYTES_MAX
+from agency.core.records import dataclass
 from agency.domain.entry import Entry, EntryKind
 from agency.domain.message import NewMessage
 from agency.domain.wait import NewWait, Wait, WaitKind

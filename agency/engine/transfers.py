@@ -11,12 +11,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import BinaryIO
 
 from agency.core import ids
 from agency.core.clock import Clock
 from agency.core.limits import TRANSFER_BYTES_MAX
+from agency.core.records import dataclass
 from agency.domain.entry import Entry
 from agency.domain.lineage import ForkPlan, Outline
 from agency.domain.run import ENDED, NewRun, Run, RunError, RunStatus

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from agency.core import ids, json
+from agency.core.records import dataclass
 from agency.domain.run import NewRun, Run, RunError, RunStatus
 from agency.engine.definition import Definition
 from agency.engine.failure import run_error

@@ -10,10 +10,11 @@ import stat
 import time
 import unicodedata
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from agency.core import beneath
+from agency.core.records import dataclass
 from agency.errors import WorkspaceTooLarge
 from agency.files.blobs import Batch, Blobs, Damaged, full_told
 from agency.files.index import Index, Stat, stat_of

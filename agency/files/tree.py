@@ -7,11 +7,11 @@ most only say what has changed: a chain of at most `DEPTH_MAX` of them leads to 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from agency.core import json
+from agency.core.records import dataclass
 
 FORMAT = 1
 DEPTH_MAX = 16

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from enum import Enum, auto
 
+from agency.core.records import dataclass
 from agency.domain.memory import Chunk
 
 BYTES_PER_TOKEN = 3.3

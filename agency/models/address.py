@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from agency.core.records import dataclass
 from agency.errors import ConfigurationInvalid, Fault
 
 OLLAMA_PORT = 11434

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from agency.core import json
+from agency.core.records import dataclass
 from agency.errors import (
     AgencyError,
     ContextTooLong,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from agency.config.schema import Llm, ModelProvider
+from agency.core.records import dataclass
 from agency.models.address import ServerAddress, parse_address
 from agency.models.credentials import Credentials, headers_of, without_secrets
 from agency.models.http import Answer, Http

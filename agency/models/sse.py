@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from agency.core.records import dataclass
 from agency.errors import ModelReplyBroken
 
 EVENT_BYTES_MAX = 16 * 1024 * 1024

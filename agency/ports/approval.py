@@ -10,10 +10,10 @@ or its run has ended.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
+from agency.core.records import dataclass
 from agency.domain.approval import (
     Approval,
     ApprovalKind,

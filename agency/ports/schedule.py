@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from agency.core.records import dataclass
 from agency.domain.run import NewRun, Run, RunError
 from agency.domain.schedule import Firing, FiringOutcome, Schedule, ScheduleSpec
 from agency.ports.store import Ending

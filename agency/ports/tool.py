@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Protocol
 
+from agency.core.records import dataclass
 from agency.domain.approval import Risk
 from agency.domain.tool import Asks, Capability, Permission, ToolEffect, ToolOutput
 from agency.ports.model import ToolSpec

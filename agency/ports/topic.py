@@ -19,10 +19,10 @@ nothing is lost when the daemon dies in between. Events of a topic reach waits i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
+from agency.core.records import dataclass
 from agency.domain.topic import NewTopicEvent, Topic, TopicEvent
 
 if TYPE_CHECKING:

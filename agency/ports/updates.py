@@ -11,10 +11,10 @@ number is never deleted, whoever asks for it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from agency.core.records import dataclass
 from agency.domain.update import HookState, Update, UpdateType
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from agency.core.records import dataclass
 from agency.domain.retention import Bound
 from agency.domain.run import RunStatus
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
+
+from agency.core.records import dataclass
 
 REFERENCE = "secret://"
 """What a reference begins with: ``secret://github-token``."""

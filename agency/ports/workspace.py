@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+from agency.core.records import dataclass
 
 OWN = ".agency"
 """Folder in a workspace for what tools keep there: results, notes, installed packages."""

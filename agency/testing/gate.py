@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from agency.core.records import dataclass
 from agency.errors import ShuttingDown
 from agency.ports.store import Due
 from agency.storage.sqlite.store import SqliteStore

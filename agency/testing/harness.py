@@ -5,13 +5,13 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from agency.core import json
+from agency.core.records import dataclass
 from agency.domain.entry import Entry, EntryKind
 from agency.domain.run import ENDED, RunError, RunStatus
 from agency.domain.topic import TopicMode

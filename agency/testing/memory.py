@@ -11,9 +11,10 @@ import copy
 import sys
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from types import CellType, FunctionType
 from typing import Any
+
+from agency.core.records import dataclass
 
 VALUES_MAX = 10_000
 """Plain values in one container at most; larger ones are taken for caches and left alone."""

@@ -18,11 +18,12 @@ import shutil
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from agency.core.records import dataclass
 from agency.domain.entry import Entry, EntryKind
 from agency.domain.run import ENDED, RunKind, RunStatus
 from agency.domain.wait import Wait, WaitKind

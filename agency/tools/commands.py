@@ -7,11 +7,12 @@ import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import cached_property
 from pathlib import Path
 
 from agency.config.schema import Tools as Settings
+from agency.core.records import dataclass
 from agency.domain.tool import Capability, Level, Permission, ToolEffect, ToolOutput
 from agency.ports.sandbox import Command, CommandEnd, Sandbox
 from agency.ports.tool import ToolContext

@@ -12,7 +12,6 @@ import codecs
 import re
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
@@ -20,6 +19,7 @@ from urllib.parse import urljoin, urlsplit
 from agency.config.schema import Tools as Settings
 from agency.core import json
 from agency.core.addresses import HostRule, resolve_checked
+from agency.core.records import dataclass
 from agency.domain.approval import Risk
 from agency.domain.tool import Capability, Permission, ToolEffect, ToolOutput
 from agency.errors import (

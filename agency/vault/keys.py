@@ -16,9 +16,10 @@ import os
 import re
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
+from agency.core.records import dataclass
 from agency.errors import PlaceNotWritable
 
 CREDENTIAL = "agency-vault-key"

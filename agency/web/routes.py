@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from aiohttp import hdrs, web
 
+from agency.core.records import dataclass
 from agency.errors import AgencyError
 from agency.web.answers import SERVICES
 from agency.web.bodies import Body

@@ -14,7 +14,6 @@ import logging
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
 
@@ -23,6 +22,7 @@ from aiohttp import HttpVersion11, hdrs, web
 from agency.config.schema import Server
 from agency.core.clock import monotonic_s
 from agency.core.context import CORRELATION_ID
+from agency.core.records import dataclass
 from agency.domain.update import Update
 from agency.engine.channel import Dialect, Subscription, Token
 from agency.errors import Fault, InvalidInput, ShuttingDown, TooManyStreams

@@ -10,11 +10,11 @@ import queue
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from agency.client import Client
 from agency.core.clock import monotonic_s
+from agency.core.records import dataclass
 from agency.errors import AgencyError, AnswerLost, DaemonUnreachable, ShuttingDown, TooManyStreams
 
 AWAY_S = 600.0

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from agency.cli.talk.place import RECALLED, Place, newest_session, text_of
 from agency.cli.talk.screen import Screen
 from agency.cli.talk.story import Story, todo_lines
+from agency.core.records import dataclass
 from agency.core.suggestions import nearest
 from agency.errors import InvalidInput
 

@@ -16,7 +16,6 @@ import stat
 import tempfile
 from collections.abc import Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -25,6 +24,7 @@ from agency.client import Client
 from agency.config.load import Loaded
 from agency.config.places import database_path
 from agency.config.schema import Settings
+from agency.core.records import dataclass
 from agency.daemon.lifecycle import SPARE_DESCRIPTORS
 from agency.daemon.listener import bind
 from agency.documents import SandboxDocument

@@ -5,10 +5,10 @@ from __future__ import annotations
 import ast
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 
 from agency.core import limits
+from agency.core.records import dataclass
 
 PAGE = "docs/reference/limits.md"
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from agency.core.records import dataclass
 from agency.errors import ModelRefused
 from agency.models.openai.body import image_type
 from agency.models.pairing import ToolNames

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from agency.core import json
 from agency.core.clock import monotonic_s
+from agency.core.records import dataclass
 from agency.errors import (
     AgencyError,
     ModelLacks,

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from agency.core import json
+from agency.core.records import dataclass
 from agency.errors import (
     AgencyError,
     ContextTooLong,

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from agency.core.clock import monotonic_s
+from agency.core.records import dataclass
 from agency.errors import AgencyError
 from agency.models.ollama.names import canonical_name
 from agency.ports.model import ContextLimits

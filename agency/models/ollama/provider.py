@@ -7,12 +7,13 @@ import importlib
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from agency.config.schema import Llm
 from agency.core import json
 from agency.core.clock import monotonic_s
+from agency.core.records import dataclass
 from agency.errors import AgencyError, ModelLacks, ModelReplyBroken, ModelUnavailable
 from agency.models import probe
 from agency.models.address import parse_address

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from agency.core import json
+from agency.core.records import dataclass
 from agency.models.pairing import ToolNames
 from agency.models.prompt import schema_prompt
 from agency.ports.model import ChatMessage, ChatRequest, ToolSpec

@@ -9,13 +9,14 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from pathlib import Path
 from typing import Any
 
 import tomli
 
 from agency.core import json
+from agency.core.records import dataclass
 from agency.errors import ConfigurationInvalid, Fault
 from agency.ports.model import ChatRequest, ToolCall
 

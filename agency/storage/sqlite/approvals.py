@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from agency.core.clock import from_micros, to_micros, to_text
 from agency.core.json import decode, encode
 from agency.core.limits import RULES_ROWS_MAX
+from agency.core.records import dataclass
 from agency.domain.approval import (
     Approval,
     ApprovalKind,

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from agency.core.json import encode
 from agency.core.limits import AGEING_S
+from agency.core.records import dataclass
 from agency.domain.run import RunError
 from agency.storage.sqlite import endings, holds
 from agency.storage.sqlite.forms import error_form

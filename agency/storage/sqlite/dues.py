@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from agency.core.records import dataclass
 from agency.domain.wait import WaitKind
 from agency.ports.store import Wake
 from agency.storage.sqlite import claims, waits

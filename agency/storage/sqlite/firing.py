@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from agency.core.records import dataclass
 from agency.domain.run import RunStatus
 from agency.domain.schedule import FiringOutcome, Overlap, SkipReason
 from agency.errors import Conflict, InvalidInput, LimitExceeded, ScheduleNotFound

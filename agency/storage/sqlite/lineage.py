@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar, cast
 
 from agency.core.clock import from_micros, to_micros
 from agency.core.json import decode, encode
+from agency.core.records import dataclass
 from agency.domain.entry import EntryKind
 from agency.domain.lineage import (
     EntryLine,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any
 
 from agency.core.clock import to_micros
 from agency.core.json import encode
+from agency.core.records import dataclass
 from agency.domain.event import Event
 from agency.domain.run import ENDED, RunStatus
 from agency.domain.wait import WaitKind, WaitOutcome

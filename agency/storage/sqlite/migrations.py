@@ -11,10 +11,10 @@ import hashlib
 import logging
 import sqlite3
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from agency.core.clock import Clock, to_micros
+from agency.core.records import dataclass
 from agency.errors import DatabaseForeign, MigrationChanged, SchemaNewer
 from agency.storage.sqlite.statements import load_statements
 

@@ -9,8 +9,9 @@ nobody can reach any more, is swept up later.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from agency.core.records import dataclass
 from agency.storage.sqlite import memory_sweep
 from agency.storage.sqlite.transaction import Row, Transaction
 

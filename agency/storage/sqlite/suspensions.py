@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from agency.core.json import encode
+from agency.core.records import dataclass
 from agency.domain.run import RunStatus
 from agency.domain.wait import NewWait, WaitKind
 from agency.errors import Fenced, RunEnded, RunNotFound

@@ -6,13 +6,13 @@ There is one writer, so that publishing and waiting are never at work at the sam
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
 from agency.core.clock import from_micros, to_micros
 from agency.core.json import decode, encode
 from agency.core.limits import TOPIC_BATCH_ROWS_MAX
+from agency.core.records import dataclass
 from agency.domain.filter import fits
 from agency.domain.topic import WAITS_COUNTED_MAX, NewTopicEvent, Topic, TopicEvent, TopicMode
 from agency.domain.wait import WaitOutcome

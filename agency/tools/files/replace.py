@@ -12,7 +12,8 @@ import difflib
 import heapq
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from agency.core.records import dataclass
 
 LINES_COMPARED_MAX = 20_000
 """Lines in which the nearest place is looked for: it takes some 40 microseconds for each."""

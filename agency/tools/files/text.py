@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import struct
-from dataclasses import dataclass
 
 from agency.core import beneath
+from agency.core.records import dataclass
 
 LOOK_BYTES = 8192
 """Of a file that are looked at to tell text from anything else."""

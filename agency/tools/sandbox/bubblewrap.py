@@ -15,9 +15,9 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
+from agency.core.records import dataclass
 from agency.domain.tool import Capability, Level
 from agency.errors import SandboxFailed
 from agency.ports.sandbox import Command

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from agency.core.ids import new_id
+from agency.core.records import dataclass
 from agency.errors import SandboxFailed
 
 MOUNT = Path("/sys/fs/cgroup")

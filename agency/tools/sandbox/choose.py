@@ -11,10 +11,11 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 
 from agency.config.schema import Sandbox as SandboxSettings
+from agency.core.records import dataclass
 from agency.domain.tool import Capability, Level
 from agency.errors import SandboxFailed
 from agency.tools.sandbox import diagnosis

@@ -12,10 +12,10 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from agency.core.records import dataclass
 from agency.domain.tool import Capability, Level
 from agency.errors import SandboxFailed
 from agency.ports.sandbox import Command

@@ -8,9 +8,10 @@ import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
+from agency.core.records import dataclass
 from agency.domain.tool import Capability, Level
 from agency.ports.sandbox import Bounds, Command
 from agency.tools.sandbox.cgroups import Cgroup

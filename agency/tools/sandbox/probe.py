@@ -20,10 +20,10 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from agency.core.ids import new_id
+from agency.core.records import dataclass
 from agency.domain.tool import Capability, Level
 from agency.errors import SandboxFailed
 from agency.ports.sandbox import Bounds, Command

@@ -11,9 +11,10 @@ import signal
 import subprocess
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from agency.core.clock import monotonic_s
+from agency.core.records import dataclass
 from agency.errors import SandboxFailed
 from agency.ports.sandbox import Bounds, Command, CommandEnd
 from agency.tools.sandbox.output import HeadAndTail

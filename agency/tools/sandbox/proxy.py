@@ -20,11 +20,11 @@ import socket
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from agency.core.addresses import HostRule, Lookup, parse_rule, resolve_checked
+from agency.core.records import dataclass
 from agency.errors import AddressRefused, HostNotFound, SandboxFailed
 from agency.tools.sandbox.plan import ProxyPlace
 from agency.tools.sandbox.process import Connections

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import resource
 from contextlib import suppress
-from dataclasses import dataclass
 
+from agency.core.records import dataclass
 from agency.tools.sandbox.launch import descendants
 
 LOOKED_AT_MAX = 4096

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from agency.core import json
 from agency.core.limits import APPROVAL_SHOW_BYTES_MAX, QUESTION_CHARACTERS_MAX
+from agency.core.records import dataclass
 from agency.domain.approval import ApprovalKind
 from agency.domain.run import Run
 from agency.domain.wait import NewWait, Wait

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from agency.core import json
 from agency.core.clock import monotonic_s
+from agency.core.records import dataclass
 from agency.domain.tool import Asks, Question, ToolEffect, ToolOutput
 from agency.engine import foreign
 from agency.engine.parts import current_step

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from agency.config.schema import Agent as AgentSettings
+from agency.core.records import dataclass
 from agency.domain.tool import Capability, Level, Permission, ToolEffect
 from agency.errors import ToolUnavailable
 from agency.workflows.agent.delegation import own_tools

@@ -20,11 +20,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from agency.config.schema import Agent as AgentSettings
+from agency.core.records import dataclass
 from agency.domain.tool import Permission
 from agency.errors import InvalidInput
 from agency.ports.model import ToolSpec

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from agency.core.records import dataclass
 from agency.domain.tool import Capability, Permission, ToolEffect, ToolOutput
 from agency.errors import InvalidInput
 from agency.ports.model import ToolCall, ToolSpec

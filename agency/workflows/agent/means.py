@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from agency.config.schema import Agent as AgentSettings
 from agency.config.schema import Llm
 from agency.core.names import DEFAULT_AGENT
+from agency.core.records import dataclass
 from agency.core.suggestions import nearest
 from agency.domain.memory import Asker
 from agency.domain.tool import Capability, Level

@@ -7,11 +7,12 @@ run, which suspend it; only what they came to is then recorded as the call's res
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from agency.core import json
+from agency.core.records import dataclass
 from agency.domain.approval import Risk
 from agency.domain.tool import Capability, Permission, ToolEffect, ToolOutput
 from agency.errors import StepFailed

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Annotated, Any, ClassVar
 
 from pydantic import ConfigDict, Field
+
+from agency.core.records import dataclass
 
 MESSAGE_CHARACTERS_MAX = 1_000_000
 """Longest message; whether it fits the model's context is found out with the model."""

@@ -8,11 +8,11 @@ as it is split; when the model server is away, the run waits for it.
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 from pydantic import ConfigDict, Field
 
+from agency.core.records import dataclass
 from agency.domain.run import RunKind
 from agency.engine.codec import codec_for
 from agency.engine.context import Context

@@ -7,11 +7,11 @@ is one commit. What has the model already only gets the vectors that are missing
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 from pydantic import ConfigDict, Field
 
+from agency.core.records import dataclass
 from agency.domain.memory import Collection
 from agency.domain.run import RunKind
 from agency.engine.codec import codec_for

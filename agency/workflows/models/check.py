@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, ClassVar
 
 from pydantic import ConfigDict
 
+from agency.core.records import dataclass
 from agency.domain.fitness import Fitness, fitness_name
 from agency.domain.run import RunKind
 from agency.engine.codec import codec_for

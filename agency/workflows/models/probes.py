@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from agency.core import json
+from agency.core.records import dataclass
 from agency.ports.model import ChatMessage, ChatReply, ChatRequest, ToolSpec, Urgency
 
 TOKENS_MAX = 1024

@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from agency.core import json, yaml
+from agency.core.records import dataclass
 from agency.engine.codec import Codec
 from agency.engine.registry import Registry
 from agency.engine.retry import Retry

@@ -8,13 +8,14 @@ somebody whom the author has not named.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 from agency.core import json
+from agency.core.records import dataclass
 from agency.errors import OutcomeUnknown, Permanent, Unavailable
 from agency.workflows.saga.leg import LegContext
 from agency.workflows.saga.templates import render, render_text

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from agency.core import json
+from agency.core.records import dataclass
 from agency.domain.run import RunError, RunStatus
 from agency.domain.wait import Wait
 from agency.engine import compensation, foreign

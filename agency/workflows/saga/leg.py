@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal
 
+from agency.core.records import dataclass
 from agency.domain.run import RunError
 from agency.engine.parts import current_step
 from agency.engine.retry import NO_RETRY, Retry

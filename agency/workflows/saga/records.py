@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from agency.core import json
+from agency.core.records import dataclass
 from agency.domain.entry import Entry, EntryKind
 from agency.domain.wait import Wait, WaitKind
 from agency.engine.branch import END_PATH

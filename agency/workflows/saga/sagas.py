@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from agency.core.clock import Clock
+from agency.core.records import dataclass
 from agency.domain.definition import StoredDefinition
 from agency.domain.run import ENDED, Phase, RunKind
 from agency.domain.saga import LegStatus

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from agency.core.records import dataclass
 from agency.domain.tool import Asks
 from agency.errors import (
     Forbidden,

@@ -9,10 +9,11 @@ the one suppresses the other (ollama/ollama#11037).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from agency.core import json
+from agency.core.records import dataclass
 from agency.ports.model import ChatMessage, ToolCall, ToolSpec
 from agency.workflows.agent.calls.loose import Loose, end_of_value, read_value
 from agency.workflows.agent.calls.names import OfferedTools

@@ -10,9 +10,10 @@ faults.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
+from agency.core.records import dataclass
 from agency.errors import ModelAnswerUnfit
 from agency.ports.model import ChatRequest, ToolCall, ToolSpec
 from agency.workflows.agent.calls.checking import Checker

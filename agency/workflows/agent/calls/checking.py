@@ -11,10 +11,11 @@ import difflib
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from agency.core import json
+from agency.core.records import dataclass
 from agency.ports.model import ToolCall, ToolSpec
 
 if TYPE_CHECKING:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
+from agency.core.records import dataclass
 from agency.errors import (
     AgencyError,
     ModelAnswerUnfit,

@@ -11,10 +11,10 @@ import ast
 import json as stdlib_json
 import math
 import re
-from dataclasses import dataclass
 from typing import Any
 
 from agency.core import json
+from agency.core.records import dataclass
 
 VALUE_CHARACTERS_MAX = 1_000_000
 """Longest text that is read as one value."""

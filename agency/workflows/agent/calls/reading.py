@@ -21,8 +21,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from agency.core.records import dataclass
 from agency.ports.model import ChatReply, ToolCall, ToolSpec
 from agency.workflows.agent.calls.loose import Loose, end_of_value, read_first, read_value
 from agency.workflows.agent.calls.names import OfferedTools

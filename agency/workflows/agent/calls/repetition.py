@@ -24,11 +24,12 @@ import hashlib
 import re
 from collections import deque
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Any
 
 from agency.core import json
+from agency.core.records import dataclass
 
 IDENTICAL = (3, 4, 5)
 CYCLE_ROUNDS = (2, 3, 4)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from agency.core import json
+from agency.core.records import dataclass
 from agency.workflows.agent.calls.names import OfferedTools
 
 CALLS_MAX = 64

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from agency.core import json
+from agency.core.records import dataclass
 from agency.workflows.agent.calls.loose import end_of_value, read_first, read_value
 from agency.workflows.agent.calls.names import OfferedTools
 from agency.workflows.agent.calls.pythonic import read_python

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from agency.core.records import dataclass
 from agency.ports.model import ContextLimits
 
 TOKENS_UNKNOWN = 4_096

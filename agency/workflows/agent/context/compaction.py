@@ -19,10 +19,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 from agency.core import json
+from agency.core.records import dataclass
 from agency.errors import (
     BudgetUsedUp,
     ContextTooLong,

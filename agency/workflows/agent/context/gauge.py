@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from agency.core.records import dataclass
 from agency.ports.model import ChatMessage, ChatRequest
 from agency.workflows.agent.context.budget import Budget
 from agency.workflows.agent.context.estimate import (

@@ -8,9 +8,10 @@ restart that reads fewer of a session's old messages finds the same.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
+from agency.core.records import dataclass
 from agency.ports.model import ChatMessage
 from agency.workflows.agent.context.estimate import images_of, units_of_message
 
