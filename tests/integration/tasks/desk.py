@@ -77,6 +77,12 @@ class Desk:
         self.publication = publication
         self.ground = Ground(services, Patience())
 
+    def speak_for(self, agents: Catalogue, workspaces: Workspaces) -> None:
+        """Publish agents as well, which were made over the store of this house."""
+        rooms = SimpleNamespace(**vars(self.ground.services) | {"workspaces": workspaces})
+        self.ground = Ground(cast(Services, rooms), Patience())
+        self.publication = Publication(Publish(), self.house.runs, agents)
+
     def to(self, name: str) -> Operations:
         return Operations(self.ground, self.publication.get(name))
 
@@ -122,8 +128,6 @@ def shown(event: Event) -> str:
 async def open_desk(
     path: Path,
     *functions: Callable[..., Any],
-    workspaces: Workspaces | None = None,
-    agents: Catalogue | None = None,
     a2a: A2a | None = None,
     sync_wait_s: float = GUARD_S,
     **engine: Any,
@@ -137,8 +141,8 @@ async def open_desk(
             tasks=house.store.tasks,
             runs=house.runs,
             updates=house.engine.updates,
-            workspaces=workspaces,
+            workspaces=None,
             settings=settings,
             clock=SystemClock(),
         )
-        yield Desk(house, cast(Services, rooms), Publication(Publish(), house.runs, agents))
+        yield Desk(house, cast(Services, rooms), Publication(Publish(), house.runs, None))

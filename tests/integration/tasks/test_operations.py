@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -381,7 +382,7 @@ async def test_anothers_task_looks_absent(tmp_path: Path) -> None:
     async with open_desk(tmp_path, *ALL) as desk:
         task = await desk.send("order", "x")
         to, ben = desk.to("order"), by("ben")
-        calls = [
+        calls: list[Callable[[], Awaitable[Any]]] = [
             lambda: to.on_get_task(pb.GetTaskRequest(id=task.id), ben),
             lambda: to.on_cancel_task(pb.CancelTaskRequest(id=task.id), ben),
             lambda: anext(to.on_subscribe_to_task(pb.SubscribeToTaskRequest(id=task.id), ben)),
