@@ -550,6 +550,9 @@ class Owner:
         name, setup = self.connection.name, self.connection.setup
         if not setup.logs_in or setup.oauth is not LoginFlow.LOGIN:
             raise LoginFailed(name, "as it is set up, nobody logs in there")
+        refusal = self._refused()
+        if refusal:
+            raise LoginFailed(name, refusal)
         if self._demanded() is None:
             # What the server demands says where to log in; so it is asked.
             await self.test()

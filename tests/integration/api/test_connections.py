@@ -130,3 +130,27 @@ async def test_health_counts_connections_and_names_broken_ones(serve: Serve) -> 
 
     assert ["nobody"] == [one["name"] for one in shown["broken"]]
     assert (1, 1) == (shown["states"]["disabled"], shown["states"]["broken"])
+
+
+async def test_browser_comes_back_without_a_token(serve: Serve) -> None:
+    daemon = await serve(allowed_hosts=["agency.example.org"])
+    back = await daemon.ask("GET", f"{PATH}/nobody/callback?code=1&state=2")
+    others = await daemon.ask("GET", f"{PATH}/nobody/login")
+
+    assert (404, "text/html; charset=utf-8") == (back.status, back.headers["Content-Type"])
+    assert "default-src 'none'" in back.headers["Content-Security-Policy"]
+    assert 401 == others.status
+
+
+async def test_login_is_of_servers_that_demand_one(serve: Serve) -> None:
+    daemon = await serve()
+    await add(daemon, "nobody", is_active=False)
+    view = await daemon.ask("GET", f"{PATH}/nobody/login")
+    begun = await daemon.ask("POST", f"{PATH}/nobody/login")
+    finished = await daemon.ask(
+        "POST", f"{PATH}/nobody/login/finish", json={"returned": "x?state="}
+    )
+
+    assert "none" == view.json["state"]
+    assert (502, "login_failed") == (begun.status, begun.json["code"])
+    assert (502, "login_failed") == (finished.status, finished.json["code"])

@@ -58,7 +58,9 @@ class Wire:
         url = str(request.url)
         self.check(url)
         timeout = httpx2.Timeout(EXCHANGE_S)
-        transport = _Judged(self._guard_of(url))
+        # In a thread: the authorities that are trusted are read from a file each time.
+        inner = await asyncio.to_thread(httpx2.AsyncHTTPTransport, trust_env=False)
+        transport = _Judged(inner, self._guard_of(url))
         try:
             async with (
                 asyncio.timeout(EXCHANGE_S),
@@ -121,8 +123,8 @@ class Wire:
 class _Judged(httpx2.AsyncBaseTransport):
     """Connects to addresses that were judged."""
 
-    def __init__(self, guard: Sequence[HostRule] | None) -> None:
-        self._inner = httpx2.AsyncHTTPTransport(trust_env=False)
+    def __init__(self, inner: httpx2.AsyncBaseTransport, guard: Sequence[HostRule] | None) -> None:
+        self._inner = inner
         self._guard = guard
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
