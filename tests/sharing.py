@@ -14,6 +14,7 @@ from xdist.scheduler import LoadFileScheduling
 
 LONG = (
     "tests/docs/test_code_blocks.py",
+    "tests/integration/api/test_schema_fuzz.py",
     "tests/crash/",
     "tests/simulation/",
     "tests/faults/",
@@ -23,7 +24,7 @@ LONG = (
     "tests/house/",
 )
 """Where single tests take seconds, longest first."""
-APART = LONG[:6]
+APART = LONG[:7]
 """Where tests have nothing in common: no fixture of theirs is wider than a test or all of them."""
 
 

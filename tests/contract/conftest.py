@@ -12,13 +12,14 @@ from agency.config.schema import Store as StoreSettings
 from agency.core.clock import SystemClock
 from agency.ports.store import Store
 from agency.storage.sqlite.store import SqliteStore, open_store
+from tests.databases import database_at
 
 Opener = Callable[[], AbstractAsyncContextManager[Store]]
 
 
 def _sqlite(folder: Path) -> AbstractAsyncContextManager[SqliteStore]:
     settings = StoreSettings(free_bytes_min=0)
-    return open_store(folder / "agency.db", settings=settings, clock=SystemClock())
+    return open_store(database_at(folder / "agency.db"), settings=settings, clock=SystemClock())
 
 
 ENGINES: dict[str, Callable[[Path], AbstractAsyncContextManager[Store]]] = {"sqlite": _sqlite}

@@ -50,6 +50,7 @@ from agency.workflows.memory.reembed import MemoryReembed
 from agency.workflows.models.check import ModelCheck
 from agency.workflows.models.pull import ModelPull
 from agency.workflows.saga.sagas import Sagas
+from tests.databases import database_at
 from tests.integration.api.played import WORKFLOWS, PlayedProvider
 
 
@@ -157,7 +158,7 @@ async def serving(
     models = Models({provider.name: provider}, default=provider.name, model=settings.llm.model)
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(
-            open_store(folder / "agency.db", settings=settings.store, clock=clock)
+            open_store(database_at(folder / "agency.db"), settings=settings.store, clock=clock)
         )
         vault = await open_vault(settings, clock, store=store.secrets)
         memories = Memories(

@@ -22,6 +22,7 @@ from agency.engine.registry import Registry
 from agency.engine.runs import StartRequest
 from agency.ports.store import RunDetail, Store
 from agency.storage.sqlite.store import SqliteStore, open_store
+from tests.databases import database_at
 
 GUARD_S = 15.0
 SETTINGS = EngineSettings(linger_s=0.0, resource_poll_s=0.1, memory_delay_s=0.05)
@@ -122,7 +123,9 @@ async def open_house(
             registry.add_function(function)
     async with (
         open_store(
-            path / "agency.db", settings=StoreSettings(free_bytes_min=0), clock=clock
+            database_at(path / "agency.db"),
+            settings=StoreSettings(free_bytes_min=0),
+            clock=clock,
         ) as store,
         Engine(
             store=cast(Store, Between(store, runs=runs(store))) if runs is not None else store,

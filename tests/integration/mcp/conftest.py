@@ -26,6 +26,7 @@ from agency.tools.mcp.means import Means
 from agency.tools.toolsets import ToolsetRegistry
 from agency.vault.opening import open_vault
 from agency.vault.vault import StoredVault
+from tests.databases import database_at
 from tests.mcp_servers import hostile
 
 HOSTILE = Path(hostile.__file__)
@@ -127,7 +128,9 @@ def world_of(tmp_path: Path) -> Opener:
         clock = SystemClock()
         settings = Settings()
         stored = StoreSettings(free_bytes_min=0)
-        async with open_store(tmp_path / "agency.db", settings=stored, clock=clock) as store:
+        async with open_store(
+            database_at(tmp_path / "agency.db"), settings=stored, clock=clock
+        ) as store:
             from dataclasses import replace
 
             server = replace(settings.server, data_dir=str(tmp_path))

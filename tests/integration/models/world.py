@@ -25,6 +25,7 @@ from agency.ports.model import Provider, Role
 from agency.storage.sqlite.store import SqliteStore, open_store
 from agency.workflows.models.check import ModelCheck
 from agency.workflows.models.pull import ModelPull
+from tests.databases import database_at
 from tests.fake_ollama import FakeOllama
 
 GUARD_S = 20.0
@@ -64,7 +65,9 @@ async def opened(
     settings = Llm(**{"base_url": fake.url, **llm})
     async with AsyncExitStack() as stack:
         opening = open_store(
-            folder / "agency.db", settings=StoreSettings(free_bytes_min=0), clock=SystemClock()
+            database_at(folder / "agency.db"),
+            settings=StoreSettings(free_bytes_min=0),
+            clock=SystemClock(),
         )
         store = await stack.enter_async_context(opening)
         ollama = await stack.enter_async_context(open_ollama(settings))

@@ -27,6 +27,7 @@ from agency.tools.sandbox.choose import Choice
 from agency.tools.sandbox.sandbox import ChosenSandbox, make_sandbox
 from agency.tools.toolsets import ToolsetRegistry, open_tools
 from tests.contract.making import start
+from tests.databases import database_at
 
 
 @dataclass
@@ -63,7 +64,9 @@ def open_place(tmp_path: Path) -> OpenPlace:
     ) -> AsyncIterator[Place]:
         settings = StoreSettings(free_bytes_min=0)
         async with (
-            open_store(tmp_path / "agency.db", settings=settings, clock=SystemClock()) as store,
+            open_store(
+                database_at(tmp_path / "agency.db"), settings=settings, clock=SystemClock()
+            ) as store,
             open_workspaces(
                 tmp_path,
                 versions=store.versions,

@@ -21,6 +21,7 @@ from agency.ports.workspace import Workspace
 from agency.storage.sqlite.store import open_store
 from agency.tools.direct import check_arguments
 from agency.tools.memory import memory_tools
+from tests.databases import database_at
 from tests.integration.api.played import PlayedProvider
 
 
@@ -57,7 +58,9 @@ class Desk:
 async def make_desk(folder: Path, **settings: Any) -> AsyncIterator[Desk]:
     provider = PlayedProvider()
     async with open_store(
-        folder / "agency.db", settings=Store(free_bytes_min=0), clock=SystemClock()
+        database_at(folder / "agency.db"),
+        settings=Store(free_bytes_min=0),
+        clock=SystemClock(),
     ) as store:
         memories = Memories(
             Memory(**settings),

@@ -28,6 +28,7 @@ from agency.vault import vault as vault_room
 from agency.vault.keys import KeyPlaces, write_key
 from agency.vault.opening import open_vault
 from agency.vault.vault import StoredVault
+from tests.databases import database_at
 
 CANARY = "canary-7f3b1c9e-value"
 
@@ -55,7 +56,7 @@ def opening(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Opening:
             vault=Vault(**vault),
         )
         async with open_store(
-            data / "agency.db", settings=settings.store, clock=SystemClock()
+            database_at(data / "agency.db"), settings=settings.store, clock=SystemClock()
         ) as store:
             yield await open_vault(settings, SystemClock(), store=store.secrets)
 

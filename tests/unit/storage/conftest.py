@@ -13,6 +13,7 @@ import pytest
 from agency.config.schema import Store as StoreSettings
 from agency.core.clock import SystemClock
 from agency.storage.sqlite.store import SqliteStore, open_store
+from tests.databases import database_at
 
 Opener = Callable[..., AbstractAsyncContextManager[SqliteStore]]
 
@@ -34,7 +35,8 @@ def opener(path: Path) -> Opener:
 
 
 @pytest.fixture
-async def store(opener: Opener) -> AsyncIterator[SqliteStore]:
+async def store(path: Path, opener: Opener) -> AsyncIterator[SqliteStore]:
+    database_at(path)
     async with opener() as opened:
         yield opened
 
