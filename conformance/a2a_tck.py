@@ -56,7 +56,7 @@ def free_port() -> int:
 
 def configuration(line: str, folder: Path, port: int) -> str:
     """Write the settings of the daemon that is tested."""
-    # Members of 0.3 in a card are none of 1.0, as the kit sees it: each line has a card of its own.
+    # The kit uses ids of messages again. Members of 0.3 in a card are none of 1.0, as the kit sees it: each line has a card of its own.
     is_old = line == "0.3"
     return f"""
 [server]
@@ -74,6 +74,7 @@ default_agent = "tck"
 v03 = {"true" if is_old else "false"}
 grpc_port = {0 if is_old else free_port()}
 push_allow_private = ["localhost", "127.0.0.1"]
+message_ids_count_once = false
 """
 
 

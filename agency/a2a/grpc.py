@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import aclosing, asynccontextmanager
 
 import grpc
-from a2a.utils.errors import A2AError
+from a2a.utils.errors import A2AError, VersionNotSupportedError
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
@@ -181,6 +181,9 @@ async def _abort(context: grpc.aio.ServicerContext, error: A2AError | AgencyErro
 def _code_of(error: Exception, refusal: Refusal) -> grpc.StatusCode:
     if isinstance(error, TokenMissing | TokenRefused):
         return grpc.StatusCode.UNAUTHENTICATED
+    if isinstance(error, VersionNotSupportedError):
+        # As 1.0.0 has it, and the suite; 1.0.1 says FAILED_PRECONDITION. Clients read the reason.
+        return grpc.StatusCode.UNIMPLEMENTED
     if isinstance(error, Forbidden):
         return grpc.StatusCode.PERMISSION_DENIED
     code: grpc.StatusCode = grpc.StatusCode[refusal.grpc]

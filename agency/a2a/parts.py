@@ -20,7 +20,7 @@ TEXT_MEDIA_TYPE = "text/plain"
 
 
 def content_from(message: pb.Message) -> Content:
-    """Read what a message says.
+    """Read what a message says; its name is the message's id.
 
     Raises:
         InvalidInput: a part is empty, or there are too many; each fault has a JSON pointer.
@@ -28,7 +28,8 @@ def content_from(message: pb.Message) -> Content:
     if len(message.parts) > PARTS_MAX:
         what = f"There are {len(message.parts)} parts; {PARTS_MAX} are the most."
         raise InvalidInput(what, faults=[Fault("/message/parts", what)])
-    return Content(parts=[_part_from(part, at) for at, part in enumerate(message.parts)])
+    parts = [_part_from(part, at) for at, part in enumerate(message.parts)]
+    return Content(name=message.message_id, parts=parts)
 
 
 def _part_from(part: pb.Part, at: int) -> Part:

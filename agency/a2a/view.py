@@ -73,13 +73,16 @@ def task_to(
 
 
 def metadata_of(task: Task) -> dict[str, Any]:
-    """Tell what of ours a caller may want to know of the run behind a task."""
+    """Tell what of ours a caller may want to know of the run behind a task.
+
+    In camel case, as all names of the protocol. Source: section 5.5.
+    """
     run = task.run
-    told: dict[str, Any] = {"run_id": run.id, "run_status": run.status.value}
+    told: dict[str, Any] = {"runId": run.id, "runStatus": run.status.value}
     if run.session_id is not None:
-        told["session_id"] = run.session_id
+        told["sessionId"] = run.session_id
     if run.error is not None:
-        told["error_code"] = run.error.code
+        told["errorCode"] = run.error.code
     return told
 
 
@@ -94,7 +97,7 @@ def status_of(task: Task) -> pb.TaskStatus:
             agent_message(task, Content(parts=parts), message_id=f"{task.id}-{task.told}")
         )
         if task.run.error is not None and state in TERMINAL:
-            put_struct(made.message.metadata, {"error_code": task.run.error.code})
+            put_struct(made.message.metadata, {"errorCode": task.run.error.code})
     return made
 
 

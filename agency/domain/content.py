@@ -139,7 +139,7 @@ class Content:
 
     Attributes:
         name: Of a content that is handed out before the run's end: pieces with the same name
-            belong together.
+            belong together. Of a message from outside: its id.
         append: It goes on with what was handed out under its name; else it replaces that.
         is_last: No more of it will come.
         is_message: The parts are an answer to a caller and no work that is kept: over A2A they
@@ -164,6 +164,29 @@ class Content:
         if self.is_message:
             made["is_message"] = True
         return made
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: object) -> Any:  # noqa: ANN401
+        """Be written and read the same way where a type only mentions it: ``Content | str``."""
+        from pydantic_core import core_schema
+
+        def validated(value: object) -> Content:
+            if isinstance(value, Content):
+                return value
+            try:
+                return content_of(value)
+            except InvalidInput as error:
+                raise ValueError(error.message) from error
+
+        return core_schema.no_info_plain_validator_function(
+            validated,
+            serialization=core_schema.plain_serializer_function_ser_schema(cls.to_json),
+        )
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: object, handler: object) -> dict[str, Any]:
+        """Show the same schema there."""
+        return dict(CONTENT_SCHEMA)
 
 
 def is_content(value: object) -> bool:
