@@ -1,0 +1,205 @@
+"""What clients send that is wrong, too much, or not theirs; and a daemon that dies under them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from contextlib import AsyncExitStack
+
+import pytest
+from mcp import Client
+from mcp.shared.exceptions import MCPError
+
+from tests.integration.mcp_door.conftest import (
+    Door,
+    ask,
+    envelope,
+    opened,
+    request,
+    sent,
+)
+from tests.processes import get
+
+STREAMS = 500
+
+
+def named(headers: dict[str, str]) -> dict[str, str]:
+    return {name.replace("-", "_"): value for name, value in headers.items()}
+
+
+def test_deep_and_broken_json_is_refused(door: Door, mode: str) -> None:
+    headers = named(envelope("tools/list")) if mode >= "2026" else named(opened(door))
+
+    for body in (b"[" * 100_000, b'{"a":' * 50_000, b"\xff\xfe", b"nope", b"", b"9" * 100_000):
+        answer = ask(door, body, **headers)
+
+        assert answer.status == 400, (body[:10], answer)
+
+
+def test_body_that_is_too_large_is_refused(door: Door, mode: str) -> None:
+    huge = request("tools/call", {"name": "double", "arguments": {"x": "x" * (18 << 20)}}, mode)
+
+    try:
+        answer = ask(door, huge, **named(envelope("tools/call", "double")))
+    except OSError:
+        pass  # the daemon has closed while it was still being sent
+    else:
+        assert answer.status == 413
+    assert get(f"{door.url}/health")[0] == 200
+
+
+def test_batch_is_refused(door: Door, mode: str) -> None:
+    headers = named(envelope("ping")) if mode >= "2026" else named(opened(door))
+
+    answer = ask(door, [request("ping", {}, mode), request("ping", {}, mode, id=2)], **headers)
+
+    assert answer.status == 400
+
+
+def test_wrong_version_accept_and_type_are_refused(door: Door) -> None:
+    call = request("tools/list", {}, "2026-07-28")
+    headers = named(envelope("tools/list"))
+
+    later = request("tools/list", {}, "2099-01-01")
+    strange = ask(door, later, **{**headers, "MCP_Protocol_Version": "2099-01-01"})
+    deaf = ask(door, call, **headers, Accept="text/html")
+    typed = ask(door, call, **{**headers, "Content_Type": "text/plain"})
+    mixed = ask(door, call, **{**headers, "Mcp_Method": "tools/call"})
+
+    assert strange.status == 400
+    assert strange.json["error"]["code"] == -32022
+    assert deaf.status == 406
+    assert typed.status in {400, 415}
+    assert mixed.status == 400
+    assert mixed.json["error"]["code"] == -32020
+
+
+def test_unknown_method_is_told_so(door: Door, mode: str) -> None:
+    headers = named(envelope("no/such")) if mode >= "2026" else named(opened(door))
+
+    answer = ask(door, request("no/such", {}, mode), **headers)
+
+    assert b"-32601" in answer.body
+
+
+def test_page_of_another_site_is_refused_also_where_it_only_reads(door: Door) -> None:
+    posted = ask(door, request("ping", {}, "2026-07-28"), Origin="https://evil.example")
+    read = ask(door, b"", method="GET", Origin="https://evil.example")
+    strange = ask(door, request("ping", {}, "2026-07-28"), Host="evil.example")
+
+    assert (posted.status, read.status, strange.status) == (403, 403, 403)
+
+
+def test_wrong_token_is_refused_with_a_challenge(door: Door) -> None:
+    answer = ask(door, request("ping", {}, "2026-07-28"), Authorization="Bearer ag_wrong")
+
+    assert answer.status == 401
+    assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+
+
+def test_session_of_another_is_not_there(door: Door) -> None:
+    headers = opened(door, of="alice")
+    ping = request("ping", {}, "2025-11-25")
+
+    own = ask(door, ping, of="alice", **named(headers))
+    others = ask(door, ping, of="bob", **named(headers))
+    none = ask(door, ping, **named({**headers, "Mcp-Session-Id": "made-up"}))
+
+    assert (own.status, others.status, none.status) == (200, 404, 404)
+
+
+def test_session_that_its_client_has_ended_is_not_there(door: Door) -> None:
+    headers = named(opened(door))
+
+    assert ask(door, b"", method="DELETE", **headers).status == 200
+    assert ask(door, request("ping", {}, "2025-11-25"), **headers).status == 404
+
+
+async def test_five_hundred_idle_streams_leave_the_daemon_healthy(door: Door) -> None:
+    async with AsyncExitStack() as stack:
+        for index in range(0, STREAMS, 2):
+            listen = request(
+                "subscriptions/listen", {"notifications": {"toolsListChanged": True}}, "2026-07-28"
+            )
+            modern = await sent(door, listen, envelope("subscriptions/listen"))
+            stack.callback(modern.close)
+            if index % 50 == 0:
+                headers = await asyncio.to_thread(opened, door)
+                session = await sent(door, {}, headers, method="GET")
+                stack.callback(session.close)
+        async with door.client("2026-07-28") as client:
+            called = await client.call_tool("double", {"input": 3})
+        status, health = await asyncio.to_thread(get, f"{door.url}/health")
+
+    assert called.structured_content == {"output": 6}
+    assert (status, health["status"]) == (200, "healthy")
+
+
+async def test_daemon_killed_in_a_call_goes_on_and_its_client_begins_anew(
+    door: Door, mode: str
+) -> None:
+    # What the client makes of it differs: the newer one breaks down with its connection.
+    with pytest.raises((MCPError, BaseExceptionGroup)):  # noqa: PT012  also its end fails
+        async with door.client(mode) as client:
+            calling = asyncio.create_task(client.call_tool("steps", {"input": 1.8}))
+            run_id = await _running(door)
+            await asyncio.to_thread(door.kill)
+            await calling
+    await asyncio.to_thread(door.start)
+
+    async with door.client(mode) as client:
+        result = await _result(client, run_id)
+
+    assert result == "done"
+
+
+def test_session_of_a_dead_daemon_is_not_there(door: Door) -> None:
+    headers = named(opened(door))
+    door.kill()
+    door.start()
+
+    answer = ask(door, request("tools/list", {}, "2025-11-25"), **headers)
+
+    assert answer.status == 404
+
+
+async def test_daemon_stops_at_once_under_open_streams(door: Door) -> None:
+    listen = request(
+        "subscriptions/listen", {"notifications": {"toolsListChanged": True}}, "2026-07-28"
+    )
+    streams = [await sent(door, listen, envelope("subscriptions/listen"))]
+    headers = await asyncio.to_thread(opened, door)
+    streams.append(await sent(door, {}, headers, method="GET"))
+    call = request("tools/call", {"name": "paid", "arguments": {}}, "2025-11-25", id=9)
+    streams.append(await sent(door, call, headers))
+    await _running(door, "paid", "suspended")
+    child = next(one for one in door.daemons._children if one.pid == door.pid)
+
+    began = time.monotonic()
+    child.terminate()
+    await asyncio.to_thread(child.wait)
+    elapsed_s = time.monotonic() - began
+    door.start()
+
+    assert child.returncode == 0
+    assert elapsed_s < 4
+    for stream in streams:
+        stream.close()
+
+
+async def _running(door: Door, workflow: str = "steps", status: str = "running") -> str:
+    which = f"workflow={workflow}&status={status}&limit=1"
+    async with asyncio.timeout(10):
+        while True:
+            _, page = await asyncio.to_thread(get, f"{door.url}/api/v1/runs?{which}")
+            if page["runs"]:
+                return str(page["runs"][0]["id"])
+
+
+async def _result(client: Client, run_id: str) -> str:
+    async with asyncio.timeout(20):
+        while True:
+            result = await client.call_tool("run_result", {"run_id": run_id})
+            if result.structured_content and result.structured_content.get("output") is not None:
+                return str(json.loads(json.dumps(result.structured_content))["output"])
