@@ -1,8 +1,7 @@
-"""An agent made with the official SDK: ``python -m tests.a2a_servers.sdk PORT FOLDER [WIRE]``.
+"""Agents made with the official SDK: ``python -m tests.a2a_servers.sdk PORT FOLDER``.
 
-``WIRE`` is ``1.0``, ``1.0-rest``, ``0.3`` or ``0.3-rest``; ``1.0-poll`` does not stream. Tasks are
-kept in files of FOLDER, so that they outlive the process, and each message that arrives is a line
-of ``messages``. What a text asks for:
+There is one at ``/WIRE`` for each of `WIRES`. Tasks are kept in files of FOLDER, so that they
+outlive the process, and each message that arrives is a line of ``messages``. What a text asks for:
 
 - ``echo WORDS``: completed with them; ``data``: with a JSON value and a file
 - ``ask``: wants a name, and greets; ``login``: wants an authorization
@@ -32,10 +31,13 @@ from a2a.types import a2a_pb2 as pb
 from google.protobuf.json_format import MessageToDict, Parse, ParseDict
 from google.protobuf.struct_pb2 import Value
 from starlette.applications import Starlette
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 
 LOOK_S = 0.05
+WIRES = ("1.0", "1.0-rest", "0.3", "0.3-rest", "1.0-poll")
+"""Versions of the protocol, over JSON-RPC or HTTP+JSON; ``poll`` does not stream."""
 
 
 class KeptTasks(InMemoryTaskStore):
@@ -167,7 +169,7 @@ def card_of(port: int, wire: str) -> pb.AgentCard:
         version="7",
         supported_interfaces=[
             pb.AgentInterface(
-                url=f"http://127.0.0.1:{port}/a2a",
+                url=f"http://127.0.0.1:{port}/{wire}{'' if kind == 'rest' else '/rpc'}",
                 protocol_binding=binding,
                 protocol_version=version,
             )
@@ -179,25 +181,28 @@ def card_of(port: int, wire: str) -> pb.AgentCard:
     )
 
 
-def application(port: int, folder: Path, wire: str) -> Starlette:
+def mounted(port: int, folder: Path, wire: str) -> Mount:
     card = card_of(port, wire)
     handler = DefaultRequestHandler(Agent(folder), KeptTasks(folder / "tasks"), card)
     is_old = wire.startswith("0.3")
-
     routes = [
         *create_agent_card_routes(card),
-        *create_jsonrpc_routes(handler, "/a2a", enable_v0_3_compat=is_old),
-        *create_rest_routes(handler, enable_v0_3_compat=is_old, path_prefix="/a2a"),
-        Route("/ready", lambda _: PlainTextResponse("ready")),
+        *create_jsonrpc_routes(handler, "/rpc", enable_v0_3_compat=is_old),
+        *create_rest_routes(handler, enable_v0_3_compat=is_old),
     ]
-    return Starlette(routes=routes)
+    return Mount(f"/{wire}", routes=routes)
+
+
+async def ready(_: Request) -> PlainTextResponse:
+    return PlainTextResponse("ready")
 
 
 def main() -> None:
     port, folder = int(sys.argv[1]), Path(sys.argv[2])
-    wire = sys.argv[3] if len(sys.argv) > 3 else "1.0"
     folder.mkdir(parents=True, exist_ok=True)
-    uvicorn.run(application(port, folder, wire), host="127.0.0.1", port=port, log_level="warning")
+    agents = [mounted(port, folder, wire) for wire in WIRES]
+    application = Starlette(routes=[Route("/ready", ready), *agents])
+    uvicorn.run(application, host="127.0.0.1", port=port, log_level="warning")
 
 
 if __name__ == "__main__":

@@ -77,6 +77,9 @@ def told(agent: str, error: Exception, *, task_id: str = "", timeout_s: float = 
                 return RemoteAgentUnfit(agent, str(one))
             case sdk.TaskNotFoundError() if task_id:
                 return RemoteTaskNotFound(agent, task_id)
+            case sdk.MethodNotFoundError() if task_id and _is_nowhere(error):
+                # Of 0.3 over HTTP+JSON the SDK knows no other word for it.
+                return RemoteTaskNotFound(agent, task_id)
             case sdk.A2AError() if not isinstance(one, A2AClientError):
                 return _refused(agent, one)
             case httpx.HTTPStatusError():
@@ -89,6 +92,13 @@ def told(agent: str, error: Exception, *, task_id: str = "", timeout_s: float = 
         return kind(agent, reason, hint=hint)
     said = plain(str(error)) or type(error).__name__
     return RemoteAgentUnfit(agent, f"answers with what is no A2A: {said}")
+
+
+def _is_nowhere(error: Exception) -> bool:
+    return any(
+        isinstance(one, httpx.HTTPStatusError) and one.response.status_code == 404
+        for one in _chain(error)
+    )
 
 
 def _away(error: Exception, timeout_s: float) -> tuple[str, str] | None:

@@ -19,6 +19,7 @@ SCHEMA_BYTES_MAX = 16 * 1024
 DATA_BYTES_MAX = 16 * 1024
 """What is shown beside the question, for the same reason."""
 
+OPTIONS_MAX = 50
 DEPTH_MAX = 16
 _TYPES = frozenset({"string", "number", "integer", "boolean", "object", "array", "null"})
 _FORMATS = frozenset({"date", "date-time", "email", "uri", "uuid"})
@@ -26,7 +27,13 @@ _FORMATS = frozenset({"date", "date-time", "email", "uri", "uuid"})
 
 def schema_in(data: Any) -> dict[str, Any] | None:  # noqa: ANN401  a JSON value
     """Find the JSON Schema that a question comes with; None where it has none that can be used."""
-    found = data.get("schema") if isinstance(data, dict) else None
+    if not isinstance(data, dict):
+        return None
+    options = data.get("options")
+    if isinstance(options, list) and 0 < len(options) <= OPTIONS_MAX and _are_texts(options):
+        # Of an approval: its schema is that of what may be changed, and not of the answer.
+        return {"type": "string", "enum": options}
+    found = data.get("schema")
     if not isinstance(found, dict) or len(json.encode(found)) > SCHEMA_BYTES_MAX:
         return None
     return _plain(found, 0)
