@@ -20,6 +20,7 @@ NOT_RUN = (
     "needs systemd",
     "makes the environment that the tests run in",
     "runs all tests",
+    "needs a server that demands a login",
 )
 """Why a block may be left out. Anything else that cannot run does not belong on a page."""
 
