@@ -133,16 +133,8 @@ class Messages:
         run_id = started.run.id
         if started.is_new:
             return Said(run_id, run_id, is_fresh=True)
-        return await self._known(run_id, message, owner)
-
-    async def _known(self, run_id: str, message: pb.Message, owner: str) -> Said:
-        """Find the task that a message was for that has come before."""
-        found = await self._tasks.find(run_id)
-        # A task that goes on as another run has the id of its first one.
-        task_id = run_id if found is None else found.id
-        task = found or await self._tasks.find(message.task_id or task_id)
-        if task is None or task.owner != owner:
-            raise TaskNotFoundError
+        # It has come before, and may go on as another run.
+        task = await self._find(run_id, owner)
         return Said(task.id, task.run.id, is_fresh=False)
 
     def _session_id(self, owner: str, context_id: str) -> str | None:

@@ -80,8 +80,8 @@ class TaskStore(Protocol):
 
     Tasks are started by `agency.ports.store.RunStore.start`, with `NewRun.task`: task, message and
     run are stored in one transaction. If the message was stored before, by the same principal for
-    the same target, the run of its task comes back with ``is_new`` False; if its digest is another
-    one, `MessageIdTaken` is raised.
+    the same target, the run that its task began with comes back with ``is_new`` False; if its
+    digest is another one, `MessageIdTaken` is raised.
     """
 
     async def find(self, task_id: str) -> Task | None:

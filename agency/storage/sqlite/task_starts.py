@@ -9,21 +9,20 @@ from agency.storage.sqlite.transaction import Row, Transaction
 
 
 def find_said(tx: Transaction, form: TaskMessageForm) -> Row | None:
-    """Find the run of the task that a message was stored for, as ``run_columns``.
+    """Find the run that began the task that a message was stored for, as ``run_columns``.
 
     Raises:
-        MessageIdTaken: another message was stored under the id.
+        MessageIdTaken: another message was stored under the id, or that run was deleted.
     """
     if form.once is None:
         return None
     row = tx.one("find_task_message", (form.once,))
     if row is None:
         return None
-    digest, _, run_id = row
-    if digest != form.new.digest:
-        raise MessageIdTaken(form.new.id, run_id)
-    run = tx.one("find_run_by_id", (run_id,))
-    assert run is not None, run_id
+    digest, task_id = row
+    run = tx.one("find_run_by_id", (task_id,))
+    if digest != form.new.digest or run is None:
+        raise MessageIdTaken(form.new.id, task_id)
     return run[:RUN_COLUMNS]
 
 

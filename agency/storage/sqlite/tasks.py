@@ -167,7 +167,7 @@ def _said(
     if form.once is not None:
         known = tx.one("find_task_message", (form.once,))
         if known is not None and known[0] != message.digest:
-            raise MessageIdTaken(message.id, known[2])
+            raise MessageIdTaken(message.id, known[1])
         if known is not None:
             return None
     if status in ENDED:

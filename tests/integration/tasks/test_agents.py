@@ -95,7 +95,7 @@ async def test_context_is_a_conversation_of_its_caller_alone(tmp_path: Path, wor
         assert any("One." in said for said in mine)
         assert not any("One." in said for said in others)
         assert "c" == first.context_id
-        assert "c" not in {first.metadata["session_id"]}
+        assert "c" not in {first.metadata["sessionId"]}
 
 
 async def test_message_to_an_agent_at_work_is_its_next_task(tmp_path: Path, world: World) -> None:

@@ -169,7 +169,7 @@ async def test_task_goes_through_questions_to_its_end_over_restarts(tmp_path: Pa
             for one in (await desk.get("order", task.id)).history
         ]
         assert {task.id} == {one.task_id for one in task.history}
-        assert task.metadata["run_id"] == task.id
+        assert task.metadata["runId"] == task.id
 
 
 @pytest.mark.parametrize("words", ["yes", "Approve.", " OK! "], ids=["yes", "approve", "ok"])
@@ -220,7 +220,7 @@ async def test_ends_are_told_as_what_they_are(tmp_path: Path) -> None:
         assert ("rejected", ["That is not ours to do."], "rejected") == (
             state(rejected),
             texts(rejected.status.message.parts),
-            rejected.status.message.metadata["error_code"],
+            rejected.status.message.metadata["errorCode"],
         )
         assert ("failed", ["That went wrong."]) == (
             state(failed),
@@ -228,8 +228,10 @@ async def test_ends_are_told_as_what_they_are(tmp_path: Path) -> None:
         )
         assert ("completed", {}) == (state(empty), artifacts(empty))
         # It has gone on as another run, twice.
+        again = await desk.send("counts", "2", message_id="again")
+        assert again.id == (await desk.send("counts", "2", message_id="again")).id
         assert "completed" == state(counted)
-        assert counted.id != counted.metadata["run_id"]
+        assert counted.id != counted.metadata["runId"]
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,10 @@ INSERT INTO task_messages (task, place, at, id, once, digest, content)
 SELECT :task, coalesce(max(journal.id), 0), :at, :id, :once, :digest, :content FROM journal;
 
 -- name: find_task_message
--- The message that was stored under a key of those that count once, and the run of its task.
-SELECT task_messages.digest, tasks.run, runs.id
+-- The message that was stored under a key of those that count once, and the id of its task.
+SELECT task_messages.digest, tasks.task_id
   FROM task_messages
  CROSS JOIN tasks ON tasks.task = task_messages.task
- CROSS JOIN runs ON runs.number = tasks.run
  WHERE task_messages.once = ? AND task_messages.once IS NOT NULL;
 
 -- name: get_task_state
