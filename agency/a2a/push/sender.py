@@ -157,6 +157,11 @@ class PushSender:
         self._make_ready(number)
         self._nudged.set()
 
+    @property
+    def is_listening(self) -> bool:
+        """Commits are heard, because somebody is to be told."""
+        return self._position is not None
+
     # --- the loop
 
     async def serve(self, stop: asyncio.Event) -> None:
