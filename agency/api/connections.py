@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from aiohttp import web
 from pydantic import Field
@@ -52,8 +52,8 @@ class SetupBody(Body):
     headers: Table = Field(
         default_factory=dict, description="Secrets as `Bearer secret://NAME`; no plain ones."
     )
-    oauth: LoginFlow = Field(
-        default=LoginFlow.LOGIN, description="How a token is come by, if headers have none."
+    oauth: Literal["login", "client_credentials", "off"] = Field(
+        default="login", description="How a token is come by, if headers have none."
     )
     oauth_client_id: Text = Field(
         default="", description="A client that is registered; empty: one is registered."
@@ -88,7 +88,7 @@ class SetupBody(Body):
 
     def setup(self) -> ConnectionSetup:
         """Make the record."""
-        return ConnectionSetup(**dict(self))
+        return ConnectionSetup(**{**dict(self), "oauth": LoginFlow(self.oauth)})
 
 
 class NewConnectionBody(Body):

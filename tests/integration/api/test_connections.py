@@ -154,3 +154,25 @@ async def test_login_is_of_servers_that_demand_one(serve: Serve) -> None:
     assert "none" == view.json["state"]
     assert (502, "login_failed") == (begun.status, begun.json["code"])
     assert (502, "login_failed") == (finished.status, finished.json["code"])
+
+
+async def test_login_is_set_up_as_it_is_asked_for(serve: Serve) -> None:
+    daemon = await serve()
+    config = {
+        "url": "https://mcp.example.org/mcp",
+        "oauth": "client_credentials",
+        "oauth_client_id": "agency",
+        "oauth_client_secret": "secret://own",
+        "oauth_issuer": "https://login.example.org",
+        "oauth_scopes": ["a", "b"],
+    }
+    added = await add(daemon, "web", config=config, is_active=False)
+    lacking = {"name": "x", "test": False, "config": {**config, "oauth_issuer": ""}}
+    refused = await daemon.ask("POST", PATH, json=lacking)
+    plain = {"name": "x", "test": False, "config": {**config, "oauth_client_secret": "hunter22"}}
+    shown = await daemon.ask("POST", PATH, json=plain)
+
+    assert config == {name: added["config"][name] for name in config}
+    assert ["/oauth_issuer"] == [fault["pointer"] for fault in refused.json["errors"]]
+    assert ["/oauth_client_secret"] == [fault["pointer"] for fault in shown.json["errors"]]
+    assert "hunter22" not in shown.text
