@@ -666,6 +666,16 @@ class ClientCannot(Conflict):
         self.capability = capability
 
 
+class ClientRefused(Conflict):
+    """The MCP client was asked something and would not answer."""
+
+    code = "client_refused"
+    hint = "Make the call again, and let the client answer."
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The client would not answer: {reason}")
+
+
 class SessionBusy(Conflict):
     """The session's live run is suspended on something that a message cannot answer."""
 

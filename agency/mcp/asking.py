@@ -15,7 +15,6 @@ from typing import Any
 
 import mcp_types as types
 from mcp.server.context import HandlerResult
-from mcp.shared.exceptions import MCPError
 from pydantic import ValidationError
 
 from agency.core import ids
@@ -25,6 +24,7 @@ from agency.errors import (
     AgencyError,
     ApprovalDecided,
     ApprovalNotFound,
+    ClientRefused,
     InvalidInput,
     RunNotFound,
 )
@@ -39,7 +39,7 @@ from agency.mcp.offerings import (
     caller_of,
 )
 from agency.mcp.published_tools import PublishedTools
-from agency.mcp.questions import can, form_request, is_modern, send
+from agency.mcp.questions import can, form_request, is_modern, send, together
 from agency.mcp.results import refusal_of, result_of
 from agency.mcp.rounds import Round, round_of
 from agency.mcp.schemas import Schema, output_schema
@@ -96,7 +96,7 @@ class Asking:
         if is_modern(ctx):
             return _required(detail.run.id, forms, {})
         asked = [self._shown(ctx, detail.run, form) for form in forms.values()]
-        return any(await asyncio.gather(*asked))
+        return any(await together(asked))
 
     async def intercept(
         self, ctx: Context, params: types.CallToolRequestParams, call_next: CallNext
@@ -199,9 +199,11 @@ class Asking:
         if shown.cancelled():
             over.result()
             return None
+        if over.done() and not over.cancelled():
+            over.exception()  # it does not matter any more
         try:
             response = shown.result()
-        except (MCPError, ValidationError) as error:
+        except ClientRefused as error:
             log.info("a client would not show a form", extra={"run_id": run.id, "why": str(error)})
             return types.ElicitResult(action="cancel")
         assert isinstance(response, types.ElicitResult)

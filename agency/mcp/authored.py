@@ -22,7 +22,7 @@ from agency.engine.runs import StartRequest
 from agency.errors import AgencyError, ClientCannot, InvalidInput, NotFound, ValueTooLarge
 from agency.mcp.answering import answer_with
 from agency.mcp.blocks import block_of, blocks_of, content_from, part_of, resource_of
-from agency.mcp.call import Asked, Call, Levels
+from agency.mcp.call import Asked, Call, Levels, Turn
 from agency.mcp.caller import Caller
 from agency.mcp.changes import Changes
 from agency.mcp.means import Means
@@ -279,10 +279,12 @@ class Authored:
             MCPError: the client cannot be asked.
             _Failed: it has raised something else, or taken too long.
         """
-        call = Call(ctx, began, responses or {}, changes=self._changes, levels=self._levels)
+        turn = Turn(self._places, timeout_s=CALL_S)
+        call = Call(
+            ctx, began, responses or {}, turn=turn, changes=self._changes, levels=self._levels
+        )
         try:
-            async with self._places, asyncio.timeout(CALL_S) as limit:
-                call.within(limit)
+            async with turn.taken():
                 outcome = await foreign.attempt(offer.function(call, **arguments))
         except Asked as asked:
             state = Round(id=began.id, replies=_written(call.used)).to_text()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, cast, get_args
 
 import mcp_types as types
 from mcp.server.connection import allowed_log_levels
-from pydantic import ValidationError
 
 from agency.engine.offers import (
     Elicit,
@@ -24,7 +24,7 @@ from agency.engine.offers import (
     Sampled,
 )
 from agency.engine.suspension import Control
-from agency.errors import InvalidInput
+from agency.errors import ClientRefused, InvalidInput
 from agency.mcp.calls import SESSION
 from agency.mcp.changes import Changes
 from agency.mcp.offerings import Context, caller_of
@@ -37,6 +37,7 @@ from agency.mcp.questions import (
     reply_of,
     request_of,
     send,
+    together,
 )
 from agency.mcp.rounds import Round
 
@@ -77,6 +78,60 @@ class Levels:
         return is_modern(ctx) or LEVELS.index(level) >= LEVELS.index(least)
 
 
+class Turn:
+    """A place to work in and the time that there is; neither is used up while a client is asked."""
+
+    def __init__(self, places: asyncio.Semaphore, *, timeout_s: float) -> None:
+        """Take what is shared.
+
+        Args:
+            places: One of them is held.
+            timeout_s: Longest work, in seconds.
+        """
+        self._places = places
+        self._timeout_s = timeout_s
+        self._limit = asyncio.Timeout(None)
+        self._has_place = False
+
+    @asynccontextmanager
+    async def taken(self) -> AsyncIterator[None]:
+        """Work.
+
+        Raises:
+            TimeoutError: it has taken too long.
+        """
+        await self._take()
+        try:
+            async with self._limit:
+                self._limit.reschedule(asyncio.get_running_loop().time() + self._timeout_s)
+                yield
+        finally:
+            self._leave()
+
+    @asynccontextmanager
+    async def paused(self) -> AsyncIterator[None]:
+        """Wait for somebody else."""
+        loop = asyncio.get_running_loop()
+        due, began = self._limit.when(), loop.time()
+        self._limit.reschedule(None)
+        self._leave()
+        try:
+            yield
+        finally:
+            await self._take()
+            if due is not None:
+                self._limit.reschedule(due + loop.time() - began)
+
+    async def _take(self) -> None:
+        await self._places.acquire()
+        self._has_place = True
+
+    def _leave(self) -> None:
+        if self._has_place:
+            self._has_place = False
+            self._places.release()
+
+
 def _session_of(ctx: Context) -> str:
     assert ctx.request is not None
     found: str = ctx.request.headers.get(SESSION, "")
@@ -84,7 +139,7 @@ def _session_of(ctx: Context) -> str:
 
 
 class Call:
-    """One call. The time in which the client is asked does not count as the function's."""
+    """One call."""
 
     def __init__(
         self,
@@ -92,6 +147,7 @@ class Call:
         began: Round,
         responses: Mapping[str, Any],
         *,
+        turn: Turn,
         changes: Changes,
         levels: Levels,
     ) -> None:
@@ -101,6 +157,7 @@ class Call:
             ctx: The request.
             began: What earlier rounds of it have left.
             responses: What the client has sent with this one.
+            turn: What it has to work in; given up while the client is asked.
             changes: Where clients are told of changes.
             levels: Which logs the client wants.
         """
@@ -108,12 +165,8 @@ class Call:
         self._responses: dict[str, Any] = {**began.replies, **responses}
         self._changes = changes
         self._levels = levels
-        self._limit: asyncio.Timeout | None = None
+        self._turn = turn
         self.used: dict[str, Any] = {}
-
-    def within(self, limit: asyncio.Timeout) -> None:
-        """Stop this time limit whenever the client is asked."""
-        self._limit = limit
 
     @property
     def principal(self) -> str:
@@ -185,29 +238,17 @@ class Call:
         """Ask while the call waits, everything at once.
 
         Raises:
-            InvalidInput: what the client sends is no reply to what was asked.
+            ClientRefused: it would not answer, or has sent what is no reply to what was asked.
+            InvalidInput: what was filled in does not fit.
         """
-        loop = asyncio.get_running_loop()
-        limit, began = self._limit, loop.time()
-        due = limit.when() if limit is not None else None
-        if limit is not None:
-            limit.reschedule(None)
-        try:
-            async with asyncio.TaskGroup() as group:
-                asked = {
-                    key: group.create_task(send(self._ctx, request_of(question)))
-                    for key, question in questions.items()
-                }
-        except* ValidationError as errors:
-            raise InvalidInput("The client's response is none of the protocol.") from errors
-        finally:
-            if limit is not None and due is not None:
-                limit.reschedule(due + loop.time() - began)
+        requests = [request_of(question) for question in questions.values()]
+        async with self._turn.paused():
+            responses = await together([send(self._ctx, request) for request in requests])
         replies: dict[str, Reply] = {}
-        for key, question in questions.items():
-            reply = reply_of(question, asked[key].result())
+        for (key, question), response in zip(questions.items(), responses, strict=True):
+            reply = reply_of(question, response)
             if reply is None:
-                raise InvalidInput(f"The client's response to {key!r} is of another kind.")
+                raise ClientRefused(f"its response to {key!r} is of another kind.")
             replies[key] = reply
         return replies
 

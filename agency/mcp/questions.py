@@ -7,8 +7,9 @@ Source: MCP 2025-11-25, client/elicitation, client/sampling, client/roots; SEP-2
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, assert_never
+import asyncio
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any, TypeVar, assert_never
 
 import mcp_types as types
 from mcp.server.context import ServerRequestContext
@@ -27,9 +28,14 @@ from agency.engine.offers import (
     Sample,
     Sampled,
 )
-from agency.errors import ClientCannot
+from agency.errors import ClientCannot, ClientRefused
 
 Context = ServerRequestContext[Any, Any]
+
+REASON_CHARACTERS_MAX = 500
+"""Of what a client says why it does not answer."""
+
+Item = TypeVar("Item")
 
 TASKS = "io.modelcontextprotocol/tasks"
 """Identifier of the extension for tasks. Source: SEP-2663."""
@@ -160,15 +166,33 @@ def _typed(question: Question, response: object) -> object:
         return None
 
 
+async def together(asking: Sequence[Coroutine[Any, Any, Item]]) -> Sequence[Item]:
+    """Do several things at once; the first that fails ends the others, and its error is raised."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one) for one in asking]
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    return [task.result() for task in tasks]
+
+
 async def send(ctx: Context, request: types.InputRequest) -> types.InputResponse:
     """Ask the client while its call waits, on the stream of the call.
 
     When the caller is cancelled, the client is told that its response is not wanted any more.
 
     Raises:
-        MCPError: it answers with an error.
-        ValidationError: its response is none.
+        ClientRefused: it answers with an error, or with what is no response.
     """
+    try:
+        return await _sent(ctx, request)
+    except MCPError as error:
+        raise ClientRefused(error.error.message[:REASON_CHARACTERS_MAX]) from error
+    except ValidationError as error:
+        raise ClientRefused("its response is none of the protocol's.") from error
+
+
+async def _sent(ctx: Context, request: types.InputRequest) -> types.InputResponse:
     related = ServerMessageMetadata(related_request_id=ctx.request_id)
     match request:
         case types.ElicitRequest():

@@ -86,6 +86,7 @@ STATUSES: Mapping[type[AgencyError], int] = {
     errors.HookNameTaken: 409,
     errors.OfferNameTaken: 409,
     errors.ClientCannot: 409,
+    errors.ClientRefused: 409,
     errors.RunEnded: 409,
     errors.RunNotSuspended: 409,
     errors.SnapshotSpent: 409,
