@@ -260,7 +260,10 @@ def _document_of(place: Place, body: bytes) -> Mapping[str, Any]:
         raise RemoteAgentUnfit(
             place.agent, "answers with what is no card: it is no JSON"
         ) from error
-    if not isinstance(document, dict) or not ({"name", "skills"} <= set(document)):
+    # Empty lists may be left out, but nobody can be called who does not say where.
+    if not isinstance(document, dict) or not (
+        "name" in document and ({"supportedInterfaces", "url"} & set(document))
+    ):
         raise RemoteAgentUnfit(place.agent, "answers with what is no card of an agent")
     return document
 
