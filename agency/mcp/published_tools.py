@@ -19,7 +19,7 @@ from agency.mcp.means import Means
 from agency.mcp.naming import tool_names
 from agency.mcp.offerings import Context, Offerings, ToolAnswer, caller_of
 from agency.mcp.results import refusal_of
-from agency.mcp.schemas import input_of, input_schema, output_schema
+from agency.mcp.schemas import NO_INPUT, input_of, input_schema, output_schema
 from agency.mcp.verb_names import VERBS
 from agency.web.published import Published, PublishedKind
 
@@ -78,7 +78,7 @@ class PublishedTools:
         request = make_request(
             caller_of(ctx),
             published,
-            input_of(published.input_schema, arguments),
+            input_of(published.input_schema if published.takes_input else NO_INPUT, arguments),
             key=key_of(ctx.meta),
         )
         return await start(self._means, request, call)
@@ -109,7 +109,8 @@ def tool_of(name: str, published: Published) -> Tool:
         title=title,
         description=published.description or default,
         input_schema=input_schema(
-            published.input_schema, without=_NOT_THE_CALLERS if is_agent else frozenset()
+            published.input_schema if published.takes_input else NO_INPUT,
+            without=_NOT_THE_CALLERS if is_agent else frozenset(),
         ),
         output_schema=output_schema(published.output_schema),
         annotations=ToolAnnotations(title=title),

@@ -47,15 +47,17 @@ def is_object(schema: Schema) -> bool:
     return schema.get("type") == "object"
 
 
+NO_INPUT: Schema = {"type": "object", "properties": {}, "additionalProperties": False}
+"""Of the arguments of a tool that takes none."""
+
+
 def input_schema(schema: Schema, *, without: frozenset[str] = frozenset()) -> dict[str, Any]:
     """Make the input schema of a tool.
 
     Args:
-        schema: Of the workflow's input; empty: it takes nothing, or anything.
+        schema: Of the workflow's input; empty: any JSON value.
         without: Members that are not the caller's to give.
     """
-    if not schema:
-        return {"type": "object", "properties": {}, "additionalProperties": False}
     if not is_object(schema):
         return _wrapped(schema, INPUT)
     made = {key: value for key, value in schema.items() if key not in {"$schema", "$id"}}
@@ -70,7 +72,7 @@ def input_schema(schema: Schema, *, without: frozenset[str] = frozenset()) -> di
 
 def input_of(schema: Schema, arguments: Mapping[str, Any]) -> Any:  # noqa: ANN401  JSON value
     """Give the workflow's input that the arguments of a call are."""
-    if not schema or is_object(schema):
+    if is_object(schema):
         return dict(arguments)
     return arguments.get(INPUT)
 
@@ -106,7 +108,7 @@ def fits(schema: Schema, value: Any) -> bool:  # noqa: ANN401  JSON value
 
 
 def _wrapped(schema: Schema, member: str) -> dict[str, Any]:
-    inner = dict(schema)
+    inner = {key: value for key, value in schema.items() if key not in {"$schema", "$id"}}
     definitions = inner.pop("$defs", None)
     made: dict[str, Any] = {
         "type": "object",

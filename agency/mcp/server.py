@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, TypeVar
 
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
@@ -44,6 +44,7 @@ from mcp_types import (
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from agency.core import json
+from agency.engine.offers import Offers
 from agency.errors import AgencyError, InvalidInput
 from agency.mcp.agent_prompts import COMPLETIONS_MAX, AgentPrompts, RunCompletions
 from agency.mcp.asgi import Receive, Scope, Send
@@ -168,6 +169,7 @@ def make_server(parts: Parts) -> Server[Any]:
         version=parts.means.services.version,
         title="Agency",
         instructions=INSTRUCTIONS,
+        get_tool_input_schema=partial(_mirrored, parts.means.offers),
         on_list_tools=safely(answers.list_tools),
         on_call_tool=safely(answers.call_tool),  # type: ignore[arg-type]  # extensions answer more
         on_list_resources=safely(answers.list_resources),
@@ -319,6 +321,16 @@ def safely(answer: Handler[Params, Result]) -> Handler[Params, Result]:
             raise MCPError(INTERNAL_ERROR, "The daemon has failed; see its log.") from error
 
     return answered
+
+
+def _mirrored(offers: Offers, name: str) -> Mapping[str, Any] | None:
+    """Give the schema by which headers of a call are checked.
+
+    Only authors' own tools ask for headers; without this the SDK would list all tools for each
+    call.
+    """
+    offer = offers.find("tool", name)
+    return offer.arguments if offer is not None else None
 
 
 def _data_of(error: AgencyError) -> dict[str, Any]:

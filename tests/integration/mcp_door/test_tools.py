@@ -28,6 +28,8 @@ async def test_each_published_workflow_and_agent_is_a_tool(door: Door, mode: str
         tool for tool in tools.values() if tool.meta and tool.meta["agency/name"] == "echo.any"
     ]
     assert dotted[0].name.startswith("echo_any_")
+    assert dotted[0].input_schema["properties"] == {"input": {}}
+    assert tools["nothing"].input_schema["properties"] == {}
 
 
 async def test_call_gives_what_the_run_returns(door: Door, mode: str) -> None:
@@ -42,6 +44,23 @@ async def test_call_gives_what_the_run_returns(door: Door, mode: str) -> None:
     assert not empty.is_error
     assert isinstance(asked.content[0], TextContent)
     assert "hello" in asked.content[0].text
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, 0, "text", [1, {"a": None}], {"a": 1}],
+    ids=["none", "0", "text", "list", "object"],
+)
+async def test_any_value_goes_in_and_comes_out(door: Door, value: Any) -> None:
+    async with door.client("2026-07-28") as client:
+        tools = (await client.list_tools()).tools
+        (name,) = [one.name for one in tools if one.name.startswith("echo_any_")]
+        echoed = await client.call_tool(name, {"input": value})
+        surplus = await client.call_tool("nothing", {"input": value, "more": 1})
+
+    wanted = value if isinstance(value, dict) else {"output": value}
+    assert echoed.structured_content == (None if value is None else wanted)
+    assert surplus.is_error
 
 
 async def test_run_of_a_call_is_like_any_other(door: Door, mode: str) -> None:
