@@ -9,6 +9,8 @@ from agency.core import json
 from agency.engine.answers import check_schema
 from agency.errors import InvalidInput
 
+_TEXT = {"type": "string"}
+
 
 class NotUnderstood(Exception):
     """A text means no value of the schema."""
@@ -23,7 +25,8 @@ def value_of(text: str, schema: Any) -> Any:  # noqa: ANN401  JSON Schema; JSON 
     Raises:
         NotUnderstood: it means none.
     """
-    if not schema or _fits(schema, text):
+    # Most workflows take text; nothing has to be checked then.
+    if not schema or schema == _TEXT or _fits(schema, text):
         return text
     try:
         value = json.decode(text)

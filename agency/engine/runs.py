@@ -620,21 +620,26 @@ class Runs:
 
     def definitions(self) -> Sequence[DefinitionInfo]:
         """List the registered workflows by name."""
-        return [
-            DefinitionInfo(
-                name=definition.name,
-                kind=definition.kind,
-                version=definition.version,
-                description=definition.description,
-                input_schema=definition.input_codec.schema() if definition.takes_input else {},
-                output_schema=definition.output_codec.schema(),
-                source=definition.source,
-                is_enabled=self._registry.is_enabled(definition.name),
-                is_built_in=not definition.source and not definition.is_stored,
-                takes_input=definition.takes_input,
-            )
-            for definition in self._registry
-        ]
+        return [self._told_of(definition) for definition in self._registry]
+
+    def find_definition(self, name: str) -> DefinitionInfo | None:
+        """Find one of them, without a look at the others."""
+        definition = self._registry.find(name)
+        return None if definition is None else self._told_of(definition)
+
+    def _told_of(self, definition: Definition) -> DefinitionInfo:
+        return DefinitionInfo(
+            name=definition.name,
+            kind=definition.kind,
+            version=definition.version,
+            description=definition.description,
+            input_schema=definition.input_codec.schema() if definition.takes_input else {},
+            output_schema=definition.output_codec.schema(),
+            source=definition.source,
+            is_enabled=self._registry.is_enabled(definition.name),
+            is_built_in=not definition.source and not definition.is_stored,
+            takes_input=definition.takes_input,
+        )
 
 
 def _cancelled(reason: str) -> RunError:

@@ -71,38 +71,48 @@ class Publication:
         found: dict[str, Published] = {}
         for definition in self._runs.definitions():
             if definition.kind == RunKind.AGENT:
-                for name, settings in (self._agents.agents() if self._agents else {}).items():
-                    if _fits(name, self._wanted.agents) and definition.is_enabled:
-                        found[name] = Published(
-                            name=name,
-                            kind=PublishedKind.AGENT,
-                            workflow=definition.name,
-                            description=settings.description or f"The agent {name}.",
-                            input_schema=definition.input_schema,
-                            output_schema=definition.output_schema,
-                            version=definition.version,
-                        )
-            elif self._is_published(definition):
-                workflow = Published(
-                    name=definition.name,
-                    kind=PublishedKind.WORKFLOW,
-                    workflow=definition.name,
-                    description=definition.description,
-                    input_schema=definition.input_schema,
-                    output_schema=definition.output_schema,
-                    version=definition.version,
-                    takes_input=definition.takes_input,
-                )
+                for name in self._agents.agents() if self._agents else ():
+                    if (agent := self._agent(name, definition)) is not None:
+                        found[name] = agent
+            elif (workflow := self._workflow(definition)) is not None:
                 found.setdefault(definition.name, workflow)
         return [found[name] for name in sorted(found)]
+
+    def _agent(self, name: str, definition: DefinitionInfo | None) -> Published | None:
+        settings = self._agents.agents().get(name) if self._agents else None
+        if settings is None or definition is None or not definition.is_enabled:
+            return None
+        if not _fits(name, self._wanted.agents):
+            return None
+        return Published(
+            name=name,
+            kind=PublishedKind.AGENT,
+            workflow=definition.name,
+            description=settings.description or f"The agent {name}.",
+            input_schema=definition.input_schema,
+            output_schema=definition.output_schema,
+            version=definition.version,
+        )
+
+    def _workflow(self, definition: DefinitionInfo | None) -> Published | None:
+        if definition is None or definition.kind == RunKind.AGENT or definition.is_built_in:
+            return None
+        if not definition.is_enabled or not _fits(definition.name, self._wanted.workflows):
+            return None
+        return Published(
+            name=definition.name,
+            kind=PublishedKind.WORKFLOW,
+            workflow=definition.name,
+            description=definition.description,
+            input_schema=definition.input_schema,
+            output_schema=definition.output_schema,
+            version=definition.version,
+            takes_input=definition.takes_input,
+        )
 
     def listen(self, changed: Callable[[], None]) -> Callable[[], None]:
         """Call ``changed`` whenever the list may be another; gives what ends it."""
         return self._runs.listen_definitions(changed)
-
-    def _is_published(self, workflow: DefinitionInfo) -> bool:
-        is_offered = workflow.is_enabled and not workflow.is_built_in
-        return is_offered and _fits(workflow.name, self._wanted.workflows)
 
     def get(self, name: str) -> Published:
         """Find one by name.
@@ -110,10 +120,12 @@ class Publication:
         Raises:
             NotPublished: there is none of that name, or it may not be started from outside.
         """
-        for one in self.list():
-            if one.name == name:
-                return one
-        raise NotPublished(name)
+        # Each request asks for one: the others are not looked at.
+        definition = self._runs.find_definition(AGENT_WORKFLOW)
+        found = self._agent(name, definition) or self._workflow(self._runs.find_definition(name))
+        if found is None:
+            raise NotPublished(name)
+        return found
 
 
 def _fits(name: str, patterns: Sequence[str]) -> bool:

@@ -1,0 +1,113 @@
+"""Parts between the protocol's form and ours, and what media types callers take."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import pytest
+from a2a.types import a2a_pb2 as pb
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.struct_pb2 import Value
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agency.a2a.parts import content_from, fit, parts_to, plain, put
+from agency.domain.content import (
+    PARTS_MAX,
+    Part,
+    bytes_part,
+    data_part,
+    link_part,
+    text_part,
+)
+from agency.errors import InvalidInput
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(1 << 53), 1 << 53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
+)
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whole numbers are integers on the way back, whatever they were."""
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    if isinstance(one, float) and not isinstance(one, bool):
+        return math.isclose(one, other, rel_tol=0, abs_tol=0)
+    return bool(one == other) and type(one) is type(other)
+
+
+@given(VALUES)
+def test_json_comes_back_as_it_was(value: Any) -> None:
+    written = Value()
+    put(written, value)
+
+    assert same(value, plain(written))
+    # As whoever reads the wire sees it; there all numbers are doubles.
+    assert value == json.loads(json.dumps(MessageToDict(written)))
+
+
+@pytest.mark.parametrize("empty", [{}, [], None, "", 0, False], ids=repr)
+def test_empty_values_are_values(empty: Any) -> None:
+    written = Value()
+    put(written, {"x": empty})
+
+    assert written.WhichOneof("kind") is not None
+    assert {"x": empty} == plain(written)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        text_part("ä", media_type="text/markdown", name="a.md"),
+        data_part({"a": [1, None]}),
+        bytes_part(b"\x00\xff", media_type="image/png", name="dot.png"),
+        link_part("https://example.com/x", media_type="text/html"),
+        Part(kind=text_part("").kind, text="", metadata={"n": {"m": 1}}),
+    ],
+    ids=["text", "data", "bytes", "link", "metadata"],
+)
+def test_part_comes_back_as_it_was(part: Part) -> None:
+    message = pb.Message(message_id="m", parts=parts_to([part]))
+
+    assert [part] == list(content_from(message).parts)
+
+
+def test_empty_part_is_named_by_its_place() -> None:
+    with pytest.raises(InvalidInput) as refused:
+        content_from(pb.Message(parts=[pb.Part(text="x"), pb.Part()]))
+
+    assert ["/message/parts/1"] == [fault.where for fault in refused.value.faults]
+
+
+def test_parts_have_a_limit() -> None:
+    with pytest.raises(InvalidInput, match=f"{PARTS_MAX} are the most"):
+        content_from(pb.Message(parts=[pb.Part(text="x")] * (PARTS_MAX + 1)))
+
+
+@pytest.mark.parametrize(
+    ("accepted", "kinds"),
+    [
+        pytest.param([], ["text", "data", "bytes"], id="any"),
+        pytest.param(["text/plain"], ["text", "text", "bytes"], id="text"),
+        pytest.param(["application/json"], ["data", "data", "bytes"], id="json"),
+        pytest.param(["text/plain", "application/json"], ["text", "data", "bytes"], id="both"),
+        pytest.param(["*/*"], ["text", "data", "bytes"], id="all"),
+        pytest.param(["image/png"], ["text", "data", "bytes"], id="neither"),
+    ],
+)
+def test_parts_are_written_as_their_reader_takes_them(
+    accepted: list[str], kinds: list[str]
+) -> None:
+    parts = [text_part("t"), data_part({"a": 1}), bytes_part(b"x", media_type="image/gif")]
+
+    assert kinds == [part.kind.value for part in fit(parts, accepted)]
