@@ -14,12 +14,13 @@ from typing import Any
 import aiohttp
 import pytest
 
+from agency.a2a.envelope.desk import make_desk_door
 from agency.api.application import make_application
 from agency.config.schema import Agent as AgentSettings
 from agency.config.schema import Engine as EngineSettings
 from agency.config.schema import Memory as MemorySettings
+from agency.config.schema import Publish, Server, Settings
 from agency.config.schema import Queue as QueueSettings
-from agency.config.schema import Server, Settings
 from agency.config.schema import Store as StoreSettings
 from agency.core.clock import SystemClock
 from agency.core.ids import new_id
@@ -42,6 +43,7 @@ from agency.tools.mcp.means import Means
 from agency.tools.sandbox.sandbox import make_sandbox
 from agency.tools.toolsets import ToolsetRegistry
 from agency.vault.opening import open_vault
+from agency.web.published import Publication
 from agency.web.services import Services
 from agency.workflows.agent.agent import Agent
 from agency.workflows.agent.catalogue import Catalogue
@@ -144,6 +146,7 @@ async def serving(
     free_bytes_min: int = 0,
     queues: Mapping[str, QueueSettings] | None = None,
     memory: Mapping[str, Any] | None = None,
+    allowed_peers: Sequence[str] = ("*",),
 ) -> AsyncIterator[Daemon]:
     """Serve from a database in ``folder`` until the end of the block."""
     settings = replace(
@@ -260,7 +263,7 @@ async def serving(
                 fitness=store.fitness,
                 tasks=store.tasks,
                 pushes=store.pushes,
-                peers=Peers(store.peers, clock, allowed=settings.a2a.allowed_peers),
+                peers=Peers(store.peers, clock, allowed=allowed_peers),
                 settings=settings,
                 clock=clock,
                 version="0.0.test",
@@ -272,7 +275,8 @@ async def serving(
                 connections=connections,
                 agents=Catalogue(agent.means),
                 load_failures=[LoadFailure("broken.py", "SyntaxError: invalid syntax", "…")],
-            )
+            ),
+            [make_desk_door(Publication(Publish(), engine.runs, Catalogue(agent.means)))],
         )
         sockets = await listener.bind("127.0.0.1", 0)
         doors = await stack.enter_async_context(AsyncExitStack())
@@ -307,6 +311,7 @@ async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
             free_bytes_min: int = 0,
             queues: Mapping[str, QueueSettings] | None = None,
             memory: Mapping[str, Any] | None = None,
+            allowed_peers: Sequence[str] = ("*",),
             **settings: Any,
         ) -> Daemon:
             nonlocal count
@@ -321,6 +326,7 @@ async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
                     free_bytes_min=free_bytes_min,
                     queues=queues,
                     memory=memory,
+                    allowed_peers=allowed_peers,
                 )
             )
 
