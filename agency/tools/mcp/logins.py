@@ -28,6 +28,8 @@ class SharedLogin:
     def __init__(self, tasks: set[asyncio.Task[Any]]) -> None:
         self._lock = asyncio.Lock()
         self._tasks = tasks
+        self.unkept: object | None = None
+        """A grant for which the vault had no room, and which would be lost otherwise."""
         self._failure: NotRenewed | None = None
         self._failed_s = 0.0
 

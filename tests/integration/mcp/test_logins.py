@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from agency.domain.connection import ConnectionSetup, ConnectionState
 from agency.domain.login import LoginFlow, LoginState
-from agency.errors import ConnectionFailed, LoginFailed, ToolUnavailable
+from agency.errors import ConnectionFailed, LoginFailed, StoreFull, ToolUnavailable
 from tests.fake_servers.authorization import Guarded, guarded_tools, served
-from tests.integration.mcp.conftest import Opener, World
+from tests.integration.mcp.conftest import GUARD_S, Opener, World
 
 
 @pytest.fixture
@@ -357,3 +357,54 @@ async def test_secret_of_a_client_goes_to_its_issuer_only(
             await world.connections.add("notes", setup, is_active=True, is_tested=True)
 
     assert [] == guarded.authorization.seen
+
+
+async def test_locked_vault_is_in_the_way_only_where_a_token_is_needed(
+    world_of: Opener, guarded: Guarded
+) -> None:
+    good = guarded.authorization.good
+    async with world_of(setup_of(guarded)) as world:
+        await logged_in(world)
+        key = world.folder / "vault.key"
+    away = key.rename(key.with_name("away.key"))
+    # Without a token, too, for a while.
+    good[""] = "notes:read"
+    async with world_of(setup_of(guarded)) as world:
+        open_to_all = await world.say("notes__read")
+        del good[""]
+        with pytest.raises(ToolUnavailable, match="encrypted with the key"):
+            await world.call("notes__read")
+        away.rename(key)
+        async with asyncio.timeout(GUARD_S):
+            while not (await world.connections.test("notes")).is_good:
+                await asyncio.sleep(0.2)
+        await world.reach("notes")
+        said = await world.say("notes__read")
+
+    assert "read with " == open_to_all
+    assert "read with secret://mcp.notes.login" == said
+
+
+async def test_token_is_not_lost_when_there_is_no_room_for_it(
+    world_of: Opener, guarded: Guarded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world_of(setup_of(guarded)) as world:
+        await logged_in(world)
+        guarded.authorization.expire()
+        with monkeypatch.context() as full:
+            full.setattr(world.vault, "set", _no_room)
+            first = await world.say("notes__read")
+        again = await world.say("notes__read")
+        guarded.authorization.expire()
+        renewed = await world.say("notes__read")
+    async with world_of(setup_of(guarded)) as world:
+        after = await world.say("notes__read")
+
+    assert first.startswith("read with ")
+    assert first == again
+    assert "read with secret://mcp.notes.login" == renewed == after
+    assert 3 == len(guarded.authorization.seen)
+
+
+async def _no_room(*_: object, **__: object) -> None:
+    raise StoreFull("There is no room.")

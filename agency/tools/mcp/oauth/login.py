@@ -24,7 +24,7 @@ from pydantic import ValidationError
 from agency.core.json import NotJson, decode
 from agency.domain.connection import Connection
 from agency.domain.login import LoginFlow, LoginStarted, LoginState, LoginView
-from agency.errors import AgencyError, LoginFailed, SecretNotFound
+from agency.errors import AgencyError, LoginFailed, SecretBroken, SecretNotFound, VaultLocked
 from agency.tools.mcp.logins import NotRenewed, secret_name
 from agency.tools.mcp.means import Means
 from agency.tools.mcp.oauth.challenge import Challenge
@@ -110,11 +110,13 @@ class Login:
         Raises:
             VaultLocked, SecretBroken: as `agency.ports.vault.Vault.reveal`.
         """
-        try:
-            text = await self._means.vault.reveal(self._secret)
-        except SecretNotFound:
-            return None
-        found = parse_grant(text)
+        found = self._shared.unkept
+        if not isinstance(found, Grant):
+            try:
+                text = await self._means.vault.reveal(self._secret)
+            except SecretNotFound:
+                return None
+            found = parse_grant(text)
         # A connection may have got another address since: nothing is shown to anybody else.
         return found if found is not None and found.server == self._server else None
 
@@ -122,6 +124,7 @@ class Login:
         await self._means.vault.set(
             self._secret, to_text(grant), principal=f"connection {self._connection.name}"
         )
+        self._shared.unkept = None
 
     async def view(self, challenge: Challenge | None) -> LoginView:
         """Tell how things stand."""
@@ -138,7 +141,8 @@ class Login:
                 expires_at=pending.began_at + timedelta(seconds=LOGIN_S),
             )
         has_token = bool(grant.access_token or grant.refresh_token)
-        if not has_token or challenge is not None:
+        is_demanded = challenge is not None and not is_vain(grant, challenge)
+        if not has_token or is_demanded:
             return LoginView(
                 state=LoginState.NEEDED,
                 reason=grant.failure,
@@ -302,6 +306,7 @@ class Login:
             if token:
                 await self._revoke(grant, token)
         try:
+            self._shared.unkept = None
             await self._means.vault.delete(self._secret)
         except SecretNotFound:
             return
@@ -346,6 +351,11 @@ class Login:
             # The renewal is not given up with the call that needs it: others wait for it, and
             # what an authorization server has handed out is lost if nobody keeps it.
             return await self._shared.alone(lambda: self._renew(refused, challenge))
+        except (VaultLocked, SecretBroken) as error:
+            if challenge is None:
+                # Whether a token is needed at all, the server will say.
+                return ""
+            raise NotRenewed(error.message.rstrip(".")) from error
         except AgencyError as error:
             raise NotRenewed(error.message.rstrip(".")) from error
 
@@ -377,7 +387,13 @@ class Login:
         self._shared.note(None)
         if made is None:
             return ""
-        await self._keep(made)
+        try:
+            await self._keep(made)
+        except AgencyError as error:
+            # The one before may be good for nothing any more; this one is kept with the next.
+            self._shared.unkept = made
+            told = {"connection": self._connection.name, "reason": error.message}
+            log.warning("login not kept", extra=told)
         return made.access_token
 
     async def _refreshed(self, grant: Grant) -> Grant | None:
