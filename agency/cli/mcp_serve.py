@@ -16,7 +16,7 @@ from agency.cli.tree import Verb
     cls=Verb,
     examples=(
         "agency mcp serve",
-        "agency mcp serve --url http://127.0.0.1:8000",
+        "agency mcp serve --url http://127.0.0.1:8080",
     ),
 )
 @daemon_options
