@@ -52,8 +52,8 @@ log = logging.getLogger(__name__)
 TRIES_MAX = 3
 """A form that is filled in with what does not fit is shown so often, each time with the reason."""
 
-REREAD_S = 2.0
-"""A run whose form is shown is read so often, beside when something of it is committed."""
+SHOWN_S = 86_400.0
+"""A form is shown so long at most, in seconds; then the call is answered with where its run is."""
 
 
 @dataclass(slots=True)
@@ -197,8 +197,7 @@ class Asking:
                 one.cancel()
             await asyncio.wait({shown, over})
         if shown.cancelled():
-            over.result()
-            return None
+            return None if over.result() else types.ElicitResult(action="cancel")
         if over.done() and not over.cancelled():
             over.exception()  # it does not matter any more
         try:
@@ -209,14 +208,16 @@ class Asking:
         assert isinstance(response, types.ElicitResult)
         return response
 
-    async def _until_over(self, run_id: str, key: str) -> None:
-        """Wait until nobody has to answer any more."""
-        runs = self._means.services.runs
-        while True:
-            detail = await runs.get(run_id)
-            if detail.run.status in ENDED or key not in {wait.key for wait in detail.waits}:
-                return
-            await runs.watch(run_id, timeout_s=REREAD_S)
+    async def _until_over(self, run_id: str, key: str) -> bool:
+        """Wait until nobody has to answer any more; False when we stop before."""
+
+        def is_over(detail: RunDetail) -> bool:
+            return detail.run.status in ENDED or key not in {wait.key for wait in detail.waits}
+
+        detail = await self._means.patience.wait_until(
+            self._means.services.runs, run_id, is_over, timeout_s=SHOWN_S
+        )
+        return is_over(detail)
 
 
 def _required(

@@ -344,6 +344,38 @@ def test_offer_that_has_asked_goes_on_as_one_run(url: str) -> None:
     assert 1 == len(started() - before)
 
 
+def test_replies_that_are_too_large_to_carry_are_refused(url: str) -> None:
+    params = {
+        "name": "introduce",
+        "arguments": {},
+        "inputResponses": {"name": accepted(name="x" * 70_000)},
+    }
+
+    error = ask(url, "tools/call", params, can=FORMS)["error"]
+
+    assert types.INVALID_PARAMS == error["code"]
+    assert "65536 bytes" in error["message"]
+
+
+async def test_client_that_refuses_to_be_asked_is_told_so(url: str) -> None:
+    async def refuse(context: object, params: object) -> types.ErrorData:
+        return types.ErrorData(code=-1, message="The user said no.")
+
+    async with (
+        asyncio.timeout(GUARD_S),
+        Client(
+            f"{url}/mcp", mode="legacy", elicitation_callback=refuse, sampling_callback=refuse
+        ) as client,
+    ):
+        sampled = await client.call_tool("sample_it", {})
+        asked = await client.call_tool("ask_name", {})
+
+    assert sampled.is_error
+    assert "The user said no." in text_of(sampled)
+    assert asked.structured_content is not None
+    assert "suspended" == asked.structured_content["status"]
+
+
 # --- tasks ----------------------------------------------------------------------------------
 
 
