@@ -8,8 +8,9 @@ from typing import Any
 
 from a2a.types import a2a_pb2 as pb
 
-from agency.a2a.parts import fit, parts_to
+from agency.a2a.parts import JSON_MEDIA_TYPE, fit, parts_to
 from agency.domain.content import (
+    DELIVERED,
     Content,
     Part,
     bytes_part,
@@ -21,10 +22,10 @@ from agency.domain.content import (
 )
 from agency.domain.run import Run, RunKind
 from agency.domain.task import Task
-from agency.errors import RunFileNotFound, WorkspaceLost
-from agency.ports.task import TaskStore
+from agency.errors import InvalidInput, RunFileNotFound, WorkspaceLost
+from agency.ports.task import HandedOut, TaskStore
 from agency.ports.workspace import Workspaces
-from agency.web.addresses import run_file_path
+from agency.web.addresses import run_file_path, run_path
 
 OUTPUT = "output"
 """Id of the artifact that is a run's output; it replaces content that was handed out under it."""
@@ -55,7 +56,7 @@ class Artifacts:
         made: dict[str, list[Part]] = {}
         if task.has_contents:
             for one in await self._tasks.contents(task.run.number, after=0, through=task.seen):
-                content = one.content
+                content = content_at(one, task.run, address=address)
                 kept = made.get(content.name, []) if content.append else []
                 made[content.name] = [*kept, *content.parts]
         made |= await self.of_output(task.run, address=address)
@@ -66,8 +67,8 @@ class Artifacts:
         output = run.output
         if output is None:
             return {}
-        if is_content(output):
-            content = content_of(output)
+        content = content_in(output)
+        if content is not None:
             return {content.name or OUTPUT: list(content.parts)}
         if run.kind is RunKind.AGENT and isinstance(output, Mapping) and "response" in output:
             return await self._of_agent(run, output, address)
@@ -110,6 +111,15 @@ async def _joined(pieces: AsyncIterator[bytes]) -> bytes:
     return b"".join([piece async for piece in pieces])
 
 
+def content_at(one: HandedOut, run: Run, *, address: str) -> Content:
+    """Give a piece of content, or where it is if it is one too many to be handed over."""
+    if one.content is not None:
+        return one.content
+    url = f"{address}{run_path(run.id)}/steps?after={one.number - 1}&limit=1"
+    name = one.key.removeprefix(DELIVERED).rpartition("#")[0]
+    return Content(parts=[link_part(url, media_type=JSON_MEDIA_TYPE)], name=name, append=True)
+
+
 def artifact_to(name: str, parts: Sequence[Part], accepted: Sequence[str] = ()) -> pb.Artifact:
     """Write an artifact; its name is its id, and of a file its path."""
     return pb.Artifact(
@@ -121,7 +131,15 @@ def artifact_to(name: str, parts: Sequence[Part], accepted: Sequence[str] = ()) 
 
 def message_output(run: Run) -> Content | None:
     """Give what a run has ended with if that is an answer to its caller and no work."""
-    if not is_content(run.output):
+    content = content_in(run.output)
+    return content if content is not None and content.is_message else None
+
+
+def content_in(output: Any) -> Content | None:  # noqa: ANN401  JSON value
+    """Read the content that an output is; None when it only looks like some, or not even that."""
+    if not is_content(output):
         return None
-    content = content_of(run.output)
-    return content if content.is_message else None
+    try:
+        return content_of(output)
+    except InvalidInput:
+        return None

@@ -15,6 +15,10 @@ from agency.errors import Fault, InvalidInput
 _EXACT_MAX = 1 << 53
 """Whole numbers beyond this are not exact on the wire, where all numbers are doubles."""
 
+DATA_DEPTH_MAX = 32
+"""Nesting of data on the wire. Readers of protobuf refuse what is nested deeper than 100 messages,
+and each level of JSON has three; what is deeper is written as a text that is JSON."""
+
 JSON_MEDIA_TYPE = "application/json"
 TEXT_MEDIA_TYPE = "text/plain"
 
@@ -59,6 +63,8 @@ def parts_to(parts: Iterable[Part]) -> list[pb.Part]:
 
 
 def _part_to(part: Part) -> pb.Part:
+    if part.kind is PartKind.DATA and is_deeper(part.data, DATA_DEPTH_MAX):
+        part = _as_text(part)
     made = pb.Part(media_type=part.media_type, filename=part.name)
     match part.kind:
         case PartKind.TEXT:
@@ -72,6 +78,15 @@ def _part_to(part: Part) -> pb.Part:
     if part.metadata:
         put_struct(made.metadata, part.metadata)
     return made
+
+
+def is_deeper(data: Any, levels: int) -> bool:  # noqa: ANN401  JSON value
+    """Tell whether a JSON value has more than so many levels of objects and lists."""
+    if isinstance(data, Mapping):
+        data = list(data.values())
+    if not isinstance(data, list):
+        return False
+    return levels == 0 or any(is_deeper(one, levels - 1) for one in data)
 
 
 def fit(parts: Sequence[Part], accepted: Sequence[str]) -> Sequence[Part]:

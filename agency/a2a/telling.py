@@ -7,7 +7,7 @@ from typing import Any
 
 from a2a.types import a2a_pb2 as pb
 
-from agency.a2a.artifacts import Artifacts, artifact_to
+from agency.a2a.artifacts import Artifacts, artifact_to, content_at
 from agency.a2a.following import Seen
 from agency.a2a.parts import put_struct
 from agency.a2a.view import STATES, agent_message, asked_status, metadata_of, status_of
@@ -128,7 +128,7 @@ class Teller:
             found = await self._tasks.contents(run, after=number - 1, through=number)
             if not found:
                 return []
-            content = found[0].content
+            content = content_at(found[0], self._task.run, address=self._address)
         return [
             self._artifact(
                 content.name, content.parts, append=content.append, is_last=content.is_last

@@ -15,6 +15,10 @@ if TYPE_CHECKING:  # it names records of that file
     from agency.ports.store import Wake
 
 
+CONTENTS_BYTES_MAX = 32 * 1024 * 1024
+"""Content that is read at once: it is held in memory, and is part of one answer."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskFilter:
     """Which tasks to list; None means any. ``owner`` and ``target`` are always asked for."""
@@ -55,11 +59,12 @@ class HandedOut:
     Attributes:
         number: Of its entry in the journal.
         key: Of its entry.
+        content: None where all before it have used up `CONTENTS_BYTES_MAX`.
     """
 
     number: int
     key: str
-    content: Content
+    content: Content | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +98,10 @@ class TaskStore(Protocol):
         ...
 
     async def contents(self, run: int, *, after: int, through: int) -> Sequence[HandedOut]:
-        """Read what a run has handed out in the entries above one number, up to another."""
+        """Read what a run has handed out in the entries above one number, up to another.
+
+        In its order, with up to `CONTENTS_BYTES_MAX` bytes of content, or else the first piece.
+        """
         ...
 
     async def answer(

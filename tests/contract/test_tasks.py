@@ -204,7 +204,7 @@ async def test_ended_task_says_how(
 async def test_message_answers_a_question_once(store: Store) -> None:
     task_id = await start_task(store)
     await suspend(store, task_id, question("a"))
-    answer = {"wait": "a", "outcome": WaitOutcome.ANSWERED, "payload": 7, "now": at(3)}
+    answer: dict[str, Any] = {"wait": "a", "outcome": WaitOutcome.ANSWERED, "payload": 7, "now": at(3)}
 
     said = await store.tasks.answer(task_id, message("m2", "seven"), **answer)
     again = await store.tasks.answer(task_id, message("m2", "seven"), **answer)
@@ -268,7 +268,7 @@ async def test_message_reaches_only_a_run_that_takes_messages(store: Store) -> N
 async def test_ended_task_takes_no_message_but_knows_the_ones_it_had(store: Store) -> None:
     task_id = await start_task(store)
     await suspend(store, task_id, question("a"))
-    answer = {"wait": "a", "outcome": WaitOutcome.ANSWERED, "payload": 7, "now": at(3)}
+    answer: dict[str, Any] = {"wait": "a", "outcome": WaitOutcome.ANSWERED, "payload": 7, "now": at(3)}
     await store.tasks.answer(task_id, message("m2"), **answer)
     await finish(store, task_id, RunStatus.COMPLETED)
 
@@ -343,6 +343,29 @@ async def test_contents_are_read_between_two_numbers(store: Store) -> None:
         for one in await store.tasks.contents(found.run.number, after=first, through=found.seen)
     ]
     assert [] == list(await store.tasks.contents(found.run.number, after=0, through=first - 1))
+
+
+async def test_contents_are_read_up_to_a_bound(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agency.storage.sqlite.tasks.CONTENTS_BYTES_MAX", 150_000)
+    task_id = await start_task(store)
+    claimed = await claim(store, task_id)
+    for number in range(1, 5):
+        piece = Content(parts=[text_part("x" * 70_000)], name="log")
+        await making.record(
+            store, claimed, entries=[make_step(f"content/log#{number}", piece.to_json())]
+        )
+    found = await store.tasks.find(task_id)
+    assert found is not None
+
+    contents = await store.tasks.contents(found.run.number, after=0, through=found.seen)
+    assert [False, False, True, True] == [one.content is None for one in contents]
+    # The first is always read.
+    monkeypatch.setattr("agency.storage.sqlite.tasks.CONTENTS_BYTES_MAX", 1)
+    last = contents[2].number
+    (alone,) = await store.tasks.contents(found.run.number, after=last, through=found.seen)
+    assert alone.content is not None
 
 
 async def test_task_goes_on_with_the_successor_of_its_run(store: Store) -> None:

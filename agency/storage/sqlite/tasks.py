@@ -32,7 +32,7 @@ from agency.errors import (
     WaitTaken,
 )
 from agency.ports.store import Wake
-from agency.ports.task import HandedOut, Said, TaskFilter, TaskPage, TaskPlace
+from agency.ports.task import CONTENTS_BYTES_MAX, HandedOut, Said, TaskFilter, TaskPage, TaskPlace
 from agency.storage.sqlite import questions, task_starts, waits
 from agency.storage.sqlite.forms import TaskMessageForm, task_message_form
 from agency.storage.sqlite.point_reads import PointReads
@@ -90,11 +90,15 @@ class SqliteTasks:
 
     async def contents(self, run: int, *, after: int, through: int) -> Sequence[HandedOut]:
         """Read what a run has handed out; see `TaskStore.contents`."""
-        parameters = {"run": run, "after": after, "through": through}
-        found = await self._readers.all("page_contents", parameters)
+        parameters = {
+            "run": run,
+            "after": after,
+            "through": through,
+            "bytes_max": CONTENTS_BYTES_MAX,
+        }
         return [
-            HandedOut(number, key, content_of(decode(body)))
-            for number, key, body in sorted(found, key=lambda row: row[0])
+            HandedOut(number, key, None if body is None else content_of(decode(body)))
+            for number, key, body in await self._readers.all("page_contents", parameters)
         ]
 
     async def answer(

@@ -21,6 +21,7 @@ from google.protobuf.json_format import MessageToDict
 
 from agency import Content, Context, Rejected, bytes_part, link_part, text_part, workflow
 from agency.config.schema import A2a
+from agency.core import json
 from agency.errors import InvalidInput, MessageUnwanted
 from tests.integration.tasks.desk import (
     AT_ONCE,
@@ -65,6 +66,11 @@ async def parts(ctx: Context, said: Content) -> Content:
     await ctx.deliver("old", "new")
     link = link_part("https://example.com/x", media_type="text/plain", name="x")
     return Content(parts=[*said.parts, bytes_part(b"\x00", media_type="image/png"), link])
+
+
+@workflow("same")
+async def same(_: Context, value: list[Any] | dict[str, Any]) -> Any:
+    return value
 
 
 @workflow("nothing")
@@ -112,9 +118,7 @@ async def counts(ctx: Context, number: int) -> None:
         ctx.continue_as(number - 1)
 
 
-ALL = (
-    echo, order, parts, nothing, chat, slow, sign_in, both, breaks, counts,
-)  # fmt: skip
+ALL = (echo, order, parts, same, nothing, chat, slow, sign_in, both, breaks, counts)
 
 
 def asked(task: pb.Task) -> dict[str, Any]:
@@ -198,6 +202,45 @@ async def test_artifacts_are_what_was_handed_out_and_the_output(tmp_path: Path) 
                 {"url": "https://example.com/x", "mediaType": "text/plain", "filename": "x"},
             ],
         } == artifacts(task)
+
+
+async def test_contents_beyond_the_bound_are_linked_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agency.storage.sqlite.tasks.CONTENTS_BYTES_MAX", 1)
+    async with open_desk(tmp_path, *ALL) as desk:
+        task = await desk.send("parts", "go")
+        (_, second) = artifacts(task)["log"]
+
+        path, _, query = second["url"].partition("?")
+        assert f"http://desk.example/api/v1/runs/{task.id}/steps" == path
+        after = int(query.partition("=")[2].partition("&")[0])
+        (entry,) = await desk.house.runs.entries(task.id, after=after, limit=1)
+        assert "content/log#2" == entry.key
+
+
+@pytest.mark.parametrize(
+    "value",
+    [{"content": [{"kind": "bytes", "base64": "?"}]}, {"content": [{"kind": "odd"}]}],
+    ids=["base64", "kind"],
+)
+async def test_output_that_only_looks_like_content_is_data(tmp_path: Path, value: Any) -> None:
+    async with open_desk(tmp_path, *ALL) as desk:
+        task = await desk.send("same", data(value))
+
+        assert {"output": [{"data": value}]} == artifacts(task)
+
+
+async def test_deep_output_is_written_as_text(tmp_path: Path) -> None:
+    value: Any = 1
+    for _ in range(200):
+        value = [value]
+    async with open_desk(tmp_path, *ALL) as desk:
+        task = await desk.send("same", json.encode(value).decode())
+
+        (part,) = artifacts(task)["output"]
+        assert ("application/json", value) == (part["mediaType"], json.decode(part["text"]))
+        assert task == pb.Task.FromString(task.SerializeToString())
 
 
 async def test_answer_that_is_no_work_is_a_message(tmp_path: Path) -> None:

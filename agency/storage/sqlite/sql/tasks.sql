@@ -110,13 +110,21 @@ SELECT count(*) FROM tasks INDEXED BY tasks_by_state
    AND tasks.state <> 'completed' AND tasks.state_at >= :since;
 
 -- name: page_contents
--- What a run has handed out, in its order.
-SELECT journal.id, journal.key,
-       CASE typeof(journal.body)
-       WHEN 'text' THEN (SELECT data FROM blobs WHERE hash = journal.body)
-       ELSE journal.body END
-  FROM journal INDEXED BY journal_key
- WHERE journal.run = :run AND journal.key >= 'content/' AND journal.key < 'content0'
-   AND journal.id > :after AND journal.id <= :through
-   AND NOT journal.superseded
- ORDER BY journal.id;
+-- What a run has handed out, in its order; beyond so many bytes without the bodies.
+WITH piece (id, key, body, bytes) AS (
+     SELECT id, key, body,
+            CASE typeof(body)
+            WHEN 'text' THEN (SELECT length(data) FROM blobs WHERE hash = body)
+            ELSE length(body) END
+       FROM journal INDEXED BY journal_key
+      WHERE run = :run AND key >= 'content/' AND key < 'content0'
+        AND id > :after AND id <= :through AND NOT superseded),
+     summed (id, key, body, total, place) AS (
+     SELECT id, key, body, sum(bytes) OVER (ORDER BY id), row_number() OVER (ORDER BY id)
+       FROM piece)
+SELECT id, key,
+       CASE WHEN total > :bytes_max AND place > 1 THEN NULL
+            WHEN typeof(body) = 'text' THEN (SELECT data FROM blobs WHERE hash = body)
+            ELSE body END
+  FROM summed
+ ORDER BY id;
