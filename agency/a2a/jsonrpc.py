@@ -103,6 +103,7 @@ class JsonRpc:
                 write=lambda event: _result(request_id, method.write(event)),
                 refuse=lambda refusal: _error(request_id, refusal),
                 headers=headers,
+                is_always_stream=True,
             )
         made: Message = await method.answer(call)
         return _json(_result(request_id, method.write(made)), headers=headers)

@@ -182,10 +182,18 @@ def _of_protocol(error: a2a.A2AError) -> Refusal:
         status=status,
         grpc=grpc,
         reason=reason,
-        message=error.message,
+        message=_in_its_words(error),
         metadata={str(k): str(v) for k, v in data.items() if k != "errors"},
         violations=[(one["field"], one["message"]) for one in found] if found else (),
     )
+
+
+def _in_its_words(error: a2a.A2AError) -> str:
+    """Say that a task is not there as everybody says it, because clients look for the words."""
+    words = a2a.TaskNotFoundError.message
+    if not isinstance(error, a2a.TaskNotFoundError) or words in error.message:
+        return error.message
+    return f"{words}: {error.message[:1].lower()}{error.message[1:]}"
 
 
 def _as_protocol(error: AgencyError) -> a2a.A2AError | None:

@@ -27,6 +27,7 @@ async def stream(
     write: Writing,
     refuse: Callable[[Refusal], Any],
     headers: Mapping[str, str],
+    is_always_stream: bool = False,
 ) -> web.StreamResponse:
     """Answer with the events of a call.
 
@@ -36,6 +37,8 @@ async def stream(
         write: Writes an event as a JSON value.
         refuse: Writes an error after the first event as a JSON value.
         headers: Of the answer.
+        is_always_stream: An error before the first event is told in the stream as well, as
+            clients of 0.3 expect it.
 
     Raises:
         A2AError, AgencyError: it is refused before its first event.
@@ -43,8 +46,13 @@ async def stream(
     """
     with request.app[STREAMS].place():
         async with aclosing(call.events()) as events:
-            first = await anext(events, None)
-            frames = _frames(first, events, write=write, refuse=refuse)
+            try:
+                first = await anext(events, None)
+                frames = _frames(first, events, write=write, refuse=refuse)
+            except (A2AError, AgencyError) as error:
+                if not is_always_stream:
+                    raise
+                frames = _refused(refuse(refusal_of(error)))
             published = call.target.published
             fields = {"agent": published.name, "operation": call.operation.name}
             return await relay(request, frames, name="task", fields=fields, headers=headers)
@@ -65,3 +73,7 @@ async def _frames(
             yield event(wire.encode(write(one)))
     except (A2AError, AgencyError) as error:
         yield event(wire.encode(refuse(refusal_of(error))), name="error")
+
+
+async def _refused(told: object) -> AsyncGenerator[bytes, None]:
+    yield event(wire.encode(told))

@@ -52,7 +52,10 @@ async def answer(ctx: Context) -> Content:
 
 
 async def ask(ctx: Context) -> str:
-    await ctx.input("What else is there?")
+    answer = await ctx.input("What else is there?")
+    # A longer history is made of messages that each leave the task waiting.
+    while "history message" in str(answer):
+        answer = await ctx.input("What else is there?")
     return "Hello from TCK"
 
 

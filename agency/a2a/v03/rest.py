@@ -39,14 +39,14 @@ async def read(request: web.Request, operation: Operation, named: Mapping[str, s
     if operation in {calls.SEND, calls.STREAM}:
         body = _understood(await _body(request), pb03.SendMessageRequest)
         sent = _converted(lambda: FromProto.message_send_params(body))
-        return convert.to_core_send_message_request(v03.SendMessageRequest(id="", params=sent))
+        core = convert.to_core_send_message_request(v03.SendMessageRequest(id="", params=sent))
+        return with_id(core)
     if operation is calls.PUSH_CREATE:
         whole = _understood(await _body(request), pb03.CreateTaskPushNotificationConfigRequest)
         config = _converted(lambda: FromProto.task_push_notification_config_request(whole))
         config.task_id = request.match_info["id"]
-        return convert.to_core_create_task_push_notification_config_request(
-            v03.SetTaskPushNotificationConfigRequest(id="", params=config)
-        )
+        request_of = v03.SetTaskPushNotificationConfigRequest(id="", params=config)
+        return with_id(convert.to_core_create_task_push_notification_config_request(request_of))
     if operation is calls.LIST:
         raise MethodNotFoundError("Version 0.3 cannot list tasks.")
     params = operation.request()

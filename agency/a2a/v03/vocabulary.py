@@ -28,6 +28,11 @@ from agency.a2a.wire import check_base64
 FAULTS_MAX = 32
 """Faults that one answer tells of."""
 
+DEFAULT_CONFIG = "default"
+"""Id of a push configuration that is set without one: there is one such for each task, which the
+next one replaces."""
+
+_KINDS = frozenset({"text", "file", "data"})
 _INTERRUPTED = frozenset({v03.TaskState.input_required, v03.TaskState.auth_required})
 
 
@@ -55,6 +60,8 @@ def _reading(
     def read(params: object) -> Message:
         method = model.model_fields["method"].default
         whole = {"jsonrpc": "2.0", "id": "", "method": method, "params": params}
+        if model in _SENDING:
+            _check_kinds(params)
         try:
             checked = model.model_validate(whole)
         except ValidationError as error:
@@ -66,9 +73,35 @@ def _reading(
             raise invalid(f"The parameters do not fit: {where[:256]}.", faults) from error
         if isinstance(checked, v03.SendMessageRequest | v03.SendStreamingMessageRequest):
             _check_files(checked.params.message)
-        return to_core(checked)
+        return with_id(to_core(checked))
 
     return read
+
+
+def with_id(message: Message) -> Message:
+    """Give the push configuration in what an operation takes the default id if it has none."""
+    config: pb.TaskPushNotificationConfig | None = None
+    if isinstance(message, pb.TaskPushNotificationConfig):
+        config = message
+    elif isinstance(message, pb.SendMessageRequest):
+        has_push = message.configuration.HasField("task_push_notification_config")
+        config = message.configuration.task_push_notification_config if has_push else None
+    if config is not None and not config.id:
+        config.id = DEFAULT_CONFIG
+    return message
+
+
+_SENDING = frozenset({v03.SendMessageRequest, v03.SendStreamingMessageRequest})
+
+
+def _check_kinds(params: object) -> None:
+    """Refuse parts that do not say what they are: the SDK's models would take them for text."""
+    message = params.get("message") if isinstance(params, dict) else None
+    parts = message.get("parts") if isinstance(message, dict) else None
+    for index, part in enumerate(parts if isinstance(parts, list) else ()):
+        if isinstance(part, dict) and part.get("kind") not in _KINDS:
+            fault = (f"message.parts.{index}.kind", f"It is one of {', '.join(sorted(_KINDS))}.")
+            raise invalid("The kind of a part is missing, or unknown.", [fault])
 
 
 def _check_files(message: v03.Message) -> None:
