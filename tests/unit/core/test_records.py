@@ -166,3 +166,39 @@ def test_record_that_may_change_is_a_dataclass_at_once() -> None:
     assert counter == Counter(1)
     with pytest.raises(TypeError):
         hash(counter)
+
+
+@dataclass(frozen=True, slots=True)
+class Mixed:
+    first: int
+    second: int = 2
+    third: list[int] = dataclasses.field(default_factory=list)
+    last: int = dataclasses.field(default=4, kw_only=True)
+
+
+class Derived(Mixed):
+    """Of no decorator: its objects have a dictionary, and are of another layout."""
+
+
+def test_record_is_of_its_class_and_filled_in_order() -> None:
+    mixed = Mixed(1, 3, last=5)
+
+    assert type(mixed) is Mixed
+    assert repr(mixed) == "Mixed(first=1, second=3, third=[], last=5)"
+    assert str(inspect.signature(Mixed.__init__)) == (
+        "(self, first: 'int', second: 'int' = 2, third: 'list[int]' = <factory>, *,"
+        " last: 'int' = 4) -> None"
+    )
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        mixed.first = 2  # type: ignore[misc]
+
+
+def test_object_of_a_class_derived_without_the_decorator_is_filled_as_well() -> None:
+    Mixed(1)
+
+    derived = Derived(1, third=[7])
+
+    assert type(derived) is Derived
+    assert (derived.first, derived.second, derived.third, derived.last) == (1, 2, [7], 4)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        derived.first = 2  # type: ignore[misc]
