@@ -172,6 +172,8 @@ class Server:
                     {"type": "text", "text": "Here:"},
                     {"type": "image", "mimeType": "image/png", "data": given["data"]},
                     {"type": "image", "mimeType": "image/svg+xml", "data": given["data"]},
+                    {"type": "audio", "mimeType": "audio/wav; rate=8000", "data": given["data"]},
+                    {"type": "audio", "mimeType": "image/png", "data": given["data"]},
                 ]
                 self.say(id=identity, result={"content": blocks})
             case "bad structure":

@@ -31,7 +31,7 @@ from agency.tools.mcp.calls import (
     parse_state,
 )
 from agency.tools.mcp.refusals import Refusals
-from agency.tools.mcp.results import failed, output_of, pictures_of
+from agency.tools.mcp.results import failed, media_of, output_of
 from agency.tools.mcp.sent import META_KEY, Sent
 
 log = logging.getLogger(__name__)
@@ -96,7 +96,7 @@ class _Live:
     Attributes:
         prepared: Answers by the digests of their questions, from an earlier try.
         wake: Resolved when the call has ended or the server asks.
-        pictures: Files in which those of the result are.
+        media: Files in which pictures and recordings of the result are.
     """
 
     request: CallRequest
@@ -107,7 +107,7 @@ class _Live:
     open: dict[str, _Open] = field(default_factory=dict)
     expiry: asyncio.TimerHandle | None = None
     asked: int = 0
-    pictures: Mapping[int, str] = field(default_factory=dict)
+    media: Mapping[int, str] = field(default_factory=dict)
 
     def tell(self, *_: object) -> None:
         if self.wake is not None and not self.wake.done():
@@ -295,7 +295,7 @@ class Calls:
         while True:
             result = await self._send(live, responses, opaque)
             if not isinstance(result, types.InputRequiredResult):
-                live.pictures = await self._put_pictures(live.request, result)
+                live.media = await self._put_media(live.request, result)
                 return result
             number += 1
             if number > ROUNDS_MAX:
@@ -323,19 +323,20 @@ class Calls:
             responses = await self._responses(live.request, again)
             opaque = result.request_state
 
-    async def _put_pictures(
+    async def _put_media(
         self, request: CallRequest, result: types.CallToolResult
     ) -> Mapping[int, str]:
-        """Put pictures into the run's workspace; without room there they are only told of."""
-        if request.put is None or not any(block.type == "image" for block in result.content):
+        """Put pictures and sound into the run's workspace; without room there they are told of."""
+        kinds = {block.type for block in result.content}
+        if request.put is None or not kinds & {"image", "audio"}:
             return {}
         kept = {}
-        found = await asyncio.to_thread(pictures_of, result, request.tool)
+        found = await asyncio.to_thread(media_of, result, request.tool)
         for number, (path, content) in found.items():
             try:
                 await request.put(path, content)
             except (AgencyError, OSError) as error:
-                log.warning("picture not kept", extra={"reason": str(error)})
+                log.warning("media not kept", extra={"reason": str(error)})
                 break
             kept[number] = path
         return kept
@@ -396,7 +397,7 @@ class Calls:
             result,
             redact=self._hooks.redact,
             redact_json=self._hooks.redact_json,
-            pictures=live.pictures,
+            media=live.media,
         )
 
     def _failure(self, live: _Live, error: BaseException | None) -> ToolOutput | Asks:

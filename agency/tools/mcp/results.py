@@ -33,8 +33,11 @@ NAME_CHARACTERS_MAX = 256
 PICTURES = "pictures"
 """Folder of the workspace that pictures in results are put into."""
 
-PICTURES_MAX = 16
-"""Pictures of one result that are kept."""
+RECORDINGS = "recordings"
+"""Folder of the workspace that sound in results is put into."""
+
+MEDIA_MAX = 16
+"""Pictures and recordings of one result that are kept."""
 
 TOOLS_MAX = 512
 """Tools of one server; those after them are left out."""
@@ -46,26 +49,38 @@ _SUFFIXES = {
     "image/jpeg": ".jpg",
     "image/gif": ".gif",
     "image/webp": ".webp",
+    "audio/wav": ".wav",
+    "audio/x-wav": ".wav",
+    "audio/wave": ".wav",
+    "audio/mpeg": ".mp3",
+    "audio/mp3": ".mp3",
+    "audio/ogg": ".ogg",
+    "audio/flac": ".flac",
+    "audio/mp4": ".m4a",
+    "audio/aac": ".aac",
+    "audio/webm": ".webm",
 }
 _UNFIT = re.compile(r"[^A-Za-z0-9_-]+")
 
 
-def pictures_of(result: types.CallToolResult, tool: str) -> Mapping[int, tuple[str, bytes]]:
-    """Find the pictures in a result: name of a file and content, by the number of the block."""
+def media_of(result: types.CallToolResult, tool: str) -> Mapping[int, tuple[str, bytes]]:
+    """Find pictures and recordings in a result: file and content, by the number of the block."""
     found: dict[int, tuple[str, bytes]] = {}
     for number, block in enumerate(result.content):
-        if not isinstance(block, types.ImageContent):
+        if not isinstance(block, types.ImageContent | types.AudioContent):
             continue
-        suffix = _SUFFIXES.get(block.mime_type.lower())
-        if suffix is None or len(found) >= PICTURES_MAX:
+        kind = block.mime_type.lower().partition(";")[0].strip()
+        suffix = _SUFFIXES.get(kind)
+        if suffix is None or not kind.startswith(block.type) or len(found) >= MEDIA_MAX:
             continue
+        folder = PICTURES if block.type == "image" else RECORDINGS
         try:
             content = base64.b64decode(block.data, validate=True)
         except binascii.Error:
             continue
         digest = hashlib.sha256(content).hexdigest()[:8]
-        clean = _UNFIT.sub("-", tool).strip("-")[:40] or "picture"
-        found[number] = (f"{PICTURES}/{clean}-{digest}{suffix}", content)
+        clean = _UNFIT.sub("-", tool).strip("-")[:40] or block.type
+        found[number] = (f"{folder}/{clean}-{digest}{suffix}", content)
     return found
 
 
@@ -74,16 +89,16 @@ def output_of(
     *,
     redact: Redact,
     redact_json: Callable[[Any], Any],
-    pictures: Mapping[int, str],
+    media: Mapping[int, str],
 ) -> ToolOutput:
     """Make the output of a call. It is what a stranger says, and marked so.
 
     Args:
-        pictures: Files in which pictures were put, by the number of the block.
+        media: Files in which pictures and recordings were put, by the number of the block.
         redact, redact_json: Take out secrets: a server may repeat what it was given.
     """
     structured, note = _structured_of(result, redact_json)
-    text = "\n".join(_texts(result.content, pictures))
+    text = "\n".join(_texts(result.content, media))
     if not text and structured is not None:
         text = encode(structured).decode()
     return ToolOutput(
@@ -91,7 +106,7 @@ def output_of(
         is_error=result.is_error,
         structured=structured,
         is_untrusted=True,
-        files=tuple(pictures.values()),
+        files=tuple(media.values()),
     )
 
 
@@ -123,7 +138,7 @@ def _structured_of(
     return redact_json(result.structured_content), ""
 
 
-def _texts(content: list[Any], pictures: Mapping[int, str]) -> Iterator[str]:
+def _texts(content: list[Any], media: Mapping[int, str]) -> Iterator[str]:
     """Write each block as text; of what is none, what it is."""
     for number, block in enumerate(content):
         match block.type:
@@ -131,7 +146,7 @@ def _texts(content: list[Any], pictures: Mapping[int, str]) -> Iterator[str]:
                 yield block.text
             case "image" | "audio":
                 told = f"{block.type} {block.mime_type}, {_size_of(block.data)} bytes"
-                place = pictures.get(number)
+                place = media.get(number)
                 yield f"[{told}, in the file {place}]" if place else f"[{told}]"
             case "resource_link":
                 yield f"[resource {block.name}: {block.uri}]"

@@ -207,7 +207,7 @@ async def test_arguments_that_cannot_be_sent_are_an_error_and_the_session_stays(
         assert "cannot be sent" in output.content
 
 
-async def test_picture_is_put_into_the_workspace_of_the_run(world_of: Opener) -> None:
+async def test_picture_and_sound_are_put_into_the_workspace_of_the_run(world_of: Opener) -> None:
     data = base64.b64encode(b"\x89PNG and so on").decode()
     async with world_of({"odd": hostile_setup()}) as world:
         output = await world.call("odd__picture", {"data": data})
@@ -217,11 +217,15 @@ async def test_picture_is_put_into_the_workspace_of_the_run(world_of: Opener) ->
         )
 
         assert isinstance(output, ToolOutput)
-        (path,) = output.files
+        path, sound = output.files
         assert b"\x89PNG and so on" == (world.folder / path).read_bytes()
+        assert b"\x89PNG and so on" == (world.folder / sound).read_bytes()
+        assert ("recordings", ".wav") == (Path(sound).parent.name, Path(sound).suffix)
         lines = output.content.splitlines()
         assert f"[image image/png, 14 bytes, in the file {path}]" == lines[1]
         assert "[image image/svg+xml, 14 bytes]" == lines[2]
+        assert lines[3].endswith(f"in the file {sound}]")
+        assert "[audio image/png, 14 bytes]" == lines[4]
         assert isinstance(broken, ToolOutput)
         assert not broken.files
         assert isinstance(by_hand, ToolOutput)
