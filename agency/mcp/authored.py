@@ -38,12 +38,14 @@ from agency.mcp.published_tools import key_of, start
 from agency.mcp.questions import (
     TASKS,
     can,
+    is_modern,
     missing_capability,
     request_of,
 )
 from agency.mcp.results import refusal_of
 from agency.mcp.rounds import Round, round_of
 from agency.mcp.task_shape import follows_tasks
+from agency.mcp.verb_names import VERBS
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +88,9 @@ class Authored:
         self._changes = changes
         self._levels = levels
         self._places = asyncio.Semaphore(CALLS_MAX)
+        for offer in offers.list("tool"):
+            if offer.name in VERBS:
+                log.warning("tool is hidden by a verb", extra={"tool": offer.name})
 
     # --- tools ----------------------------------------------------------------------------
 
@@ -295,6 +300,8 @@ class Authored:
         if not isinstance(outcome, Raised):
             return outcome.value
         error = outcome.error
+        if isinstance(error, ClientCannot) and is_modern(ctx):
+            raise missing_capability({error.capability: {}}) from error
         if isinstance(error, MCPError | AgencyError):
             raise error
         log.info(

@@ -33,7 +33,6 @@ from agency.mcp.questions import (
     capability_of,
     check_can,
     is_modern,
-    missing_capability,
     reply_of,
     request_of,
     send,
@@ -210,8 +209,6 @@ class Call:
 
     async def ask(self, **questions: Question) -> Mapping[str, Reply]:
         for question in questions.values():
-            if is_modern(self._ctx) and not can(self._ctx, capability := capability_of(question)):
-                raise missing_capability({capability: {}})
             check_can(self._ctx, capability_of(question))
         if is_modern(self._ctx):
             return self._known(questions)

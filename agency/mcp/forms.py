@@ -154,6 +154,12 @@ _DONE: Mapping[str, Any] = {
 }
 
 
+def flat_schema(schema: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Give the form that asks for an object field by field; None when it cannot be one."""
+    fields, layout = _fields_of(schema)
+    return fields if layout == "fields" else None
+
+
 def _fields_of(schema: Any) -> tuple[Mapping[str, Any], Literal["fields", "field", "json"]]:  # noqa: ANN401
     if not schema:
         return _one({"type": "string", "title": "Answer"}), "field"

@@ -28,7 +28,8 @@ from agency.engine.offers import (
     Sample,
     Sampled,
 )
-from agency.errors import ClientCannot, ClientRefused
+from agency.errors import ClientCannot, ClientRefused, InvalidInput
+from agency.mcp.forms import flat_schema
 
 Context = ServerRequestContext[Any, Any]
 
@@ -102,10 +103,14 @@ def check_can(ctx: Context, capability: str) -> None:
 
 
 def request_of(question: Question) -> types.InputRequest:
-    """Write a question as the protocol does."""
+    """Write a question as the protocol does.
+
+    Raises:
+        InvalidInput: it is for a form that the protocol cannot show.
+    """
     match question:
         case Elicit(message=message):
-            return form_request(message, question.requested_schema())
+            return form_request(message, _form_of(question))
         case Sample(prompt=prompt, tokens_max=tokens_max, system=system):
             text = types.TextContent(type="text", text=prompt)
             return types.CreateMessageRequest(
@@ -119,6 +124,24 @@ def request_of(question: Question) -> types.InputRequest:
             return types.ListRootsRequest()
         case _:
             assert_never(question)
+
+
+def _form_of(question: Elicit) -> Mapping[str, Any]:
+    """Give the schema of a form; one that is written by hand is taken as it is.
+
+    Raises:
+        InvalidInput: the model has fields that a form cannot have.
+    """
+    wanted = question.requested_schema()
+    if isinstance(question.schema, Mapping):
+        return wanted
+    flat = flat_schema(wanted)
+    if flat is None:
+        raise InvalidInput(
+            f"The model of the form {question.message!r} has fields that are not plain.",
+            hint="Texts, numbers, booleans and choices are; ask for others in several fields.",
+        )
+    return flat
 
 
 def form_request(message: str, schema: Mapping[str, Any]) -> types.ElicitRequest:

@@ -118,6 +118,17 @@ class Named(BaseModel):
 
 class Aged(BaseModel):
     age: int
+    born: int | None = None
+
+
+class Deep(BaseModel):
+    named: Named
+
+
+@mcp_tool("ask_deep")
+async def ask_deep(call: McpCall) -> str:
+    """Ask for what no form has."""
+    return str(await call.elicit("Well?", Deep))
 
 
 @mcp_tool("hand_on")

@@ -123,6 +123,7 @@ async def test_client_of_either_protocol_uses_what_authors_offer(url: str, mode:
         pytest.param("fail", {"how": "raise"}, "It does not want to.", id="raised"),
         pytest.param("fail", {"how": "exit"}, "SystemExit", id="exit"),
         pytest.param("fail", {"how": "type"}, "not JSON", id="not-json"),
+        pytest.param("ask_deep", {}, "not plain", id="deep-form"),
     ],
 )
 def test_what_goes_wrong_in_an_offer_is_its_own_error(
