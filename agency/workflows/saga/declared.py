@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from agency.core import json, yaml
 from agency.core.records import dataclass
+from agency.domain.remote import CALL_WORKFLOW
 from agency.engine.codec import Codec
 from agency.engine.registry import Registry
 from agency.engine.retry import Retry
@@ -22,6 +23,7 @@ from agency.workflows.saga.leg import UNDO_RETRY, Child, Leg, LegContext
 from agency.workflows.saga.saga import LEGS_MAX, Saga
 from agency.workflows.saga.schema import SchemaCodec
 from agency.workflows.saga.spec import (
+    A2aSpec,
     Action,
     AgentSpec,
     FunctionSpec,
@@ -247,6 +249,11 @@ def _action_faults(
             templates = {"prompt": action.prompt}
         case WorkflowSpec():
             templates = {"input": action.input}
+        case A2aSpec():
+            templates = {
+                "agent": action.agent, "message": action.message, "data": action.data,
+                "context_id": action.context_id,
+            }  # fmt: skip
         case ToolCallSpec():
             templates = {"arguments": action.arguments}
     return [
@@ -352,6 +359,16 @@ def _part(action: Action, timeout_s: float | None, parts: _Parts) -> Any:  # noq
             return Child(workflow="agent", kind="agent", input=functools.partial(_output, wanted))
         case WorkflowSpec():
             return Child(workflow=action.workflow, input=functools.partial(_output, action.input))
+        case A2aSpec():
+            called: dict[str, Any] = {
+                "agent": action.agent,
+                "message": action.message,
+                "data": action.data,
+                "context_id": action.context_id,
+            }
+            return Child(
+                workflow=CALL_WORKFLOW, kind="a2a", input=functools.partial(_output, called)
+            )
         case FunctionSpec():
             found = parts.find_function(action.function)
             assert found is not None, action.function

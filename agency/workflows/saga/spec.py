@@ -64,6 +64,19 @@ class WorkflowSpec(_Spec):
     input: Any = None
 
 
+class A2aSpec(_Spec):
+    """A message to an agent of another system. The result has ``text``, ``data``, ``content``.
+
+    An agent is a name of the settings, or an address that they allow.
+    """
+
+    kind: Literal["a2a"]
+    agent: Annotated[str, StringConstraints(min_length=1, max_length=2048)]
+    message: Annotated[str, StringConstraints(max_length=100_000)] = ""
+    data: Any = None
+    context_id: Annotated[str, StringConstraints(max_length=256)] = ""
+
+
 class FunctionSpec(_Spec):
     """A function of an author's file: ``module:function``, the module being the file's stem."""
 
@@ -82,7 +95,8 @@ class ToolCallSpec(_Spec):
 
 
 Action = Annotated[
-    HttpSpec | AgentSpec | WorkflowSpec | FunctionSpec | ToolCallSpec, Field(discriminator="kind")
+    HttpSpec | AgentSpec | WorkflowSpec | A2aSpec | FunctionSpec | ToolCallSpec,
+    Field(discriminator="kind"),
 ]
 
 
