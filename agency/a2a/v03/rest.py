@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from agency.a2a import calls, wire
 from agency.a2a.calls import Call, Operation
 from agency.a2a.refusals import invalid
-from agency.a2a.v03.vocabulary import compat_event, compat_sent
+from agency.a2a.v03.vocabulary import compat_event, compat_sent, with_id
 from agency.web.bodies import check_json, read_raw
 
 _Message = TypeVar("_Message", bound=Message)
