@@ -73,11 +73,11 @@ class SqliteTasks:
             "state": None if which.state is None else which.state.value,
             "since": 0 if which.changed_since is None else to_micros(which.changed_since),
         }
-        suffix = _suffix(which)
+        page_statement, count_statement = _statements(which)
         place = after or TaskPlace(_LATEST, _LATEST)
         page = {"before": place.changed_at, "before_task": place.number, "limit": limit + 1}
-        rows = await self._readers.all(f"page_tasks{suffix}", parameters | page)
-        counted = await self._readers.one(f"count_tasks{suffix}", parameters)
+        rows = await self._readers.all(page_statement, parameters | page)
+        counted = await self._readers.one(count_statement, parameters)
         assert counted is not None
         shown = rows[:limit]
         found = await self._load([task_id for task_id, *_ in shown])
@@ -144,12 +144,13 @@ class SqliteTasks:
         return await self._writer.submit(work)
 
 
-def _suffix(which: TaskFilter) -> str:
+def _statements(which: TaskFilter) -> tuple[str, str]:
+    """Choose the statements whose index finds what is wanted: of a page, and of the number."""
     if which.context_id is not None:
-        return "_of_context"
+        return "page_tasks_of_context", "count_tasks_of_context"
     if which.state not in {None, TaskState.COMPLETED}:
-        return "_of_state"
-    return ""
+        return "page_tasks_of_state", "count_tasks_of_state"
+    return "page_tasks", "count_tasks"
 
 
 def _said(

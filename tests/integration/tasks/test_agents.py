@@ -140,6 +140,21 @@ async def test_question_about_a_tool_is_answered_by_a_message(tmp_path: Path, wo
         assert 1 == world.sent["bob"]
 
 
+async def test_task_at_its_limit_has_failed_with_what_there_is(
+    tmp_path: Path, world: World
+) -> None:
+    world.model.plays("Write", call("write", path="a.txt", text="x"), "Half of it.", "More.")
+    async with agents_desk(tmp_path, world) as desk:
+        task = await desk.send("writer", "Write", data({"max_steps": 1}))
+
+        assert "failed" == state(task)
+        assert "budget of turns was used up" in task.status.message.parts[0].text
+        assert "limit_reached" == task.metadata["runStatus"]
+        assert [{"raw": "eA==", "filename": "a.txt", "mediaType": "text/plain"}] == (
+            parts(task)["file:a.txt"]
+        )
+
+
 async def test_data_with_members_of_the_input_is_these(tmp_path: Path, world: World) -> None:
     world.model.plays("Count", '{"n": 3}')
     schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
