@@ -48,6 +48,11 @@ class Living:
         daemons.environ.pop("PORT", None)
         self._process = daemons.start()
 
+    def stop(self) -> int:
+        """End it with SIGTERM, and give its exit code."""
+        self._process.terminate()
+        return self._process.wait(timeout=GUARD_S)
+
     def kill(self) -> None:
         """End it with SIGKILL, and start another."""
         self._process.kill()
@@ -168,6 +173,29 @@ def over_npm(
     )
     assert 0 == done.returncode, done.stderr
     return json.loads(done.stdout)
+
+
+async def test_daemon_that_stops_answers_the_call_whose_form_is_shown(living: Living) -> None:
+    shown = asyncio.Event()
+
+    async def ponder(context: object, params: object) -> types.ElicitResult:
+        shown.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with (
+        asyncio.timeout(GUARD_S),
+        Client(f"{living.url}/mcp", mode="legacy", elicitation_callback=ponder) as client,
+    ):
+        await client.list_tools()  # else it would ask for the tool's schema when it has the result
+        calling = asyncio.create_task(client.call_tool("ask_name", {}))
+        await shown.wait()
+        code = await asyncio.to_thread(living.stop)
+        result = await calling
+
+    assert 0 == code
+    assert result.structured_content is not None
+    assert "suspended" == result.structured_content["status"]
 
 
 async def test_run_is_started_over_a2a_answered_over_mcp_and_read_over_rest(
