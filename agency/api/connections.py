@@ -98,7 +98,10 @@ class NewConnectionBody(Body):
     name: Annotated[str, Field(json_schema_extra={"pattern": f"^{CONNECTION_NAME.pattern}$"})]
     config: SetupBody
     is_active: bool = True
-    test: bool = Field(default=True, description="Try it first, and add it only if it works.")
+    test: bool = Field(
+        default=True,
+        description="Try it first, and add it only if it works, or would after a login.",
+    )
 
 
 class ConnectionChangeBody(Body):

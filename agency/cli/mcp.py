@@ -149,7 +149,7 @@ def _pairs(texts: Sequence[str], mark: str, option: str) -> dict[str, str]:
         "agency mcp add github --env GITHUB_TOKEN=secret://github-token -- github-mcp-server stdio",
         "agency mcp add search --http https://mcp.example.org/mcp "
         '--header "Authorization: Bearer secret://search-token"',
-        "agency mcp add notes --http https://mcp.example.org/notes --no-test",
+        "agency mcp add tracker --http https://mcp.example.org/mcp --scope issues:read",
     ),
 )
 @click.argument("name", metavar="NAME")
@@ -215,6 +215,9 @@ def add(
         output.document(added)
     elif given["no_test"]:
         output.note(f"The connection {name!r} is added. See how it is: agency mcp show {name}")
+    elif not added["tools"] and invocation.client().connection_login(name)["state"] == "needed":
+        output.note(f"The connection {name!r} is added. Its server demands a login:")
+        output.note(f"  agency mcp login {name}")
     else:
         output.note(f"The connection {name!r} works: {_count(added['tools'])}.")
     return ExitCode.OK

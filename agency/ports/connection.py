@@ -102,6 +102,7 @@ class Tested:
 
     Attributes:
         log: End of what the server has written to its standard error; empty over HTTP.
+        needs_login: It was reached, and demands that a person logs in first.
     """
 
     is_good: bool
@@ -111,6 +112,7 @@ class Tested:
     server: str
     tools: Sequence[ServerTool]
     log: str = ""
+    needs_login: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +159,7 @@ class Connections(Protocol):
         """Add a connection; it is opened at once, without a restart.
 
         Args:
-            is_tested: Try it first, and add it only when it works.
+            is_tested: Try it first, and add it only when it works, or would after a login.
 
         Raises:
             InvalidInput: the setup cannot be right; ``faults`` says what.

@@ -12,7 +12,7 @@ from typing import Any
 
 import aiohttp
 
-from tests.fake_servers.authorization import Guarded, guarded_tools
+from tests.fake_servers.authorization import guarded_tools
 from tests.processes import GUARD_S, Daemons, free_port
 
 TOKEN = "read with secret://mcp.diary.login"
@@ -73,11 +73,7 @@ async def ended(login: asyncio.subprocess.Process, pasted: str = "") -> tuple[in
     return login.returncode, told.decode()
 
 
-def configure(folder: Path, guarded: Guarded) -> None:
-    (folder / "config.toml").write_text(
-        '[mcp]\nallow_private = ["127.0.0.1"]\n'
-        f'[mcp.servers.diary]\nurl = "{guarded.url}"\nallow = ["*"]\n'
-    )
+ALLOWED = '[mcp]\nallow_private = ["127.0.0.1"]\n'
 
 
 async def test_person_logs_in_with_a_browser_and_by_pasting(
@@ -85,11 +81,23 @@ async def test_person_logs_in_with_a_browser_and_by_pasting(
 ) -> None:
     shell = Shell(daemons)
     port = str(free_port())
+    (tmp_path / "config.toml").write_text(ALLOWED)
     async with guarded_tools() as guarded, aiohttp.ClientSession() as browser:
-        configure(tmp_path, guarded)
         daemon = await asyncio.to_thread(daemons.start, "--port", port)
+        added = await shell.agency("mcp", "add", "diary", "--http", guarded.url, "--allow", "*")
         refused = await shell.agency("mcp", "test", "diary")
 
+        guarded.authorization.returns = {"code": None, "error": "access_denied"}
+        login = await shell.login()
+        async with browser.get(await address_of(login), allow_redirects=False) as sent_back:
+            location = sent_back.headers["Location"]
+        async with browser.head(location) as looked_at:
+            quiet = looked_at.status
+        async with browser.get(location.replace("access_denied", "<b>no</b>")) as page:
+            denied = page.status, await page.text()
+        by_denial = await ended(login)
+
+        guarded.authorization.returns = {}
         login = await shell.login()
         async with browser.get(await address_of(login)) as page:
             shown = page.status, await page.text(), page.headers["Referrer-Policy"]
@@ -108,12 +116,18 @@ async def test_person_logs_in_with_a_browser_and_by_pasting(
         called_again = await shell.agency("mcp", "call", "diary", "read")
         documents = [
             await shell.json("mcp", "show", "diary"),
-            await shell.json("mcp", "ls"),
             await shell.json("secret", "ls"),
         ]
 
+    assert 0 == added[0]
+    assert "agency mcp login diary" in added[1]
     assert 1 == refused[0]
     assert "agency mcp login diary" in refused[1]
+    assert 200 == quiet
+    assert 502 == denied[0]
+    assert "&lt;b&gt;no&lt;/b&gt;" in denied[1]
+    assert 1 == by_denial[0]
+    assert "says <b>no</b>" in by_denial[1]
     assert (200, "no-referrer") == (shown[0], shown[2])
     assert "Logged in" in shown[1]
     assert 0 == by_browser[0], by_browser
@@ -123,26 +137,3 @@ async def test_person_logs_in_with_a_browser_and_by_pasting(
     assert 0 == by_pasting[0], by_pasting
     told = json.dumps(documents) + "".join(said) + by_browser[1] + by_pasting[1]
     assert not [secret for secret in guarded.authorization.given if secret in told]
-
-
-async def test_browser_that_was_refused_is_told_so(daemons: Daemons, tmp_path: Path) -> None:
-    shell = Shell(daemons)
-    async with guarded_tools() as guarded, aiohttp.ClientSession() as browser:
-        guarded.authorization.returns = {"code": None, "error": "access_denied"}
-        configure(tmp_path, guarded)
-        await asyncio.to_thread(daemons.start, "--port", str(free_port()))
-        login = await shell.login()
-        address = await address_of(login)
-        async with browser.get(address, allow_redirects=False) as sent_back:
-            location = sent_back.headers["Location"]
-        async with browser.head(location) as looked_at:
-            quiet = looked_at.status
-        async with browser.get(location.replace("access_denied", "<b>no</b>")) as page:
-            shown = page.status, await page.text()
-        code, told = await ended(login)
-
-    assert 200 == quiet
-    assert 502 == shown[0]
-    assert "&lt;b&gt;no&lt;/b&gt;" in shown[1]
-    assert 1 == code
-    assert "says <b>no</b>" in told

@@ -33,6 +33,8 @@ class Authorization:
         lasts_s: How long its tokens are said to last.
         answers: Statuses that the next requests for tokens are answered with.
         gate: Requests for tokens wait for it.
+        moved_to: Where its document is said to be.
+        is_slow: Its document does not come.
     """
 
     url: str = ""
@@ -45,6 +47,8 @@ class Authorization:
     lasts_s: int = 3600
     answers: list[int] = field(default_factory=list)
     gate: asyncio.Event | None = None
+    moved_to: str = ""
+    is_slow: bool = False
     good: dict[str, str] = field(default_factory=dict)
     """Scopes of the access tokens that are good."""
     refreshes: set[str] = field(default_factory=set)
@@ -70,6 +74,10 @@ class Authorization:
         self.good.clear()
 
     async def _describe(self, _: web.Request) -> web.Response:
+        if self.moved_to:
+            return web.Response(status=302, headers={"Location": self.moved_to})
+        if self.is_slow:
+            await asyncio.Event().wait()
         document = {
             "issuer": self.url,
             "authorization_endpoint": f"{self.url}/authorize",

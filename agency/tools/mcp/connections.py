@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from contextvars import Context
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from agency.core.ids import derive_id, new_id
 from agency.domain.connection import (
@@ -45,6 +45,9 @@ from agency.tools.mcp.owner import CLOSE_S, Owner
 from agency.tools.mcp.reaping import reap
 from agency.tools.mcp.sent import idempotency_key
 from agency.tools.mcp.tools import LIST_WAIT_S, McpToolset, make, timeout_of
+
+if TYPE_CHECKING:
+    from agency.tools.mcp.oauth.challenge import Challenge
 
 log = logging.getLogger(__name__)
 
@@ -245,13 +248,15 @@ class McpConnections:
             created_at=now,
             updated_at=now,
         )
+        challenge: Challenge | None = None
         if is_tested:
-            connection = await self._tried(connection)
+            connection, challenge = await self._tried(connection)
         async with self._changing:
             # Once more: trying it took time.
             self._refuse_taken(name)
             await self._means.store.add(connection)
             kept = self._know(connection)
+            kept.owner.challenge = challenge
             self._start(kept)
         return _view(kept.owner)
 
@@ -263,17 +268,25 @@ class McpConnections:
             fault = Fault("/name", what, f"Use for example {name + '-server'!r}.")
             raise InvalidInput(f"A connection cannot be called {name!r}.", faults=[fault])
 
-    async def _tried(self, connection: Connection) -> Connection:
+    async def _tried(self, connection: Connection) -> tuple[Connection, Challenge | None]:
         """Try a connection that is to be stored.
+
+        Returns:
+            The connection with its tools, or without them and the login that its server demands.
 
         Raises:
             ConnectionFailed: it does not work.
         """
+        owner = Owner(connection, self._means)
         async with self._testing:
-            tested = await Owner(connection, self._means).test()
+            tested = await owner.test()
+        if tested.needs_login:
+            # As far as it can be tried without somebody who logs in, it works.
+            return connection, owner.challenge
         if not tested.is_good:
             raise ConnectionFailed(connection.name, f"{tested.reason}.", log=tested.log[-4096:])
-        return replace(connection, tools=tested.tools, tools_at=self._means.clock.now())
+        now = self._means.clock.now()
+        return replace(connection, tools=tested.tools, tools_at=now), None
 
     async def change(
         self,
@@ -297,11 +310,13 @@ class McpConnections:
                 tools_at=(old.tools_at or self._means.clock.now()) if known.has_tools else None,
             )
             check_stored(changed.name, changed.setup)
+            challenge: Challenge | None = None
             if is_tested:
-                changed = await self._tried(changed)
+                changed, challenge = await self._tried(changed)
             await self._means.store.change(changed)
             await self._close([self._forget(old.name)])
             kept = self._know(changed)
+            kept.owner.challenge = challenge
             known.hand_over(kept.owner)
             self._start(kept)
         return _view(kept.owner)

@@ -526,6 +526,7 @@ class Owner:
             server=server,
             tools=found,
             log=life.redaction.text(server_log.text()),
+            needs_login=bool(reason) and life.refusals.needs_login,
         )
 
     def retry(self) -> None:

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from agency.domain.connection import ConnectionSetup, ConnectionState
 from agency.domain.login import LoginFlow, LoginState
 from agency.errors import ConnectionFailed, LoginFailed, StoreFull, ToolUnavailable
-from tests.fake_servers.authorization import Guarded, guarded_tools, served
+from tests.fake_servers.authorization import Authorization, Guarded, guarded_tools, served
 from tests.integration.mcp.conftest import GUARD_S, Opener, World
 
 
@@ -229,6 +229,38 @@ async def test_servers_cannot_lead_anywhere(case: str, world_of: Opener, guarded
             await world.connections.begin_login("notes")
 
     assert [] == guarded.authorization.seen
+
+
+async def test_redirection_elsewhere_is_not_followed(world_of: Opener, guarded: Guarded) -> None:
+    other = Authorization()
+    async with served(other.application()) as elsewhere:
+        other.url = elsewhere
+        guarded.authorization.moved_to = f"{elsewhere}/.well-known/oauth-authorization-server"
+        async with world_of(setup_of(guarded)) as world:
+            await world.reach("notes", ConnectionState.LOGIN)
+            with pytest.raises(LoginFailed, match="does not say where to log in"):
+                await world.connections.begin_login("notes")
+
+
+async def test_slow_authorization_server_is_not_waited_for(
+    world_of: Opener, guarded: Guarded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agency.tools.mcp.oauth.wire.EXCHANGE_S", 0.5)
+    guarded.authorization.is_slow = True
+    async with world_of(setup_of(guarded)) as world:
+        await world.reach("notes", ConnectionState.LOGIN)
+        with pytest.raises(LoginFailed, match="no answer of"):
+            await world.connections.begin_login("notes")
+
+
+async def test_server_that_demands_a_login_is_added(world_of: Opener, guarded: Guarded) -> None:
+    setup = setup_of(guarded)["notes"]
+    async with world_of() as world:
+        added = await world.connections.add("notes", setup, is_active=True, is_tested=True)
+        view = await world.connections.login("notes")
+
+    assert [] == list(added.connection.tools)
+    assert (LoginState.NEEDED, "run `agency mcp login notes`") == (view.state, view.reason)
 
 
 RETURNED: Mapping[str, tuple[dict[str, str | None], str]] = {
