@@ -42,6 +42,8 @@ WALKS_ON_PURPOSE = {
     "list_deleted_notebooks": "the same",
     "list_deleted_sessions": "the same",
     "list_old_eras": "only eras that are over",
+    "list_unfinished_pushes": "only pushes that are active, once at the start, in pages",
+    "count_other_peers": "all of the few peers",
     **{
         f"count_{table}_rows": "until so many are counted that it is enough"
         for table in (
@@ -72,6 +74,8 @@ TABLES = (
     "topic_positions",
     "sessions",
     "secrets",
+    "pushes",
+    "peers",
     "core_versions",
     "collections",
     "old_eras",

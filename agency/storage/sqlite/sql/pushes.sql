@@ -75,7 +75,8 @@ SELECT pushes.number
 -- any push is active.
 SELECT coalesce((SELECT max(id) FROM (
        SELECT id FROM journal WHERE id > :after ORDER BY id LIMIT :limit)), :after),
-       EXISTS (SELECT 1 FROM pushes INDEXED BY pushes_active WHERE state = 'active')
+       EXISTS (SELECT 1 FROM pushes INDEXED BY pushes_active
+                WHERE state = 'active' AND task > 0)
 UNION ALL
 SELECT DISTINCT pushes.number, NULL
   FROM journal
