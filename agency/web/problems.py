@@ -131,7 +131,7 @@ STATUSES: Mapping[type[AgencyError], int] = {
     errors.WaitTimedOut: 504,
     errors.NotDone: 502,
     errors.Permanent: 502,
-    errors.Rejected: 422,
+    errors.Rejected: 502,
     errors.OutcomeUnknown: 502,
     # sagas
     errors.DefinitionNotFound: 404,
