@@ -1804,7 +1804,7 @@ class RemoteAgentUnreachable(Unavailable):
     """An agent of another system does not answer, or not now."""
 
     code = "remote_agent_unreachable"
-    hint = "Look whether its address is right and it runs: `agency a2a card ADDRESS`."
+    hint = "Look whether its address is right, and whether it runs."
 
     def __init__(
         self, agent: str, reason: str, *, retry_after_s: float | None = None, hint: str = ""

@@ -134,13 +134,13 @@ def _part_of(part: pb.Part) -> Part:
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401  a JSON value
-    """Write numbers as they were meant: protobuf has only those with a fraction."""
+    """Write numbers as they were meant, and members in one order: protobuf knows neither."""
     if isinstance(value, float) and value.is_integer() and abs(value) < _WHOLE_MAX:
         return int(value)
     if isinstance(value, list):
         return [_plain(one) for one in value]
     if isinstance(value, dict):
-        return {key: _plain(one) for key, one in value.items()}
+        return {key: _plain(value[key]) for key in sorted(value)}
     return value
 
 
