@@ -30,8 +30,8 @@ COMMENT = "comment"
 DONE = "done"
 FIELDS_MAX = 50
 """Fields of a form; what has more is asked for as JSON."""
-SHOWN_CHARACTERS_MAX = 4000
-"""Of what an approval is about, in the message above its form: it is for people to read."""
+SCHEMA_CHARACTERS_MAX = 4000
+"""Of a schema beside a field of JSON: it is for people to read."""
 
 _TEXT = ("minLength", "maxLength", "format", "pattern", "enum", "default")
 _FORMATS = frozenset({"email", "uri", "date", "date-time"})
@@ -74,7 +74,8 @@ def form_of(wait: Wait) -> Form | None:
         fields, layout = _fields_of(wait.show.get("schema"))
         return Form(key=wait.key, message=prompt, schema=fields, layout=layout)
     if wait.kind is WaitKind.APPROVAL:
-        message = f"{prompt}\n\n{_shown(wait.show.get('show'))}".strip()
+        parts = [prompt, _shown(wait.show.get("show")), _risk(wait.show.get("risk"))]
+        message = "\n\n".join(part for part in parts if part)
         return Form(key=wait.key, message=message, schema=_APPROVAL, layout="approval")
     return None
 
@@ -173,7 +174,7 @@ def _fields_of(schema: Any) -> tuple[Mapping[str, Any], Literal["fields", "field
     if plain is not None:
         return _one(plain), "field"
     wanted = json.encode(schema).decode()
-    about = f"JSON that fits this schema: {wanted[:SHOWN_CHARACTERS_MAX]}"
+    about = f"JSON that fits this schema: {wanted[:SCHEMA_CHARACTERS_MAX]}"
     return _one({"type": "string", "title": "JSON", "description": about}), "json"
 
 
@@ -245,7 +246,14 @@ def _followed(schema: Any, places: Mapping[str, Any]) -> Mapping[str, Any]:  # n
 
 
 def _shown(subject: Any) -> str:  # noqa: ANN401  JSON value
+    """Write what an approval is about, all of it: what was left out could be what matters.
+
+    How much that may be is bounded where it is asked.
+    """
     if subject is None:
         return ""
-    text = subject if isinstance(subject, str) else json.encode(subject).decode()
-    return text if len(text) <= SHOWN_CHARACTERS_MAX else f"{text[:SHOWN_CHARACTERS_MAX]} …"
+    return subject if isinstance(subject, str) else json.encode(subject).decode()
+
+
+def _risk(risk: Any) -> str:  # noqa: ANN401  JSON value
+    return f"Risk: {risk}." if risk else ""

@@ -213,7 +213,7 @@ async def test_run_asks_the_client_that_waits_for_it(url: str, mode: str) -> Non
         result = await client.call_tool("deliver", {"input": "box"})
 
     assert "box to Elm 3: sent" == text_of(result)
-    assert ["Where to?", 'Deliver?\n\n{"parcel":"box"}'] == person.shown
+    assert ["Where to?", 'Deliver?\n\n{"parcel":"box"}\n\nRisk: medium.'] == person.shown
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -218,7 +218,10 @@ async def test_run_is_started_over_a2a_answered_over_mcp_and_read_over_rest(
         state, text = await read_over_a2a(url, task_id)
     run = await asyncio.to_thread(ended, url, task_id)
 
-    assert ["Where to?", 'Deliver?\n\n{"parcel":"box"}'] == [person.shown[0], npm["shown"][0]]
+    assert ["Where to?", 'Deliver?\n\n{"parcel":"box"}\n\nRisk: medium.'] == [
+        person.shown[0],
+        npm["shown"][0],
+    ]
     assert ("completed", "box to Elm 3: sent") == (run["status"], run["output"])
     assert "box to Elm 3: sent" == npm["result"]["content"][0]["text"]
     assert (TaskState.TASK_STATE_COMPLETED, "box to Elm 3: sent") == (state, text)

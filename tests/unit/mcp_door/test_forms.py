@@ -171,10 +171,22 @@ def test_approval_is_a_choice_below_what_it_is_about(run: Run) -> None:
     form = form_of(approval())
 
     assert form is not None
-    assert 'Ship it?\n\n{"sku":"A-1"}' == form.message
+    assert 'Ship it?\n\n{"sku":"A-1"}\n\nRisk: high.' == form.message
     assert ["approve", "deny"] == form.schema["properties"]["decision"]["enum"]
     _, request = answer_of(run, form, {"decision": "deny", "comment": "No."}, by="ann")
     assert ("deny", "No.") == (request.decision, request.comment)
+
+
+def test_approval_shows_all_that_it_is_about() -> None:
+    command = "echo " + "x" * 20_000 + "; rm -rf /"
+    wait = wait_for(
+        None, kind=WaitKind.APPROVAL, show={"prompt": "Run it?", "show": {"command": command}}
+    )
+
+    form = form_of(wait)
+
+    assert form is not None
+    assert command in form.message
 
 
 @pytest.mark.parametrize(
