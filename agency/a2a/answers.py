@@ -114,7 +114,8 @@ def _decision(wait: Wait, content: Content) -> dict[str, Any]:
 def _value(wait: Wait, content: Content) -> Any:  # noqa: ANN401  JSON value
     schema = wait.show.get("schema") if isinstance(wait.show, dict) else None
     parts = [_unwrapped(part) for part in content.parts]
-    value = value_from(Content(parts=parts), schema, what=f"The question {wait.name!r}")
+    said = Content(parts=parts, name=content.name)
+    value = value_from(said, schema, what=f"The question {wait.name!r}")
     check_value(wait, value)
     return value
 

@@ -28,10 +28,7 @@ def input_of(target: Published, content: Content) -> Any:  # noqa: ANN401  JSON 
         return target.input_for(_agent_input(target, content))
     if not target.takes_input:
         return None
-    schema = target.input_schema
-    if is_content_schema(schema):
-        return content.to_json()
-    return value_from(content, schema, what=f"The workflow {target.name!r}")
+    return value_from(content, target.input_schema, what=f"The workflow {target.name!r}")
 
 
 def is_content_schema(schema: Mapping[str, Any]) -> bool:
@@ -41,7 +38,7 @@ def is_content_schema(schema: Mapping[str, Any]) -> bool:
 
 
 def value_from(content: Content, schema: Any, *, what: str) -> Any:  # noqa: ANN401  JSON
-    """Make one JSON value of what a message says: its data, or what its text means.
+    """Make one JSON value of what a message says: its data, what its text means, or all of it.
 
     Args:
         content: What it says.
@@ -51,6 +48,8 @@ def value_from(content: Content, schema: Any, *, what: str) -> Any:  # noqa: ANN
     Raises:
         InvalidInput: it says something else as well, or nothing that fits.
     """
+    if schema and is_content_schema(schema):
+        return content.to_json()
     data = [part for part in content.parts if part.kind is PartKind.DATA]
     text = "\n\n".join(
         part.text for part in content.parts if part.kind is PartKind.TEXT and part.text.strip()

@@ -164,6 +164,13 @@ def test_one_of_several_questions_is_named_or_the_oldest(
     assert Answer(wait, payload) == answer_of(questions, said(*parts), metadata)
 
 
+def test_question_for_content_takes_all_that_is_said() -> None:
+    content = Content(parts=[text_part("x"), bytes_part(b"y", media_type="a/b")], name="m1")
+    asked = question("input#1", schema=dict(CONTENT_SCHEMA))
+
+    assert Answer("input#1", content.to_json()) == answer_of([asked], content, {})
+
+
 def test_authorization_takes_nothing_of_what_is_said() -> None:
     asked = question("authorize#1", prompt="Sign in.", authorization={"url": ""})
 
