@@ -170,6 +170,10 @@ class _Reading:
     def fault(self, where: str, what: str, hint: str = "") -> None:
         self._faults.append(Fault(where, what, hint))
 
+    def is_faulty(self, name: str) -> bool:
+        """Tell whether something was wrong with a setting so far."""
+        return any(fault.where.rpartition(" ")[2] == name for fault in self._faults)
+
     # --- the file
 
     def take_file(self, file: Path, *, shown: str) -> None:
@@ -436,7 +440,9 @@ def _build(reading: _Reading, file: Path | None, *, base: Path, here: Path, home
     for name, what, hint in model_names.faults(values, reading.named("providers")):
         reading.fault(_where(name, origins[name]), what, hint)
     for name, what, hint in remote_agents.faults(values, reading.named(remote_agents.GROUP)):
-        reading.fault(_where(name, origins[name]), what, hint)
+        # What was refused counts as absent, and is told already.
+        if not reading.is_faulty(name):
+            reading.fault(_where(name, origins[name]), what, hint)
     reading.raise_faults()
     by_section: dict[str, dict[str, Any]] = {}
     for setting in reading.settings.values():
