@@ -102,13 +102,16 @@ async def read_object(request: web.Request) -> Any:  # noqa: ANN401  JSON enters
 def query_of(request: web.Request, kind: type[Message]) -> dict[str, Any]:
     """Read the parameters of a query as the JSON object that they stand for.
 
-    Source: section 11.5: names in camel case, booleans as true and false, the last of several.
+    Source: section 11.5: names in camel case, or as protobuf has them, which its JSON allows as
+    well; booleans as true and false; the last of several.
 
     Raises:
         InvalidParamsError: a truth value is neither true nor false, or a status is none.
     """
     fields: dict[str, FieldDescriptor] = {
-        field.camelcase_name: field for field in kind.DESCRIPTOR.fields
+        name: field
+        for field in kind.DESCRIPTOR.fields
+        for name in (field.name, field.camelcase_name)
     }
     found: dict[str, Any] = {}
     for name, text in request.query.items():

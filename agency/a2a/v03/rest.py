@@ -53,7 +53,8 @@ async def read(request: web.Request, operation: Operation, named: Mapping[str, s
     for field, part in named.items():
         setattr(params, field, request.match_info[part])
     if isinstance(params, pb.GetTaskRequest):
-        _set_history(params, request.query.get("historyLength", ""))
+        query = request.query
+        _set_history(params, query.get("historyLength", query.get("history_length", "")))
     return params
 
 

@@ -79,15 +79,21 @@ def _reading(
 
 
 def with_id(message: Message) -> Message:
-    """Give the push configuration in what an operation takes the default id if it has none."""
+    """Give the push configuration in what an operation takes the default id if it has none.
+
+    An authentication that says nothing is none: protobuf's JSON makes one of a missing member.
+    """
     config: pb.TaskPushNotificationConfig | None = None
     if isinstance(message, pb.TaskPushNotificationConfig):
         config = message
     elif isinstance(message, pb.SendMessageRequest):
         has_push = message.configuration.HasField("task_push_notification_config")
         config = message.configuration.task_push_notification_config if has_push else None
-    if config is not None and not config.id:
-        config.id = DEFAULT_CONFIG
+    if config is None:
+        return message
+    config.id = config.id or DEFAULT_CONFIG
+    if not config.authentication.scheme and not config.authentication.credentials:
+        config.ClearField("authentication")
     return message
 
 
