@@ -376,9 +376,10 @@ class Bridge:
                 if status == 404:
                     self._renew(number)
                     continue
-                if status != 200:
+                if status == 405:
                     return  # it has nothing to say unasked
-                pause_s = PAUSE_S
+                if status == 200:
+                    pause_s = PAUSE_S
             except Away as away:
                 self._log_away(away)
             self._is_over.wait(pause_s)

@@ -32,6 +32,7 @@ def serve(invocation: Invocation) -> ExitCode:
     def find() -> Address:
         return find_daemon(invocation.url, invocation.token, invocation.environ, invocation.loaded)
 
+    find()  # a configuration that cannot be read is told at once
     Bridge(find, sys.stdin.buffer, sys.stdout.fileno(), _say).run()
     return ExitCode.OK
 

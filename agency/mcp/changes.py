@@ -90,6 +90,7 @@ class Changes:
             max_buffered_events=BACKLOG_MAX,
         )
         self._watched: Counter[str] = Counter()
+        self._of_run: dict[str, set[str]] = {}
         self._changed: set[ServerEvent] = set()
         self._wake = asyncio.Event()
         self._wants = asyncio.Event()
@@ -103,7 +104,7 @@ class Changes:
 
     def tell_updated(self, uri: str) -> None:
         """Tell that a resource is another, if anybody watches it."""
-        if self._watched[uri]:
+        if uri in self._watched:
             self._changed.add(ResourceUpdated(uri))
             self._wake.set()
 
@@ -175,20 +176,26 @@ class Changes:
                 await asyncio.wait([idle])
 
     def _on_update(self, update: Update) -> bytes:
-        uri = run_uri(update.run_id)
-        for watched in (uri, f"{uri}/output", f"{uri}/files"):
+        for watched in self._of_run.get(run_uri(update.run_id), ()):
             self.tell_updated(watched)
         return b""
 
     def _watch(self, uri: str) -> None:
         self._watched[uri] += 1
-        self._wants.set()
+        if uri.startswith(RUNS):
+            self._of_run.setdefault(_run_of(uri), set()).add(uri)
+            self._wants.set()
 
     def _unwatch(self, uri: str) -> None:
         self._watched[uri] -= 1
-        if self._watched[uri] <= 0:
-            del self._watched[uri]
-        if not any(one.startswith(RUNS) for one in self._watched):
+        if self._watched[uri] > 0:
+            return
+        del self._watched[uri]
+        watched = self._of_run.get(_run_of(uri), set())
+        watched.discard(uri)
+        if not watched:
+            self._of_run.pop(_run_of(uri), None)
+        if not self._of_run:
             self._wants.clear()
 
     # --- who is told ----------------------------------------------------------------------
@@ -266,6 +273,11 @@ NOT_FOUND = -32002
 
 _LOOK_S = 5.0
 _WANTED = UpdateFilter(types=frozenset({UpdateType.STATUS, UpdateType.PROGRESS}))
+
+
+def _run_of(uri: str) -> str:
+    """Cut off what stands behind the run in an address."""
+    return RUNS + uri.removeprefix(RUNS).partition("/")[0]
 
 
 def _taken(_: bytes) -> bool:

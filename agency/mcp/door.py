@@ -23,7 +23,7 @@ from agency.mcp.caller import CALLER, Caller
 from agency.mcp.means import Means
 from agency.web.access import Access
 from agency.web.answers import SERVICES, principal_of
-from agency.web.bodies import read_raw
+from agency.web.bodies import check_depth, read_raw
 from agency.web.patience import PATIENCE
 from agency.web.published import Publication
 from agency.web.routes import Door, Route
@@ -97,6 +97,7 @@ class Mount:
         # Source: MCP 2025-11-25, transports, security warning.
         self._access.check_origin("POST", request.headers)
         body = await read_raw(request)
+        check_depth(body)
         opened = await self._server()
         principal = principal_of(request)
         caller = Caller(

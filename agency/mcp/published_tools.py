@@ -131,13 +131,19 @@ def make_request(
 ) -> StartRequest:
     """Make the request for a run that a caller asks for."""
     request = StartRequest(workflow=published.workflow, input=published.input_for(value))
-    hashed = hashlib.sha256(json.encode_canonical([published.name, request.input])).hexdigest()
     return request.asked_for(
         idempotency_key=key,
-        request_hash=hashed if key is not None else None,
+        request_hash=_hash_of(published.name, request.input) if key is not None else None,
         correlation_id=caller.correlation_id,
         principal=caller.principal,
     )
+
+
+def _hash_of(name: str, value: Any) -> str:  # noqa: ANN401  JSON value
+    try:
+        return hashlib.sha256(json.encode_canonical([name, value])).hexdigest()
+    except json.NotJson as error:
+        raise InvalidInput(f"The input is not JSON: {error}.") from error
 
 
 async def start(means: Means, request: StartRequest, call: Call | None = None) -> StartedRun:
@@ -151,11 +157,15 @@ async def start(means: Means, request: StartRequest, call: Call | None = None) -
     starting = asyncio.ensure_future(means.services.runs.start(request))
 
     def tell(done: asyncio.Future[StartedRun]) -> None:
-        if call is not None and not done.cancelled() and done.exception() is None:
+        has_failed = done.cancelled() or done.exception() is not None
+        if call is not None and not has_failed:
             call.run_id.set_result(done.result().run.id)
 
     starting.add_done_callback(tell)
-    return await asyncio.shield(starting)
+    try:
+        return await asyncio.shield(starting)
+    except json.NotJson as error:
+        raise InvalidInput(f"The input is not JSON: {error}.") from error
 
 
 def key_of(meta: Mapping[str, Any] | None) -> str | None:

@@ -28,6 +28,9 @@ from agency.ports.store import RunDetail
 FILE_LINKS_MAX = 50
 """Files of a run that its result links to; the others are listed by its resource."""
 
+RESULT_BYTES_MAX = 4 << 20
+"""Output that an answer holds, as JSON: clients read answers whole, and hand them to a model."""
+
 RUN_META, STATUS_META = "agency/run_id", "agency/status"
 """Keys of ``_meta`` in the result of a call that has started a run."""
 
@@ -43,6 +46,9 @@ async def result_of(means: Means, detail: RunDetail, schema: Schema | None) -> C
         return _handle(detail)
     if run.status not in SUCCEEDED:
         return _failure(run)
+    size_bytes = len(json.encode(run.output))
+    if size_bytes > RESULT_BYTES_MAX:
+        return _too_large(run, size_bytes)
     if is_content(run.output):
         content = content_of(run.output)
         blocks: list[ContentBlock] = blocks_of(content)
@@ -119,6 +125,18 @@ def _handle(detail: RunDetail) -> CallToolResult:
     return CallToolResult(
         content=[TextContent(type="text", text="\n".join(text)), link],
         structured_content=structure,
+        _meta=_meta(run),
+    )
+
+
+def _too_large(run: Run, size_bytes: int) -> CallToolResult:
+    """Tell where an output is that no model could read."""
+    uri = f"{run_uri(run.id)}/output"
+    say = f"The output of the run {run.id} has {size_bytes} bytes: read it at {uri}."
+    link = ResourceLink(type="resource_link", name="output", uri=uri, size=size_bytes)
+    return CallToolResult(
+        content=[TextContent(type="text", text=say), link],
+        structured_content={**_place(run), "next": say},
         _meta=_meta(run),
     )
 

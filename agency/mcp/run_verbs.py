@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from mcp_types import CallToolRequestParams, CallToolResult, Tool, ToolAnnotations
 from pydantic import Field, ValidationError
 
+from agency.core import json
 from agency.core.ids import is_id
 from agency.core.limits import (
     CANCEL_WAIT_S,
@@ -25,6 +26,7 @@ from agency.domain.wait import Wait, WaitKind
 from agency.engine.approvals import Choice, DecideRequest
 from agency.errors import (
     AgencyError,
+    InvalidInput,
     RunNotFound,
     RunNotSuspended,
     WaitAmbiguous,
@@ -235,6 +237,8 @@ class RunVerbs:
             return await verb.answer(ctx, _read(verb.arguments, params.arguments or {}))
         except AgencyError as error:
             return refusal_of(error)
+        except json.NotJson as error:
+            return refusal_of(InvalidInput(f"The arguments are not JSON: {error}."))
 
     async def _start(self, ctx: Context, asked: StartArguments) -> ToolAnswer:
         published = self._means.publication.get(asked.workflow)

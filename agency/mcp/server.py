@@ -313,6 +313,8 @@ def safely(answer: Handler[Params, Result]) -> Handler[Params, Result]:
             raise MCPError(INVALID_PARAMS, str(error), _data_of(error)) from error
         except AgencyError as error:
             raise MCPError(INTERNAL_ERROR, str(error), _data_of(error)) from error
+        except json.NotJson as error:
+            raise MCPError(INVALID_PARAMS, f"The parameters are not JSON: {error}.") from error
         except MCPError:
             raise
         except Exception as error:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any
 
 from agency.domain.run import ENDED, RunStatus
+from agency.errors import AgencyError
 from agency.mcp.means import Means
 from agency.mcp.offerings import Context, Offerings, ToolAnswer
 from agency.mcp.run_shape import is_settled, needs_somebody
 from agency.ports.store import RunDetail
+
+log = logging.getLogger(__name__)
 
 LEAST_S = 0.05
 """Progress is told twenty times in a second at most."""
@@ -72,13 +76,17 @@ async def _until_settled(means: Means, run_id: str, until: float) -> RunDetail:
 
 async def _tell(means: Means, ctx: Context, run_id: str) -> None:
     told, runs = Told(ctx), means.services.runs
-    while True:
-        detail = await runs.get(run_id)
-        await told.tell(detail.run.progress)
-        if detail.run.status in ENDED:
-            return
-        await asyncio.sleep(LEAST_S)
-        await runs.watch(run_id, timeout_s=REREAD_S)
+    try:
+        while True:
+            detail = await runs.get(run_id)
+            await told.tell(detail.run.progress)
+            if detail.run.status in ENDED:
+                return
+            await asyncio.sleep(LEAST_S)
+            await runs.watch(run_id, timeout_s=REREAD_S)
+    except AgencyError as error:
+        # The call itself meets it as well, and answers with it.
+        log.debug("progress is not told any more", extra={"run_id": run_id, "why": str(error)})
 
 
 class Told:

@@ -132,6 +132,22 @@ def _parse(raw: bytes) -> Any:  # noqa: ANN401  JSON enters here
     return value
 
 
+def check_depth(raw: bytes) -> None:
+    """Refuse JSON that is nested too deeply, for readers of their own, who tell what is no JSON.
+
+    Raises:
+        BodyMalformed: it is nested deeper than `JSON_DEPTH_MAX`.
+    """
+    if raw.count(b"[") + raw.count(b"{") <= JSON_DEPTH_MAX:
+        return
+    try:
+        value = json.decode(raw)
+    except json.NotJson:
+        return
+    if is_deep(raw, value):
+        raise BodyMalformed(f"The body is nested deeper than {JSON_DEPTH_MAX} levels.")
+
+
 def is_deep(raw: bytes, value: Any) -> bool:  # noqa: ANN401  JSON value
     """Tell whether a JSON value is nested deeper than `JSON_DEPTH_MAX`; ``raw`` is what it was."""
     # Counting is cheap; only a body with this many brackets can be too deep.

@@ -32,6 +32,9 @@ paths = [{json.dumps(str(FLOWS))}]
 call_wait_s = {CALL_WAIT_S}
 serve_sessions_max = 600
 
+[sandbox]
+driver = "none"  # proving one costs a second of each start, and no command is run here
+
 [publish]
 workflows = ["*"]
 """

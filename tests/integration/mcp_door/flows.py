@@ -45,6 +45,11 @@ async def echo(ctx: Context, input: Any) -> Any:
     return input
 
 
+@workflow("large")
+async def large(ctx: Context, input: int) -> str:
+    return "x" * input
+
+
 @workflow("address")
 async def address(ctx: Context, input: str) -> str:
     found = await ctx.input("Where to?", schema=Address)

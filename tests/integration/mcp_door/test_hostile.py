@@ -13,6 +13,7 @@ from mcp.shared.exceptions import MCPError
 
 from tests.integration.mcp_door.conftest import (
     Door,
+    Raw,
     ask,
     envelope,
     opened,
@@ -35,6 +36,25 @@ def test_deep_and_broken_json_is_refused(door: Door, mode: str) -> None:
         answer = ask(door, body, **headers)
 
         assert answer.status == 400, (body[:10], answer)
+
+
+def test_arguments_that_no_run_can_hold_are_refused(door: Door) -> None:
+    deep: object = 1
+    for _ in range(200):
+        deep = [deep]
+    headers = named(envelope("tools/call", "run_start"))
+
+    def start(value: object) -> Raw:
+        arguments = {"workflow": "echo.any", "input": value}
+        call = request("tools/call", {"name": "run_start", "arguments": arguments}, "2026-07-28")
+        return ask(door, call, **headers)
+
+    nested, half = start(deep), start("\ud800")
+
+    assert nested.status == 400
+    assert b"nested" in nested.body
+    assert half.json["result"]["isError"]
+    assert "JSON" in half.json["result"]["content"][0]["text"]
 
 
 def test_body_that_is_too_large_is_refused(door: Door, mode: str) -> None:

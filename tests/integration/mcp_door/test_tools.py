@@ -63,6 +63,17 @@ async def test_any_value_goes_in_and_comes_out(door: Door, value: Any) -> None:
     assert surplus.is_error
 
 
+async def test_output_that_no_model_could_read_is_linked(door: Door) -> None:
+    async with door.client("2026-07-28") as client:
+        called = await client.call_tool("large", {"input": 5 << 20})
+        link = called.content[1]
+        assert isinstance(link, ResourceLink)
+        read = await client.read_resource(link.uri)
+
+    assert len(_text(called)) < 1000
+    assert len(read.contents[0].text) == 5 << 20  # type: ignore[union-attr]
+
+
 async def test_run_of_a_call_is_like_any_other(door: Door, mode: str) -> None:
     async with door.client(mode) as client:
         called = await client.call_tool("double", {"input": 2})
