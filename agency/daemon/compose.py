@@ -497,7 +497,16 @@ def doors_of(
         doors.append(mcp_door(settings, publication, registry))
     if settings.a2a.enabled:
         doors += a2a_doors(settings, services, publication, updates)
+    else:
+        doors.append(silent_door(services))
     return doors
+
+
+def silent_door(services: Services) -> Door:
+    """Make what sees to it that nothing waits for notifications that nobody will send."""
+    from agency.a2a.push.opening import make_silent
+
+    return make_silent(services.pushes)
 
 
 def a2a_doors(
@@ -508,10 +517,10 @@ def a2a_doors(
     from agency.a2a.envelope.desk import make_desk_door
 
     desk = make_desk_door(publication)
-    if not settings.a2a.push:
-        return (desk, make_door(publication))
-    from agency.a2a.push.opening import make_pushed
+    from agency.a2a.push.opening import make_pushed, make_silent
 
+    if not settings.a2a.push:
+        return (desk, make_door(publication), make_silent(services.pushes))
     pushed = make_pushed(settings.a2a, services, updates)
     return (desk, make_door(publication, pushing=pushed.make), pushed.door)
 

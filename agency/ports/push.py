@@ -82,3 +82,7 @@ class PushStore(Protocol):
         False, and nothing is changed, if it is gone or was set anew since it was read.
         """
         ...
+
+    async def give_up(self) -> int:
+        """Give up all that are active: nobody is told any more. Tells how many they were."""
+        ...

@@ -233,3 +233,18 @@ async def test_task_is_kept_until_its_end_was_told_and_takes_its_pushes_with_it(
 
     assert ((kept.runs, kept.kept), (gone.runs, gone.kept)) == ((0, 1), (1, 0))
     assert await store.pushes.find(push.number) is None
+
+
+async def test_all_active_pushes_are_given_up_at_once(store: Store) -> None:
+    done, active = (
+        await put(store, await start_task(store)),
+        await put(store, await start_task(store, "m2")),
+    )
+    await store.pushes.note(replace(done, state=PushState.DONE))
+
+    assert await store.pushes.give_up() == 1
+
+    found = [await store.pushes.find(one.number) for one in (done, active)]
+    assert [one.state for one in found if one] == [PushState.DONE, PushState.GIVEN_UP]
+    assert not await store.pushes.note(active)
+    assert await store.pushes.give_up() == 0

@@ -81,6 +81,24 @@ def make_pushed(settings: A2a, services: Services, updates: UpdateStore) -> Push
     return Pushed(Door(routes=(), open=open_), make)
 
 
+def make_silent(store: PushStore) -> Door:
+    """Make what stands in for push notifications that are switched off.
+
+    Whoever was still to be told is given up: else their tasks would be kept for ever.
+    """
+
+    async def give_up(_: web.Application) -> None:
+        looked = await store.changed(after=0, limit=1)
+        if looked.any_active:
+            given_up = await store.give_up()
+            log.warning("push notifications are switched off", extra={"given_up": given_up})
+
+    def open_(application: web.Application) -> None:
+        application.on_startup.append(give_up)
+
+    return Door(routes=(), open=open_)
+
+
 def _make_pushes(
     store: PushStore, poster: Poster, sealer: Sealer, services: Services, sender: PushSender
 ) -> Pushing:

@@ -83,6 +83,10 @@ class SqlitePushes:
         }
         return await self._writer.submit(partial(_note, columns=columns))
 
+    async def give_up(self) -> int:
+        """Give up all that are active; see `PushStore.give_up`."""
+        return await self._writer.submit(_give_up)
+
 
 def _put(tx: Transaction, new: NewPush, created_at: int, most: int) -> Row:
     task = tx.one("find_pushed_task", (new.task_id,))
@@ -118,6 +122,10 @@ def _delete(tx: Transaction, task_id: str, push_id: str) -> bool:
 
 def _note(tx: Transaction, columns: Mapping[str, object]) -> bool:
     return tx.change("note_push", columns) > 0
+
+
+def _give_up(tx: Transaction) -> int:
+    return tx.change("give_up_pushes")
 
 
 def _micros(moment: datetime | None) -> int | None:

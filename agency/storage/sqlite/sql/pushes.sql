@@ -92,3 +92,6 @@ UPDATE pushes
    SET state = :state, position = :position, tries = :tries, due_at = :due_at, sent = :sent,
        skipped = :skipped, error = :error, error_at = :error_at, sent_at = :sent_at
  WHERE number = :number AND revision = :revision;
+
+-- name: give_up_pushes
+UPDATE pushes SET state = 'given_up', revision = revision + 1 WHERE state = 'active' AND task > 0;
