@@ -16,7 +16,15 @@ ANNOTATION = "x-mcp-header"
 TOOLS_MAX = 10_000
 """Tools whose headers are remembered."""
 
-_NAMED_BY = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
+_NAMED_BY = {
+    "tools/call": "name",
+    "prompts/get": "name",
+    "resources/read": "uri",
+    # Source: SEP-2663, section "Routing Headers".
+    "tasks/get": "taskId",
+    "tasks/update": "taskId",
+    "tasks/cancel": "taskId",
+}
 _SAFE = re.compile(r"[\x20-\x7e]*")
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _WRAPPED = re.compile(r"=\?base64\?.*\?=")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from mcp.client import Client
 from mcp.shared.exceptions import MCPError
 from pydantic import FileUrl
 
-from tests.integration.mcp_door.wire import REVISION, accepted, answer, ask, call, task
+from tests.integration.mcp_door.wire import REVISION, accepted, answer, ask, call, request, task
 from tests.processes import Daemons, daemons_in, get, post
 
 OFFERED = Path(__file__).with_name("offered.py")
@@ -473,6 +475,31 @@ def test_requests_about_tasks_are_checked(url: str) -> None:
     assert -32601 == ask(url, "tasks/result", one)["error"]["code"]
     assert types.INVALID_PARAMS == ask(url, "tasks/get", {})["error"]["code"]
     assert types.INVALID_PARAMS == ask(url, "tasks/get", {"taskId": "x" * 1000})["error"]["code"]
+
+
+def test_task_is_followed_over_stdin_and_stdout(url: str) -> None:
+    command = [sys.executable, "-m", "agency.cli.main", "--url", url, "mcp", "serve"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as serving:
+
+        def asked(method: str, params: dict[str, Any]) -> dict[str, Any]:
+            assert serving.stdin is not None
+            assert serving.stdout is not None
+            serving.stdin.write(json.dumps(request(method, params)) + "\n")
+            serving.stdin.flush()
+            result: dict[str, Any] = json.loads(serving.stdout.readline())["result"]
+            return result
+
+        made = asked("tools/call", {"name": "ask_name", "arguments": {}})
+        shown = asked("tasks/get", {"taskId": made["taskId"]})
+        cancelled = asked("tasks/cancel", {"taskId": made["taskId"]})
+        assert serving.stdin is not None
+        serving.stdin.close()
+        code = serving.wait(timeout=GUARD_S)
+
+    assert ["input_required", "complete"] == [shown["status"], cancelled["resultType"]]
+    assert 0 == code
 
 
 async def test_client_with_a_session_has_no_tasks(url: str) -> None:

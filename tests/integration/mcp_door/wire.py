@@ -34,19 +34,7 @@ def ask(
         token: Of the caller.
         name: What the routing header says instead of what it should say.
     """
-    meta = {
-        "io.modelcontextprotocol/protocolVersion": REVISION,
-        "io.modelcontextprotocol/clientInfo": {"name": "wire", "version": "1"},
-        "io.modelcontextprotocol/clientCapabilities": (
-            {"elicitation": {}, "extensions": {TASKS: {}}} if can is None else can
-        ),
-    }
-    body = {
-        "jsonrpc": "2.0",
-        "id": next(_NUMBERS),
-        "method": method,
-        "params": {**params, "_meta": meta},
-    }
+    body = request(method, params, can=can)
     named = params.get(_NAMES.get(method, "taskId"), "")
     _, answer = get(
         f"{url}/mcp",
@@ -62,6 +50,25 @@ def ask(
     )
     found: dict[str, Any] = answer
     return found
+
+
+def request(
+    method: str, params: Mapping[str, Any], *, can: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Write a request; see `ask`."""
+    meta = {
+        "io.modelcontextprotocol/protocolVersion": REVISION,
+        "io.modelcontextprotocol/clientInfo": {"name": "wire", "version": "1"},
+        "io.modelcontextprotocol/clientCapabilities": (
+            {"elicitation": {}, "extensions": {TASKS: {}}} if can is None else can
+        ),
+    }
+    return {
+        "jsonrpc": "2.0",
+        "id": next(_NUMBERS),
+        "method": method,
+        "params": {**params, "_meta": meta},
+    }
 
 
 def call(
