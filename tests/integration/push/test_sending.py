@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 from a2a.types import a2a_pb2 as pb
+from aiohttp import web
 
+from agency.a2a.push.opening import make_silent
 from agency.a2a.push.sealing import KEY_NAME
 from agency.a2a.push.sender import Pace
 from agency.domain.push import PushState
@@ -267,3 +269,33 @@ async def test_nobody_is_listened_to_while_nobody_is_to_be_told(tmp_path: Path) 
                 await asyncio.sleep(0.01)
 
     assert (before, meanwhile) == (False, True)
+
+
+async def test_many_tasks_that_tell_one_host_are_all_told(tmp_path: Path) -> None:
+    async with receiving() as receiver, open_office(tmp_path) as office:
+        receiver.answer(*[500, 200, 200] * 10)
+        started = [office.send("greet", str(number), url=receiver.url) for number in range(24)]
+        task_ids = await asyncio.gather(*started)
+        pushes = [await office.settled(task_id) for task_id in task_ids]
+
+    by_task = {
+        task_id: [
+            one.said for one in receiver.got if one.id.startswith(task_id) and one.status == 200
+        ]
+        for task_id in task_ids
+    }
+    assert {PushState.DONE} == {push.state for push in pushes}
+    assert {tuple(ALL_OF_GREET)} == {tuple(told) for told in by_task.values()}
+
+
+async def test_what_is_switched_off_is_given_up(tmp_path: Path) -> None:
+    async with open_office(tmp_path, is_sending=False) as office:
+        task_id = await office.send("ask", "x", url="http://127.0.0.1:9/")
+        application = web.Application()
+        make_silent(office.store.pushes).open(application)
+        runner = web.AppRunner(application)
+        await runner.setup()
+        push = await office.only(task_id)
+        await runner.cleanup()
+
+    assert push.state is PushState.GIVEN_UP
