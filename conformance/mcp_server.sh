@@ -25,7 +25,7 @@ data_dir = "$data"
 paths = ["$here/../examples/conformance/mcp_fixtures.py"]
 
 [publish]
-workflows = ["greet", "slow_compute", "confirm_delete", "multi_input", "protocol_error_job"]
+workflows = ["slow_compute", "confirm_delete", "multi_input", "protocol_error_job"]
 END
 
 "$python" -m agency.daemon.main --config "$data/config.toml" >"$out/daemon.log" 2>&1 &

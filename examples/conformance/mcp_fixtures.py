@@ -7,7 +7,7 @@ of fixed names and checks what comes back. A daemon has them only when its setti
     paths = ["examples/conformance/mcp_fixtures.py"]
 
     [publish]
-    workflows = ["greet", "slow_compute", "confirm_delete", "multi_input", "protocol_error_job"]
+    workflows = ["slow_compute", "confirm_delete", "multi_input", "protocol_error_job"]
 """
 
 from __future__ import annotations
@@ -87,12 +87,6 @@ class Person(BaseModel):
     confirm: bool = True
 
 
-@workflow("greet")
-async def greet(ctx: Context, input: Named) -> str:
-    """Greet somebody, at once."""
-    return f"Hello, {input.name}!"
-
-
 @workflow("slow_compute")
 async def slow_compute(ctx: Context, input: Slow) -> str:
     """Take some seconds."""
@@ -137,6 +131,12 @@ async def slow_greeting(ctx: Context, input: Named) -> str:
     """Greet somebody after a while."""
     await ctx.sleep(1)
     return f"Hello, {input.name}!"
+
+
+@mcp_tool("greet")
+async def greet(call: McpCall, name: str) -> str:
+    """Greet somebody, at once: what is no run is never a task."""
+    return f"Hello, {name}!"
 
 
 @mcp_tool("failing_job", as_task=True)

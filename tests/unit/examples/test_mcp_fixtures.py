@@ -16,7 +16,7 @@ def test_fixtures_of_the_suite_load_as_any_file_does() -> None:
     tools = {offer.name for offer in registry.offers.list("tool")}
     workflows = {definition.name for definition in registry}
     assert {"test_simple_text", "test_reconnection", "failing_job", "test_tool_with_task"} <= tools
-    assert {"greet", "slow_compute", "confirm_delete", "multi_input"} <= workflows
+    assert {"slow_compute", "confirm_delete", "multi_input"} <= workflows
     assert 5 == len(registry.offers.list("prompt"))
     assert ["test://template/{id}/data"] == [
         offer.name for offer in registry.offers.list("resource") if offer.is_template
