@@ -19,6 +19,10 @@ CONTENTS_BYTES_MAX = 32 * 1024 * 1024
 """Content that is read at once: it is held in memory, and is part of one answer."""
 
 
+TASKS_BYTES_MAX = 64 * 1024 * 1024
+"""Tasks of a page with all that belongs to them: they are held in memory together."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskFilter:
     """Which tasks to list; None means any. ``owner`` and ``target`` are always asked for."""
@@ -94,7 +98,11 @@ class TaskStore(Protocol):
         ...
 
     async def list(self, which: TaskFilter, *, after: TaskPlace | None, limit: int) -> TaskPage:
-        """Read tasks, those whose state changed last first, below a place."""
+        """Read tasks, those whose state changed last first, below a place.
+
+        Up to ``limit`` of them, and fewer where they would have more than `TASKS_BYTES_MAX` bytes;
+        one at least.
+        """
         ...
 
     async def contents(self, run: int, *, after: int, through: int) -> Sequence[HandedOut]:

@@ -29,6 +29,14 @@ from tests.contract.conftest import Opener
 from tests.contract.making import T0, at, claim, make_run, make_step, start
 
 
+ANSWER: dict[str, Any] = {
+    "wait": "a",
+    "outcome": WaitOutcome.ANSWERED,
+    "payload": 7,
+    "now": at(3),
+}
+
+
 def message(message_id: str = "m1", text: str = "do it", **more: Any) -> NewTaskMessage:
     content = Content(parts=[text_part(text)])
     return NewTaskMessage(id=message_id, content=content, digest=text, **more)
@@ -204,14 +212,19 @@ async def test_ended_task_says_how(
 async def test_message_answers_a_question_once(store: Store) -> None:
     task_id = await start_task(store)
     await suspend(store, task_id, question("a"))
-    answer: dict[str, Any] = {"wait": "a", "outcome": WaitOutcome.ANSWERED, "payload": 7, "now": at(3)}
+    answer: dict[str, Any] = {
+        "wait": "a",
+        "outcome": WaitOutcome.ANSWERED,
+        "payload": 7,
+        "now": at(3),
+    }
 
-    said = await store.tasks.answer(task_id, message("m2", "seven"), **answer)
-    again = await store.tasks.answer(task_id, message("m2", "seven"), **answer)
+    said = await store.tasks.answer(task_id, message("m2", "seven"), **ANSWER)
+    again = await store.tasks.answer(task_id, message("m2", "seven"), **ANSWER)
     with pytest.raises(WaitTaken):
-        await store.tasks.answer(task_id, message("m3", "eight"), **answer)
+        await store.tasks.answer(task_id, message("m3", "eight"), **ANSWER)
     with pytest.raises(MessageIdTaken):
-        await store.tasks.answer(task_id, message("m1", "eight"), **answer)
+        await store.tasks.answer(task_id, message("m1", "eight"), **ANSWER)
 
     assert [(True, [task_id]), (False, [])] == [
         (one.is_new, [wake.run_id for wake in one.wakes]) for one in (said, again)
@@ -268,15 +281,20 @@ async def test_message_reaches_only_a_run_that_takes_messages(store: Store) -> N
 async def test_ended_task_takes_no_message_but_knows_the_ones_it_had(store: Store) -> None:
     task_id = await start_task(store)
     await suspend(store, task_id, question("a"))
-    answer: dict[str, Any] = {"wait": "a", "outcome": WaitOutcome.ANSWERED, "payload": 7, "now": at(3)}
-    await store.tasks.answer(task_id, message("m2"), **answer)
+    answer: dict[str, Any] = {
+        "wait": "a",
+        "outcome": WaitOutcome.ANSWERED,
+        "payload": 7,
+        "now": at(3),
+    }
+    await store.tasks.answer(task_id, message("m2"), **ANSWER)
     await finish(store, task_id, RunStatus.COMPLETED)
 
-    assert not (await store.tasks.answer(task_id, message("m2"), **answer)).is_new
+    assert not (await store.tasks.answer(task_id, message("m2"), **ANSWER)).is_new
     with pytest.raises(RunEnded):
-        await store.tasks.answer(task_id, message("m3"), **answer)
+        await store.tasks.answer(task_id, message("m3"), **ANSWER)
     with pytest.raises(TaskNotFound):
-        await store.tasks.answer("nobody", message("m4"), **answer)
+        await store.tasks.answer("nobody", message("m4"), **ANSWER)
 
 
 async def test_task_has_a_limit_of_messages(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -322,6 +340,38 @@ async def test_list_gives_those_changed_last_first_page_by_page(store: Store) ->
         wanted = TaskFilter(**{"owner": "ann", "target": "order"} | changes)
         page = await store.tasks.list(wanted, after=None, limit=9)
         assert (expected, len(expected)) == ([one.id for one in page.tasks], page.total)
+
+
+async def test_page_ends_before_it_is_too_large(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agency.storage.sqlite.tasks.TASKS_BYTES_MAX", 200_000)
+    big = "x" * 70_000
+    messages = [
+        NewTaskMessage(id=f"m{i}", content=Content(parts=[text_part(big)]), digest="d")
+        for i in range(3)
+    ]
+    ids = [
+        await start_task(store, task=NewTask(target="order", context_id="c", message=one))
+        for one in messages
+    ]
+    # Each has its message, its input and what it has handed out.
+    claimed = await claim(store, ids[2])
+    piece = Content(parts=[text_part(big)], name="log").to_json()
+    await making.record(store, claimed, entries=[make_step("content/log#1", piece)])
+    await start_task(store, "huge", input="y" * 300_000, created_at=at(9))
+    which = TaskFilter(owner="ann", target="order")
+
+    sizes = []
+    after: TaskPlace | None = None
+    while True:
+        page = await store.tasks.list(which, after=after, limit=50)
+        assert 4 == page.total
+        sizes.append(len(page.tasks))
+        after = page.next
+        if after is None:
+            break
+    assert [1, 1, 2] == sizes
 
 
 async def test_contents_are_read_between_two_numbers(store: Store) -> None:

@@ -32,7 +32,15 @@ from agency.errors import (
     WaitTaken,
 )
 from agency.ports.store import Wake
-from agency.ports.task import CONTENTS_BYTES_MAX, HandedOut, Said, TaskFilter, TaskPage, TaskPlace
+from agency.ports.task import (
+    CONTENTS_BYTES_MAX,
+    TASKS_BYTES_MAX,
+    HandedOut,
+    Said,
+    TaskFilter,
+    TaskPage,
+    TaskPlace,
+)
 from agency.storage.sqlite import questions, task_starts, waits
 from agency.storage.sqlite.forms import TaskMessageForm, task_message_form
 from agency.storage.sqlite.point_reads import PointReads
@@ -79,13 +87,13 @@ class SqliteTasks:
         rows = await self._readers.all(page_statement, parameters | page)
         counted = await self._readers.one(count_statement, parameters)
         assert counted is not None
-        shown = rows[:limit]
+        shown = _within(rows[:limit])
         found = await self._load([task_id for task_id, *_ in shown])
         return TaskPage(
             # One that was deleted meanwhile is left out.
             tasks=[found[task_id] for task_id, *_ in shown if task_id in found],
             total=counted[0],
-            next=TaskPlace(*shown[-1][1:]) if len(rows) > limit else None,
+            next=TaskPlace(*shown[-1][1:3]) if len(rows) > len(shown) else None,
         )
 
     async def contents(self, run: int, *, after: int, through: int) -> Sequence[HandedOut]:
@@ -142,6 +150,16 @@ class SqliteTasks:
             now=to_micros(now),
         )
         return await self._writer.submit(work)
+
+
+def _within(rows: Sequence[Row]) -> Sequence[Row]:
+    """Cut a page before it is too large to be read at once."""
+    total = 0
+    for place, (*_, size_bytes) in enumerate(rows):
+        total += size_bytes
+        if total > TASKS_BYTES_MAX and place:
+            return rows[:place]
+    return rows
 
 
 def _statements(which: TaskFilter) -> tuple[str, str]:

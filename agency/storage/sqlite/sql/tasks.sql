@@ -68,6 +68,26 @@ SELECT {detail_columns},
        SELECT first.number FROM runs AS first
         WHERE first.id IN (SELECT value FROM json_each(?)));
 
+-- fragment: task_bytes
+-- What of a task is read when it is listed with all that belongs to it.
+coalesce((SELECT sum(CASE typeof(said.content)
+                     WHEN 'text' THEN (SELECT length(data) FROM blobs WHERE hash = said.content)
+                     ELSE length(said.content) END)
+            FROM task_messages AS said WHERE said.task = tasks.task), 0)
++ coalesce((SELECT sum(CASE typeof(piece.body)
+                       WHEN 'text' THEN (SELECT length(data) FROM blobs WHERE hash = piece.body)
+                       ELSE length(piece.body) END)
+              FROM journal AS piece INDEXED BY journal_key
+             WHERE piece.run = tasks.run
+               AND piece.key >= 'content/' AND piece.key < 'content0'), 0)
++ (SELECT CASE typeof(run.input)
+          WHEN 'text' THEN (SELECT length(data) FROM blobs WHERE hash = run.input)
+          ELSE length(run.input) END
+        + CASE typeof(run.output) WHEN 'null' THEN 0
+          WHEN 'text' THEN (SELECT length(data) FROM blobs WHERE hash = run.output)
+          ELSE length(run.output) END
+     FROM runs AS run WHERE run.number = tasks.run)
+
 -- fragment: task_place
 -- Of those that changed in one moment the newest come first.
 tasks.asker = :asker AND tasks.target = :target
@@ -75,21 +95,21 @@ tasks.asker = :asker AND tasks.target = :target
    AND (tasks.state_at, tasks.task) < (:before, :before_task)
 
 -- name: page_tasks
-SELECT tasks.task_id, tasks.state_at, tasks.task
+SELECT tasks.task_id, tasks.state_at, tasks.task, {task_bytes}
   FROM tasks INDEXED BY tasks_changed
  WHERE {task_place}
    AND (:state IS NULL OR tasks.state = :state)
  ORDER BY tasks.state_at DESC, tasks.task DESC LIMIT :limit;
 
 -- name: page_tasks_of_context
-SELECT tasks.task_id, tasks.state_at, tasks.task
+SELECT tasks.task_id, tasks.state_at, tasks.task, {task_bytes}
   FROM tasks INDEXED BY tasks_by_context
  WHERE {task_place} AND tasks.context_id = :context_id
    AND (:state IS NULL OR tasks.state = :state)
  ORDER BY tasks.state_at DESC, tasks.task DESC LIMIT :limit;
 
 -- name: page_tasks_of_state
-SELECT tasks.task_id, tasks.state_at, tasks.task
+SELECT tasks.task_id, tasks.state_at, tasks.task, {task_bytes}
   FROM tasks INDEXED BY tasks_by_state
  WHERE {task_place} AND tasks.state = :state AND tasks.state <> 'completed'
  ORDER BY tasks.state_at DESC, tasks.task DESC LIMIT :limit;
