@@ -28,7 +28,6 @@ from tests.contract import making
 from tests.contract.conftest import Opener
 from tests.contract.making import T0, at, claim, make_run, make_step, start
 
-
 ANSWER: dict[str, Any] = {
     "wait": "a",
     "outcome": WaitOutcome.ANSWERED,
@@ -212,12 +211,6 @@ async def test_ended_task_says_how(
 async def test_message_answers_a_question_once(store: Store) -> None:
     task_id = await start_task(store)
     await suspend(store, task_id, question("a"))
-    answer: dict[str, Any] = {
-        "wait": "a",
-        "outcome": WaitOutcome.ANSWERED,
-        "payload": 7,
-        "now": at(3),
-    }
 
     said = await store.tasks.answer(task_id, message("m2", "seven"), **ANSWER)
     again = await store.tasks.answer(task_id, message("m2", "seven"), **ANSWER)
@@ -281,12 +274,6 @@ async def test_message_reaches_only_a_run_that_takes_messages(store: Store) -> N
 async def test_ended_task_takes_no_message_but_knows_the_ones_it_had(store: Store) -> None:
     task_id = await start_task(store)
     await suspend(store, task_id, question("a"))
-    answer: dict[str, Any] = {
-        "wait": "a",
-        "outcome": WaitOutcome.ANSWERED,
-        "payload": 7,
-        "now": at(3),
-    }
     await store.tasks.answer(task_id, message("m2"), **ANSWER)
     await finish(store, task_id, RunStatus.COMPLETED)
 
