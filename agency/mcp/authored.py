@@ -17,23 +17,21 @@ from agency.core.limits import VALUE_BYTES_MAX
 from agency.domain.content import Content, Part
 from agency.engine import foreign
 from agency.engine.foreign import Raised
-from agency.engine.offers import McpMessage, Offer, Offers, StartRun
+from agency.engine.offers import McpMessage, Offer, StartRun
 from agency.engine.runs import StartRequest
 from agency.errors import AgencyError, ClientCannot, InvalidInput, NotFound, ValueTooLarge
 from agency.mcp.answering import answer_with
 from agency.mcp.blocks import block_of, blocks_of, content_from, part_of, resource_of
 from agency.mcp.call import Asked, Call, Levels, Turn
 from agency.mcp.caller import Caller
-from agency.mcp.changes import Changes
-from agency.mcp.means import Means
 from agency.mcp.offerings import (
     Context,
-    Offerings,
     ToolAnswer,
     caller_of,
     make_cursor,
     parse_cursor,
 )
+from agency.mcp.parts import Parts
 from agency.mcp.published_tools import key_of, start
 from agency.mcp.questions import (
     TASKS,
@@ -65,30 +63,16 @@ COMPLETIONS_MAX = 100
 class Authored:
     """Tools, resources and prompts that are authors' functions."""
 
-    def __init__(
-        self,
-        means: Means,
-        offerings: Offerings,
-        offers: Offers,
-        changes: Changes,
-        levels: Levels,
-    ) -> None:
-        """Take what it works with.
-
-        Args:
-            means: What the door works with.
-            offerings: Who asks clients what runs ask.
-            offers: What there is.
-            changes: Where clients are told of changes.
-            levels: Which logs they want.
-        """
-        self._means = means
-        self._offerings = offerings
-        self._offers = offers
-        self._changes = changes
+    def __init__(self, parts: Parts, levels: Levels) -> None:
+        """Take what they work with, and which logs clients want."""
+        self._means = parts.means
+        self._offerings = parts.offerings
+        self._offers = parts.means.offers
+        self._changes = parts.changes
+        self._calls = parts.calls
         self._levels = levels
         self._places = asyncio.Semaphore(CALLS_MAX)
-        for offer in offers.list("tool"):
+        for offer in self._offers.list("tool"):
             if offer.name in VERBS:
                 log.warning("tool is hidden by a verb", extra={"tool": offer.name})
 
@@ -135,8 +119,9 @@ class Authored:
             correlation_id=caller.correlation_id,
             principal=caller.principal,
         )
-        started = await start(self._means, request)
-        return await answer_with(self._means, self._offerings, ctx, started.run.id, None)
+        with self._calls.noted(ctx) as call:
+            started = await start(self._means, request, call)
+            return await answer_with(self._means, self._offerings, ctx, started.run.id, None)
 
     # --- resources ------------------------------------------------------------------------
 

@@ -9,27 +9,24 @@ import mcp_types as types
 from agency.mcp.asking import Asking
 from agency.mcp.authored import Authored
 from agency.mcp.call import Levels
-from agency.mcp.changes import Changes
-from agency.mcp.means import Means
-from agency.mcp.offerings import Context, Method, Offerings
-from agency.mcp.published_tools import PublishedTools
+from agency.mcp.offerings import Context, Method
+from agency.mcp.parts import Parts
 from agency.mcp.questions import TASKS
 from agency.mcp.rounds import make_boundary
 from agency.mcp.tasks import Tasks
 
 
-async def add_extras(
-    means: Means, offerings: Offerings, published: PublishedTools, changes: Changes
-) -> None:
+async def add_extras(parts: Parts) -> None:
     """Put all of it among what is offered.
 
     Raises:
         VaultLocked, PlaceNotWritable: there is no key to seal with what clients bring back.
     """
+    means, offerings, published = parts.means, parts.offerings, parts.published
     key = await asyncio.to_thread(means.load_key)
     offerings.middleware.append(make_boundary(key))
     levels = Levels()
-    authored = Authored(means, offerings, means.offers, changes, levels)
+    authored = Authored(parts, levels)
     # Before what is published: what an author has written for these clients is what they mean.
     offerings.tools.insert(offerings.tools.index(published), authored)
     offerings.resources.append(authored)

@@ -54,6 +54,7 @@ from agency.mcp.changes import NOT_FOUND, Changes
 from agency.mcp.extras import add_extras
 from agency.mcp.means import Means
 from agency.mcp.offerings import CallNext, Context, Intercept, Offerings, caller_of
+from agency.mcp.parts import Parts
 from agency.mcp.published_tools import PublishedTools
 from agency.mcp.replays import ReplayingManager
 from agency.mcp.run_resources import RunResources
@@ -75,21 +76,6 @@ LISTS_KEPT_MS = 5_000
 Params = TypeVar("Params")
 Result = TypeVar("Result")
 Handler = Callable[[Context, Params], Awaitable[Result]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
-    """What an MCP server is put together of.
-
-    Attributes:
-        published: Starts runs for calls, and answers them.
-    """
-
-    means: Means
-    offerings: Offerings
-    published: PublishedTools
-    calls: Calls
-    changes: Changes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +125,7 @@ def make_parts(means: Means) -> Parts:
 async def open_server(means: Means) -> AsyncIterator[Opened]:
     """Open the server; all its sessions end with it."""
     parts = make_parts(means)
-    await add_extras(means, parts.offerings, parts.published, parts.changes)
+    await add_extras(parts)
     settings = means.services.settings
     manager = ReplayingManager(
         app=make_server(parts),

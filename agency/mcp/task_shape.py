@@ -10,6 +10,7 @@ what was given up for another reason than what the tool itself says: a dead lett
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import mcp_types as types
@@ -68,13 +69,20 @@ def _task(means: Means, ctx: Context, detail: RunDetail) -> dict[str, Any]:
         "taskId": run.id,
         "status": status,
         "createdAt": to_text(run.created_at),
-        "lastUpdatedAt": to_text(run.ended_at or run.started_at or run.created_at),
+        "lastUpdatedAt": to_text(_updated_at(detail)),
         "ttlMs": _ttl_ms(means),
         "pollIntervalMs": int(POLL_S * 1000),
     }
     if status == "working" and (message := _message_of(detail)):
         made["statusMessage"] = message
     return made
+
+
+def _updated_at(detail: RunDetail) -> datetime:
+    """Give the newest moment that is known of a run."""
+    run = detail.run
+    known = [run.created_at, run.started_at, run.ended_at]
+    return max(at for at in [*known, *(wait.opened_at for wait in detail.waits)] if at is not None)
 
 
 def _status_of(ctx: Context, detail: RunDetail) -> str:

@@ -138,6 +138,12 @@ async def hand_on(call: McpCall) -> StartRun:
     return StartRun(workflow="deliver", input=reply.content["it"])
 
 
+@mcp_tool("wait_on")
+async def wait_on(call: McpCall) -> StartRun:
+    """Go on as a run that waits."""
+    return StartRun(workflow="wait_for_go")
+
+
 @mcp_tool("sample_it")
 async def sample_it(call: McpCall) -> str:
     """Ask the client's model, and where it works."""

@@ -379,6 +379,25 @@ async def test_client_that_refuses_to_be_asked_is_told_so(url: str) -> None:
     assert "suspended" == asked.structured_content["status"]
 
 
+async def test_run_of_an_offer_is_cancelled_with_its_call(url: str) -> None:
+    def live() -> list[str]:
+        path = f"{url}/api/v1/runs?workflow=wait_for_go&status=suspended&limit=500"
+        return [run["id"] for run in get(path)[1]["runs"]]
+
+    async with asyncio.timeout(GUARD_S), Client(f"{url}/mcp", mode="legacy") as client:
+        before = await asyncio.to_thread(live)
+        calling = asyncio.create_task(client.call_tool("wait_on", {}))
+        while not (started := set(await asyncio.to_thread(live)) - set(before)):
+            await asyncio.sleep(0.02)
+        calling.cancel()
+        await asyncio.wait([calling])
+        run = await asyncio.to_thread(settled, url, started.pop())
+        while run["status"] == "suspended":
+            run = await asyncio.to_thread(settled, url, run["id"])
+
+    assert "cancelled" == run["status"]
+
+
 # --- tasks ----------------------------------------------------------------------------------
 
 
