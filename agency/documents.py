@@ -918,7 +918,10 @@ class ToolQuestionDocument(TypedDict):
 
 
 class ToolOutcomeDocument(TypedDict, total=False):
-    """What a call came to: ``completed``, ``failed``, or ``input_required`` with questions."""
+    """What a call came to: ``completed``, ``failed``, ``input_required``, ``working``.
+
+    With ``working`` the server goes on with it; the same call with its state looks again.
+    """
 
     status: Required[str]
     content: str

@@ -1695,7 +1695,7 @@ class ToolQuestionAnswer(Answer):
 class ToolOutcomeAnswer(Answer):
     """What a call came to."""
 
-    status: Literal["completed", "failed", "input_required"]
+    status: Literal["completed", "failed", "input_required", "working"]
     content: str | None = None
     """What the server says; null while it asks."""
     structured: Any = None

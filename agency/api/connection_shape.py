@@ -95,7 +95,8 @@ def outcome_json(outcome: ToolOutput | Asks) -> dict[str, Any]:
             }
             for one in outcome.questions
         ]
-        return {"status": "input_required", "questions": questions, "state": outcome.state}
+        status = "input_required" if questions else "working"
+        return {"status": status, "questions": questions, "state": outcome.state}
     return {
         "status": "failed" if outcome.is_error else "completed",
         "content": outcome.content,

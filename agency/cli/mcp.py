@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -370,12 +371,20 @@ def call(invocation: Invocation, name: str, tool: str, arguments: str, timeout: 
     if not isinstance(given, dict):
         raise click.UsageError("ARGUMENTS must be a JSON object.")
     outcome = client.call_tool(name, tool, given, timeout_s=timeout)
-    while outcome["status"] == "input_required" and _can_ask(output):
+    until_s = time.monotonic() + timeout
+    while _goes_on(output, outcome, until_s):
         answers = {one["key"]: _ask(output, one) for one in outcome["questions"]}
         outcome = client.call_tool(
             name, tool, given, answers=answers, state=outcome.get("state"), timeout_s=timeout
         )
     return _tell_outcome(output, outcome)
+
+
+def _goes_on(output: Output, outcome: ToolOutcomeDocument, until_s: float) -> bool:
+    """Tell whether a call is to be made again: with answers, or to look at its task."""
+    if outcome["status"] == "working":
+        return time.monotonic() < until_s
+    return outcome["status"] == "input_required" and _can_ask(output)
 
 
 def _can_ask(output: Output) -> bool:
@@ -419,6 +428,8 @@ def _tell_outcome(output: Output, outcome: ToolOutcomeDocument) -> ExitCode:
     status = outcome["status"]
     if output.is_json:
         output.document(outcome)
+    elif status == "working":
+        output.complaint("The server has not ended the task that it has made of the call.")
     elif status == "input_required":
         for one in outcome["questions"]:
             output.complaint(f"The server asks: {one['prompt']}")
@@ -426,6 +437,6 @@ def _tell_outcome(output: Output, outcome: ToolOutcomeDocument) -> ExitCode:
         output.complaint(outcome["content"])
     else:
         output.text(outcome["content"])
-    if status == "input_required":
+    if status in {"input_required", "working"}:
         return ExitCode.WAITING
     return ExitCode.FAILED if status == "failed" else ExitCode.OK

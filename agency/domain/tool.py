@@ -99,7 +99,12 @@ class Asks:
 
     Attributes:
         state: JSON value that is handed back with the answers; recorded with the run.
+        is_begun: The work goes on elsewhere, by the state: made again the call only looks, or
+            answers, and may be repeated whatever the tool's effect is.
+        again_s: Where nothing is asked: seconds until it is worth looking again.
     """
 
     questions: Sequence[Question]
     state: Any = None
+    is_begun: bool = False
+    again_s: float = 0.0

@@ -10,6 +10,7 @@ import asyncio
 import fnmatch
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -73,6 +74,10 @@ class DirectCalls:
             await self._workspaces.reopen(run_id)
             async with asyncio.timeout(tool.timeout_s):
                 output = await tool.call(arguments, context)
+                while isinstance(output, Asks) and output.is_begun and not output.questions:
+                    # The work goes on elsewhere, and is looked at.
+                    await asyncio.sleep(output.again_s)
+                    output = await tool.call(arguments, replace(context, state=output.state))
             if tool.effect is not ToolEffect.REPEATABLE:
                 await workspace.keep()
                 if workspace.left_out:

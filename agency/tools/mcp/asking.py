@@ -102,6 +102,11 @@ def _text_of(blocks: Sequence[Any]) -> str:
     return "\n".join(texts)
 
 
+def written(answer: Any) -> Any:  # noqa: ANN401  one of the SDK's results
+    """Write an answer as it is on the wire."""
+    return _json(answer)
+
+
 def _cut(text: str) -> str:
     return text if len(text) <= PROMPT_CHARACTERS_MAX else f"{text[: PROMPT_CHARACTERS_MAX - 1]}…"
 

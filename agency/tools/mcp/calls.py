@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,9 @@ from agency.errors import Fault, InvalidInput
 
 ROUNDS = "rounds"
 """State of a call that the server has answered with questions: it is made again with them."""
+
+TASKED = "task"
+"""State of a call that the server has made a task of, which is looked at."""
 
 PARKED = "parked"
 """State of a call that the server holds until its questions are answered."""
@@ -104,7 +107,53 @@ class Parked:
         return {**self.answered, **new}
 
 
-def parse_state(state: Any) -> Rounds | Parked | None:  # noqa: ANN401  JSON
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tasked:
+    """A task that a call has become, and what was asked by it.
+
+    Attributes:
+        id: The server's, of the task.
+        looks: How often it was looked at without anything new.
+        kinds, defaults: Of the open questions, as in `Rounds`.
+        answered: Keys of the questions that were answered.
+    """
+
+    id: str
+    looks: int = 0
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    defaults: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    answered: Sequence[str] = ()
+
+    def to_json(self) -> Mapping[str, Any]:
+        """Give the state that is recorded with the run."""
+        return {
+            "kind": TASKED,
+            "id": self.id,
+            "looks": self.looks,
+            "kinds": dict(self.kinds),
+            "defaults": {key: dict(value) for key, value in self.defaults.items()},
+            "answered": list(self.answered),
+        }
+
+
+def is_task(state: Any) -> bool:  # noqa: ANN401  JSON
+    """Tell whether a state is that of a task, which may be looked at as often as one likes."""
+    return isinstance(state, Mapping) and state.get("kind") == TASKED
+
+
+def _parse_tasked(state: Mapping[str, Any]) -> Tasked | None:
+    identity, looks, answered = state.get("id"), state.get("looks"), state.get("answered")
+    kinds, defaults = state.get("kinds"), state.get("defaults", {})
+    if not isinstance(identity, str) or not isinstance(looks, int) or looks < 0:
+        return None
+    if not isinstance(kinds, dict) or not _is_texts(kinds) or not _is_tables(defaults):
+        return None
+    if not isinstance(answered, list) or not all(isinstance(one, str) for one in answered):
+        return None
+    return Tasked(id=identity, looks=looks, kinds=kinds, defaults=defaults, answered=answered)
+
+
+def parse_state(state: Any) -> Rounds | Parked | Tasked | None:  # noqa: ANN401  JSON
     """Read the state of a call that has asked.
 
     Raises:
@@ -121,6 +170,10 @@ def parse_state(state: Any) -> Rounds | Parked | None:  # noqa: ANN401  JSON
         case {"kind": "parked", "id": str(one), "asked": dict(asked), "answered": dict(answered)}:
             if is_id(one) and _is_texts(asked):
                 return Parked(id=one, asked=asked, answered=answered)
+        case {"kind": "task"}:
+            tasked = _parse_tasked(state)
+            if tasked is not None:
+                return tasked
     what = "It must be the state that the call has answered with, unchanged."
     raise InvalidInput("The state is not one of a call.", faults=[Fault("/state", what)])
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from contextvars import Context
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
+from agency.core.clock import monotonic_s
 from agency.core.ids import derive_id, new_id
 from agency.domain.connection import (
     Connection,
@@ -24,7 +25,7 @@ from agency.domain.connection import (
 )
 from agency.domain.login import LoginStarted, LoginView
 from agency.domain.setups import check_stored
-from agency.domain.tool import Asks, ToolOutput
+from agency.domain.tool import Asks, ToolEffect, ToolOutput
 from agency.errors import (
     AgencyError,
     ConnectionConfigured,
@@ -38,7 +39,7 @@ from agency.errors import (
 )
 from agency.ports.connection import ConnectionView, DirectCall, Tested, ToolView
 from agency.ports.tool import Toolset
-from agency.tools.mcp.calls import CallRequest
+from agency.tools.mcp.calls import CallRequest, is_task
 from agency.tools.mcp.logins import secret_name
 from agency.tools.mcp.means import Means
 from agency.tools.mcp.owner import CLOSE_S, Owner
@@ -392,16 +393,40 @@ class McpConnections:
             arguments=call.arguments,
             timeout_s=timeout_of(tool, owner.connection, self._means.timeout_s),
             key=idempotency_key(call_key),
-            effect=effect_of(tool, owner.connection.setup),
+            effect=ToolEffect.REPEATABLE
+            if is_task(call.state)
+            else effect_of(tool, owner.connection.setup),
             progress=_ignore,
             answers=call.answers,
             state=_without_key(call.state),
         )
-        outcome = await make(owner, request)
+        outcome = await followed(request, lambda one: make(owner, one))
         if isinstance(outcome, Asks):
             # The key goes along, because what is answered must be known to be the same call.
             return replace(outcome, state={**outcome.state, "key": call_key})
         return outcome
+
+
+async def followed(
+    request: CallRequest, make_call: Callable[[CallRequest], Awaitable[ToolOutput | Asks]]
+) -> ToolOutput | Asks:
+    """Make a call, and look at the task that it has become, for as long as a call may take."""
+    until_s = monotonic_s() + request.timeout_s
+    outcome = await make_call(request)
+    while isinstance(outcome, Asks) and outcome.is_begun and not outcome.questions:
+        left_s = until_s - monotonic_s()
+        if left_s <= outcome.again_s:
+            break
+        await asyncio.sleep(outcome.again_s)
+        look = replace(
+            request,
+            state=outcome.state,
+            answers={},
+            effect=ToolEffect.REPEATABLE,
+            timeout_s=max(0.001, until_s - monotonic_s()),
+        )
+        outcome = await make_call(look)
+    return outcome
 
 
 def _without_key(state: Any) -> Any:  # noqa: ANN401  JSON

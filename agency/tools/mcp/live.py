@@ -17,7 +17,7 @@ from agency.core.clock import monotonic_s
 from agency.core.ids import new_id
 from agency.domain.tool import Asks, Question, ToolOutput
 from agency.errors import AgencyError
-from agency.tools.mcp import asking
+from agency.tools.mcp import asking, tasks
 from agency.tools.mcp.asking import NotAskable
 from agency.tools.mcp.calls import (
     ROUNDS_MAX,
@@ -26,6 +26,7 @@ from agency.tools.mcp.calls import (
     NotDone,
     Parked,
     Rounds,
+    Tasked,
     TimedOut,
     Unwelcome,
     parse_state,
@@ -204,9 +205,12 @@ class Calls:
         await self._take_turn(request.timeout_s)
         prepared = state.all_answers(request.answers) if isinstance(state, Parked) else {}
         live = _Live(request, dict(prepared))
-        rounds = state if isinstance(state, Rounds) else None
         self._live[live.id] = live
-        live.task = self._owner.spawn(self._run(live, rounds), "mcp-call")
+        if isinstance(state, Tasked):
+            work = self._look(live, state)
+        else:
+            work = self._run(live, state if isinstance(state, Rounds) else None)
+        live.task = self._owner.spawn(work, "mcp-call")
         live.task.add_done_callback(live.hear_end)
         return await self._follow(live, request)
 
@@ -294,6 +298,8 @@ class Calls:
         number = 0 if rounds is None else rounds.number
         while True:
             result = await self._send(live, responses, opaque)
+            if isinstance(result, tasks.TaskHandle):
+                return self._handed_out(Tasked(id=result.task_id), result.poll_interval_ms)
             if not isinstance(result, types.InputRequiredResult):
                 live.media = await self._put_media(live.request, result)
                 return result
@@ -323,6 +329,63 @@ class Calls:
             responses = await self._responses(live.request, again)
             opaque = result.request_state
 
+    def _handed_out(self, tasked: Tasked, poll_interval_ms: float | None) -> Asks:
+        """Hand out a task, so that it is recorded before it is looked at."""
+        if self._hooks.redact(tasked.id) != tasked.id:
+            raise NotAskable("a secret is in the name of its task, which would be recorded")
+        return Asks(
+            questions=(),
+            state=tasked.to_json(),
+            is_begun=True,
+            again_s=tasks.pause_s(tasked, poll_interval_ms),
+        )
+
+    async def _look(self, live: _Live, tasked: Tasked) -> Any:  # noqa: ANN401  the SDK's, or Asks
+        """Answer what a task has asked, and look how it is."""
+        session = self._owner.client.session
+        responses = await self._responses(live.request, tasked)
+        if responses:
+            written = {key: asking.written(one) for key, one in responses.items()}
+            update = tasks.UpdateParams(task_id=tasked.id, input_responses=written)
+            await session.send_request(tasks.UpdateTask(params=update), types.EmptyResult)
+            answered = [*tasked.answered, *responses]
+            tasked = replace(tasked, kinds={}, defaults={}, answered=answered, looks=0)
+        get = tasks.GetTask(params=tasks.TaskParams(task_id=tasked.id))
+        detail = await session.send_request(get, tasks.TaskDetail)
+        match detail.status:
+            case tasks.COMPLETED:
+                result = types.CallToolResult.model_validate(detail.result, by_name=False)
+                await session.validate_tool_result(live.request.tool, result)
+                live.media = await self._put_media(live.request, result)
+                return result
+            case tasks.FAILED | tasks.CANCELLED:
+                raise NotAskable(f"its task has {detail.status}: {tasks.error_text(detail)}")
+            case tasks.INPUT_REQUIRED:
+                return self._asked_by(tasked, detail)
+        if detail.status_message:
+            live.request.progress(
+                self._hooks.redact(detail.status_message)[:PROGRESS_CHARACTERS_MAX]
+            )
+        return self._handed_out(replace(tasked, looks=tasked.looks + 1), detail.poll_interval_ms)
+
+    def _asked_by(self, tasked: Tasked, detail: tasks.TaskDetail) -> Asks:
+        """Put what a task asks as questions of the run; what was answered is on its way."""
+        requests = {
+            key: one for key, one in tasks.requests_of(detail).items() if key not in tasked.answered
+        }
+        kinds = {key: asking.kind_of(one) for key, one in requests.items()}
+        asked = replace(
+            tasked, kinds=kinds, defaults=self._defaults(kinds, requests), looks=tasked.looks + 1
+        )
+        questions = [
+            self._question(key, kinds[key], one.params)
+            for key, one in requests.items()
+            if kinds[key] != asking.ROOTS
+        ]
+        if len(asked.answered) + len(questions) > tasks.QUESTIONS_MAX:
+            raise NotAskable(f"its task has asked more than {tasks.QUESTIONS_MAX} questions")
+        return replace(self._handed_out(asked, detail.poll_interval_ms), questions=questions)
+
     async def _put_media(
         self, request: CallRequest, result: types.CallToolResult
     ) -> Mapping[int, str]:
@@ -341,7 +404,7 @@ class Calls:
             kept[number] = path
         return kept
 
-    async def _responses(self, request: CallRequest, rounds: Rounds | None) -> Any:  # noqa: ANN401
+    async def _responses(self, request: CallRequest, rounds: Rounds | Tasked | None) -> Any:  # noqa: ANN401
         """Make the SDK's answers to what was asked; None when nothing was."""
         if rounds is None or not rounds.kinds:
             return None
@@ -373,6 +436,7 @@ class Calls:
             "request_state": opaque,
             "meta": {META_KEY: request.key},
             "allow_input_required": True,
+            "allow_claimed": True,
         }
         try:
             return await send(request.tool, dict(request.arguments), **arguments)

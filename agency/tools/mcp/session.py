@@ -28,6 +28,7 @@ from agency.tools.mcp.live import CANCEL_S, Calls, Hooks, is_answer, is_gone
 from agency.tools.mcp.refusals import Refusals
 from agency.tools.mcp.results import TOOLS_MAX
 from agency.tools.mcp.sent import Sent
+from agency.tools.mcp.tasks import FollowsTasks
 from agency.version import VERSION
 
 log = logging.getLogger(__name__)
@@ -118,6 +119,7 @@ class Session:
             list_roots_callback=self.calls.on_roots if hooks.roots else None,
             logging_callback=self._on_log,
             message_handler=self._on_message,
+            extensions=[FollowsTasks()],
             cache=None,
         )
 

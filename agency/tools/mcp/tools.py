@@ -12,10 +12,10 @@ from agency.core.json import NotJson, encode
 from agency.domain.approval import Risk
 from agency.domain.connection import Connection, ServerTool, effect_of, permission_of
 from agency.domain.tool import Asks, Capability, Permission, ToolEffect, ToolOutput
-from agency.errors import ToolInterrupted
+from agency.errors import ToolInterrupted, ToolUnavailable
 from agency.ports.model import ToolSpec
 from agency.ports.tool import Tool, ToolContext, ToolRequest
-from agency.tools.mcp.calls import BrokenOff, CallRequest, TimedOut
+from agency.tools.mcp.calls import BrokenOff, CallRequest, TimedOut, is_task
 from agency.tools.mcp.owner import Owner
 from agency.tools.mcp.sent import idempotency_key
 
@@ -89,7 +89,7 @@ class McpTool:
             arguments=arguments,
             timeout_s=self._timeout_s,
             key=idempotency_key(context.call_key),
-            effect=self.effect,
+            effect=ToolEffect.REPEATABLE if is_task(context.state) else self.effect,
             progress=context.progress,
             folder=context.workspace.folder,
             put=context.workspace.put,
@@ -127,6 +127,9 @@ async def make(owner: Owner, request: CallRequest) -> ToolOutput | Asks:
         raise ToolInterrupted(f"The call of {name} broke off: {error}.") from error
     except TimedOut as error:
         told = f"it took longer than {request.timeout_s:g} s and was cancelled"
+        if is_task(request.state):
+            # Nothing is lost by it: the task goes on, and is looked at later.
+            raise ToolUnavailable(f"The task of {name} cannot be looked at: {told}.") from error
         if is_repeatable:
             # Made again it would take as long; whoever has called may ask for less.
             return ToolOutput(content=f"The call failed: {told}.", is_error=True)

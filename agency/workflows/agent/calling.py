@@ -242,12 +242,18 @@ def write_asks(asks: Asks) -> dict[str, Any]:
             for one in asks.questions
         ],
         "state": asks.state,
+        **({"is_begun": True, "again_s": asks.again_s} if asks.is_begun else {}),
     }
 
 
 def read_asks(found: Mapping[str, Any]) -> Asks:
     """Read what `write_asks` wrote."""
-    return Asks(questions=[Question(**one) for one in found["questions"]], state=found["state"])
+    return Asks(
+        questions=[Question(**one) for one in found["questions"]],
+        state=found["state"],
+        is_begun=bool(found.get("is_begun")),
+        again_s=float(found.get("again_s", 0.0)),
+    )
 
 
 def cut(text: str, characters_max: int) -> str:

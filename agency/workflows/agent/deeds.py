@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 
 ROUNDS_MAX = 10
 """Times that one call may come back with questions."""
+LOOKS_MAX = 2000
+"""Times that one call is made or looked at; with pauses of a minute that is more than a day."""
 OWN_RESULT_BYTES_MAX = 16_000
 """Longer results of the run's own tools are cut, and the whole is kept in the workspace."""
 _MENDABLE = frozenset({"tool_unavailable", "tool_interrupted", "sandbox_failed", "decided_failed"})
@@ -80,40 +82,55 @@ class Deeds:
     async def do(self, turn: int, position: int, call: ToolCall) -> None:
         """Bring one call to its recorded result, and take it in."""
         label = f"call-{turn}.{position}"
-        loop = self._loop
         answers: dict[str, Any] = {}
-        state: Any = None
+        asks: Asks | None = None
         said = f"{call.name} has asked {ROUNDS_MAX} times and still not done its work."
         deed: Permitted | None = None
-        for number in range(ROUNDS_MAX + 1):
+        asked = 0
+        for number in range(LOOKS_MAX):
             name = label if number == 0 else f"{label}.{number}"
-            if loop.is_recorded(name):
-                record = await self._replayed(name, call)
-            else:
-                if deed is None and self._is_begun(name):
-                    deed = await self._begun(label, call)
-                if deed is None:
-                    permitted = await self._permitted(label, call)
-                    if isinstance(permitted, dict):
-                        record = await self._settled(name, call, permitted)
-                    else:
-                        deed = permitted
-                if deed is not None:
-                    record = await self._done(name, call, deed, answers, state)
+            record, deed = await self._tried(label, name, call, deed, answers, asks)
             if "asks" not in record:
                 self._take(call, record)
                 return
-            loop.state.take_asking(record)
-            if number == ROUNDS_MAX:
-                break
+            self._loop.state.take_asking(record)
             asks = read_asks(record["asks"])
-            state = asks.state
+            if asks.is_begun and not asks.questions:
+                # The work goes on elsewhere; here nothing is held meanwhile.
+                await self._loop.ctx.sleep(asks.again_s)
+                continue
+            asked += 1
+            if asked > ROUNDS_MAX:
+                break
             failed = await self._answer_all(name, call, asks, answers)
             if failed:
                 said = failed
                 break
+        else:
+            said = f"{call.name} was looked at {LOOKS_MAX} times and has still not done its work."
         record = await self._settled(f"{label}.end", call, {"content": said, "is_error": True})
         self._take(call, record)
+
+    async def _tried(
+        self,
+        label: str,
+        name: str,
+        call: ToolCall,
+        deed: Permitted | None,
+        answers: Mapping[str, Any],
+        asks: Asks | None,
+    ) -> tuple[Record, Permitted | None]:
+        """Make a call once, with the answers to what it has asked before; what came is recorded."""
+        if self._loop.is_recorded(name):
+            return await self._replayed(name, call), deed
+        if deed is None and self._is_begun(name):
+            deed = await self._begun(label, call)
+        if deed is None:
+            permitted = await self._permitted(label, call)
+            if isinstance(permitted, dict):
+                return await self._settled(name, call, permitted), None
+            deed = permitted
+        return await self._done(name, call, deed, answers, asks), deed
 
     def _take(self, call: ToolCall, record: Record) -> None:
         loop = self._loop
@@ -271,7 +288,7 @@ class Deeds:
         call: ToolCall,
         deed: Permitted,
         answers: Mapping[str, Any],
-        state: Any,  # noqa: ANN401  JSON value
+        asks: Asks | None,
     ) -> Record:
         offer, arguments = deed.offer, deed.arguments
         loop = self._loop
@@ -295,10 +312,13 @@ class Deeds:
             redact=loop.means.redact,
             result_bytes_max=await loop.conversation.result_bytes(loop.calls_of_turn),
             answers=dict(answers),
-            state=state,
+            state=None if asks is None else asks.state,
             left_s=loop.seconds_left(),
         )
-        is_once = offer.tool.effect is ToolEffect.ONCE or self._is_begun(name)
+        # Looking at what goes on elsewhere may be repeated whatever the call itself may.
+        is_look = asks is not None and asks.is_begun
+        is_once = offer.tool.effect is ToolEffect.ONCE and not is_look
+        is_once = is_once or self._is_begun(name)
         step = StepCall(
             name=name,
             function=work.do,

@@ -335,6 +335,39 @@ def test_questions_of_a_tool_are_put_to_people_and_to_the_model(
     assert (1, "completed") == (run.output["usage"]["tool_calls"], run.status)
 
 
+def test_work_that_goes_on_elsewhere_is_looked_at_and_never_begun_again(
+    harness: Harness, world: World
+) -> None:
+    """In between the run sleeps, also over restarts."""
+    begun, looks = [], []
+
+    async def slow(context: ToolContext) -> ToolOutput | Asks:
+        if context.state is None:
+            begun.append(context.call_key)
+        else:
+            looks.append(context.state["looks"])
+            if context.state["looks"] == 3:
+                return ToolOutput(content="It is done.")
+        state = {"looks": len(looks) + 1}
+        return Asks(questions=(), state=state, is_begun=True, again_s=60.0)
+
+    world.extra.append(PlainSet("far", [PlainTool("slow", slow, taking(), ToolEffect.ONCE)]))
+    world.model.plays("Go", call("slow"), "Done.")
+
+    run = harness.run("agent", {"message": "Go."})
+    states = [run.status]
+    for _ in range(3):
+        harness.restart()
+        harness.advance(seconds=61)
+        states.append(harness.get(run).status)
+
+    assert ["suspended"] * 3 + ["completed"] == states
+    assert (1, [1, 2, 3]) == (len(begun), looks)
+    done = harness.get(run)
+    assert "It is done." == done.step("call-1.0.3").value["content"]
+    assert 1 == done.output["usage"]["tool_calls"]
+
+
 def test_effect_in_doubt_is_asked_about(harness: Harness, world: World) -> None:
     async def late(context: ToolContext) -> str:
         await asyncio.Event().wait()
