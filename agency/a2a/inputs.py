@@ -37,6 +37,14 @@ def is_content_schema(schema: Mapping[str, Any]) -> bool:
     return bool(is_named and CONTENT_KEY in schema.get("properties", {}))
 
 
+def may_be_content(schema: Mapping[str, Any]) -> bool:
+    """Tell whether `Content` is what a schema describes, or one of the things that it allows."""
+    choices = schema.get("anyOf", ())
+    return is_content_schema(schema) or any(
+        isinstance(one, Mapping) and may_be_content(one) for one in choices
+    )
+
+
 def value_from(content: Content, schema: Any, *, what: str) -> Any:  # noqa: ANN401  JSON
     """Make one JSON value of what a message says: its data, what its text means, or all of it.
 
@@ -48,8 +56,18 @@ def value_from(content: Content, schema: Any, *, what: str) -> Any:  # noqa: ANN
     Raises:
         InvalidInput: it says something else as well, or nothing that fits.
     """
-    if schema and is_content_schema(schema):
+    if not schema or not may_be_content(schema):
+        return _plain_value(content, schema, what=what)
+    if is_content_schema(schema):
         return content.to_json()
+    try:
+        return _plain_value(content, schema, what=what)
+    except InvalidInput:
+        return content.to_json()
+
+
+def _plain_value(content: Content, schema: Any, *, what: str) -> Any:  # noqa: ANN401  JSON
+    """Make a value of data or text alone; of anything else only where anything is taken."""
     data = [part for part in content.parts if part.kind is PartKind.DATA]
     text = "\n\n".join(
         part.text for part in content.parts if part.kind is PartKind.TEXT and part.text.strip()

@@ -29,7 +29,7 @@ from a2a.utils.errors import (
 
 from agency.a2a.artifacts import Artifacts, message_output
 from agency.a2a.following import follow
-from agency.a2a.inputs import is_content_schema
+from agency.a2a.inputs import may_be_content
 from agency.a2a.messages import Messages, Said
 from agency.a2a.telling import TaskEvent, Teller
 from agency.a2a.view import agent_message, state_from, task_to
@@ -390,7 +390,7 @@ class Operations(RequestHandler):
 
     async def _first_sight(self, said: Said) -> Task:
         """Read a task for the first time; one that may turn out to be a message a little later."""
-        if not is_content_schema(self._target.output_schema):
+        if not may_be_content(self._target.output_schema):
             return await self._now(said.task_id)
         return await self._until(said, _is_work, timeout_s=MESSAGE_HOLD_S, sees_steps=True)
 

@@ -171,6 +171,16 @@ def test_question_for_content_takes_all_that_is_said() -> None:
     assert Answer("input#1", content.to_json()) == answer_of([asked], content, {})
 
 
+@pytest.mark.parametrize("others", [[{"type": "string"}], [{"type": "null"}]], ids=str)
+def test_content_is_the_last_of_several_choices(others: list[Any]) -> None:
+    schema = {"anyOf": [dict(CONTENT_SCHEMA), *others]}
+    words, picture = said("x"), said(bytes_part(b"y", media_type="a/b"))
+
+    takes_text = {"type": "string"} in others
+    assert ("x" if takes_text else words.to_json()) == value_from(words, schema, what="It")
+    assert picture.to_json() == value_from(picture, schema, what="It")
+
+
 def test_authorization_takes_nothing_of_what_is_said() -> None:
     asked = question("authorize#1", prompt="Sign in.", authorization={"url": ""})
 
