@@ -27,7 +27,7 @@ EVENTS_MAX = 10_000
 EVENTS_BYTES_MAX = 32 * 1024 * 1024
 """Of all sessions together; the oldest are forgotten."""
 
-RETRY_MS = 100
+RETRY_MS = 1000
 """After so long a client may come back to a stream that was closed on purpose."""
 
 
