@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -147,15 +148,28 @@ async def follow(hub: Updates, run_id: str, *, after: int) -> AsyncGenerator[See
     inbox = _Inbox()
     try:
         while not subscription.is_ended:
-            async for piece in subscription.missed():
-                for seen in _read(piece):
-                    yield seen
-            if subscription.attach(inbox.take):
-                async for piece in _attached(subscription, inbox):
+            # Closed when it is left, and not some time later.
+            async with aclosing(_pieces(subscription, inbox)) as pieces:
+                async for piece in pieces:
                     for seen in _read(piece):
                         yield seen
     finally:
         subscription.close()
+
+
+async def _pieces(subscription: Subscription, inbox: _Inbox) -> AsyncGenerator[bytes, None]:
+    """Give what was missed, and then what comes, until the inbox was full once."""
+    missed = subscription.missed()
+    try:
+        async for piece in missed:
+            yield piece
+    finally:
+        if isinstance(missed, AsyncGenerator):
+            await missed.aclose()
+    if subscription.attach(inbox.take):
+        async with aclosing(_attached(subscription, inbox)) as pieces:
+            async for piece in pieces:
+                yield piece
 
 
 async def _attached(subscription: Subscription, inbox: _Inbox) -> AsyncGenerator[bytes, None]:
