@@ -195,7 +195,7 @@ def _named(headers: dict[str, str]) -> dict[str, str]:
 
 async def sent(
     door: Door, message: dict[str, Any], headers: dict[str, str], *, method: str = "POST"
-) -> asyncio.StreamWriter:
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Send a request over a connection of its own, and do not wait for its answer."""
     body = json.dumps(message).encode() if message else b""
     lines = [
@@ -206,7 +206,7 @@ async def sent(
         f"Content-Length: {len(body)}",
         *(f"{name}: {value}" for name, value in headers.items()),
     ]
-    _, writer = await asyncio.open_connection("127.0.0.1", door.port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
     writer.write("\r\n".join([*lines, "", ""]).encode() + body)
     await writer.drain()
-    return writer
+    return reader, writer

@@ -22,7 +22,7 @@ from tests.integration.mcp_door.conftest import (
 )
 from tests.processes import get
 
-STREAMS = 500
+STREAMS, SESSIONS = 500, 20
 
 
 def named(headers: dict[str, str]) -> dict[str, str]:
@@ -137,17 +137,19 @@ def test_session_that_its_client_has_ended_is_not_there(door: Door) -> None:
 
 
 async def test_five_hundred_idle_streams_leave_the_daemon_healthy(door: Door) -> None:
+    listen = request(
+        "subscriptions/listen", {"notifications": {"toolsListChanged": True}}, "2026-07-28"
+    )
     async with AsyncExitStack() as stack:
-        for index in range(0, STREAMS, 2):
-            listen = request(
-                "subscriptions/listen", {"notifications": {"toolsListChanged": True}}, "2026-07-28"
-            )
-            modern = await sent(door, listen, envelope("subscriptions/listen"))
-            stack.callback(modern.close)
-            if index % 50 == 0:
-                headers = await asyncio.to_thread(opened, door)
-                session = await sent(door, {}, headers, method="GET")
-                stack.callback(session.close)
+        for _ in range(STREAMS):
+            reader, writer = await sent(door, listen, envelope("subscriptions/listen"))
+            stack.callback(writer.close)
+            await reader.readuntil(b"notifications/subscriptions/acknowledged")
+        for _ in range(SESSIONS):
+            headers = await asyncio.to_thread(opened, door)
+            reader, writer = await sent(door, {}, headers, method="GET")
+            stack.callback(writer.close)
+            await reader.readuntil(b"\r\n\r\n")
         async with door.client("2026-07-28") as client:
             called = await client.call_tool("double", {"input": 3})
         status, health = await asyncio.to_thread(get, f"{door.url}/health")
@@ -159,6 +161,7 @@ async def test_five_hundred_idle_streams_leave_the_daemon_healthy(door: Door) ->
 async def test_daemon_killed_in_a_call_goes_on_and_its_client_begins_anew(
     door: Door, mode: str
 ) -> None:
+    session = named(await asyncio.to_thread(opened, door))
     # What the client makes of it differs: the newer one breaks down with its connection.
     with pytest.raises((MCPError, BaseExceptionGroup)):  # noqa: PT012  also its end fails
         async with door.client(mode) as client:
@@ -168,31 +171,26 @@ async def test_daemon_killed_in_a_call_goes_on_and_its_client_begins_anew(
             await calling
     await asyncio.to_thread(door.start)
 
+    lost = await asyncio.to_thread(ask, door, request("tools/list", {}, "2025-11-25"), **session)
     async with door.client(mode) as client:
         result = await _result(client, run_id)
 
     assert result == "done"
-
-
-def test_session_of_a_dead_daemon_is_not_there(door: Door) -> None:
-    headers = named(opened(door))
-    door.kill()
-    door.start()
-
-    answer = ask(door, request("tools/list", {}, "2025-11-25"), **headers)
-
-    assert answer.status == 404
+    assert lost.status == 404
 
 
 async def test_daemon_stops_at_once_under_open_streams(door: Door) -> None:
+    """The last one here: it leaves no daemon."""
     listen = request(
         "subscriptions/listen", {"notifications": {"toolsListChanged": True}}, "2026-07-28"
     )
-    streams = [await sent(door, listen, envelope("subscriptions/listen"))]
     headers = await asyncio.to_thread(opened, door)
-    streams.append(await sent(door, {}, headers, method="GET"))
     call = request("tools/call", {"name": "paid", "arguments": {}}, "2025-11-25", id=9)
-    streams.append(await sent(door, call, headers))
+    streams = [
+        await sent(door, listen, envelope("subscriptions/listen")),
+        await sent(door, {}, headers, method="GET"),
+        await sent(door, call, headers),
+    ]
     await _running(door, "paid", "suspended")
     child = next(one for one in door.daemons._children if one.pid == door.pid)
 
@@ -200,12 +198,14 @@ async def test_daemon_stops_at_once_under_open_streams(door: Door) -> None:
     child.terminate()
     await asyncio.to_thread(child.wait)
     elapsed_s = time.monotonic() - began
-    door.start()
 
+    heard = [await reader.read() for reader, _ in streams]
     assert child.returncode == 0
     assert elapsed_s < 4
-    for stream in streams:
-        stream.close()
+    # The call was answered with where its run is, before the daemon has gone.
+    assert b"run_result" in heard[2]
+    for _, writer in streams:
+        writer.close()
 
 
 async def _running(door: Door, workflow: str = "steps", status: str = "running") -> str:

@@ -203,7 +203,7 @@ async def test_call_that_is_taken_back_cancels_its_run(door: Door) -> None:
 async def test_run_goes_on_when_its_caller_hangs_up(door: Door, mode: str) -> None:
     headers = opened(door) if mode < "2026" else envelope("tools/call", "steps")
     call = request("tools/call", {"name": "steps", "arguments": {"input": 1.5}}, mode)
-    writer = await sent(door, call, headers)
+    _, writer = await sent(door, call, headers)
 
     async with door.client(mode) as client:
         run_id = await _newest(client, "steps", "running")
