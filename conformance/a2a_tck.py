@@ -34,7 +34,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 BRANCHES = {"1.0": "1.0-dev", "0.3": "0.3.x"}
-TRANSPORTS = {"1.0": "grpc,jsonrpc,http_json", "0.3": "jsonrpc"}
+TRANSPORTS = {"1.0": "grpc,jsonrpc,http_json", "0.3": "jsonrpc,rest"}
 START_S = 30.0
 KIT_S = 900.0
 STREAMING_S = "2.0"

@@ -64,11 +64,20 @@ def read(value: Any, kind: type[_Message]) -> _Message:  # noqa: ANN401  JSON en
         raise invalid("The parameters must be an object.", [("", "It is no object.")])
     if kind is pb.SendMessageRequest:
         _check_parts(value, "raw")
+    if kind is pb.ListTasksRequest:
+        _check_status(value)
     try:
         message: _Message = ParseDict(value, kind(), ignore_unknown_fields=True)
     except (ParseError, RecursionError) as error:
         raise invalid(f"The parameters cannot be understood: {error}") from error
     return message
+
+
+def _check_status(params: Mapping[str, Any]) -> None:
+    given = params.get("status")
+    # The reader of JSON would take an unknown name for none, and all tasks would be listed.
+    if isinstance(given, str) and given not in pb.TaskState.keys():  # noqa: SIM118  no mapping
+        raise invalid("status has an unknown value.", [("status", f"It is {given[:64]!r}.")])
 
 
 def _check_parts(params: Mapping[str, Any], member: str) -> None:

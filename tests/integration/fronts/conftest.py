@@ -17,7 +17,7 @@ from a2a.client import Client, ClientConfig, ClientFactory
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from tests.processes import ROOT, daemons_in, free_port
+from tests.processes import GUARD_S, ROOT, daemons_in, free_port
 
 WORKFLOWS = '''
 from agency import Content, Context, Rejected, text_part, workflow
@@ -86,8 +86,11 @@ def _start(folder: Path, settings: str, **environ: str) -> Iterator[Place]:
     config = folder / "agency.toml"
     config.write_text(f'[workflows]\npaths = ["{folder / "flows.py"}"]\n{settings}')
     with daemons_in(folder, **environ) as daemons:
-        daemons.start("--config", config)
+        child = daemons.start("--config", config)
         yield Place(daemons.announced()["url"])
+        # Killed, it would leave a probe of the sandbox behind, which holds its output for a minute.
+        child.terminate()
+        child.communicate(timeout=GUARD_S)
 
 
 @pytest.fixture(scope="session")
@@ -103,7 +106,10 @@ def signing_key(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """Run a daemon that everybody on this machine may use, with all transports and versions."""
     port = free_port()
-    settings = f'[a2a]\ngrpc_port = {port}\ndefault_agent = "greet"\n[server]\nsync_wait_s = 10\n'
+    settings = (
+        f'[a2a]\ngrpc_port = {port}\ndefault_agent = "greet"\n'
+        'push_allow_private = ["127.0.0.1"]\n[server]\nsync_wait_s = 10\n'
+    )
     for started in _start(tmp_path_factory.mktemp("open"), settings):
         yield Place(started.url, grpc_port=port)
 
