@@ -11,7 +11,7 @@ ifndef SEED
 SEED := $(shell od -An -N3 -tu4 /dev/urandom | tr -d ' ')
 endif
 # Most tests wait for something: several processes at once take a third of the time. A file of tests
-# stays in one of them.
+# stays in one of them, but for those that tests/sharing.py shares out one by one.
 WORKERS ?= 4
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
 

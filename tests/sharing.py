@@ -13,8 +13,8 @@ import pytest
 from xdist.scheduler import LoadFileScheduling
 
 LONG = (
-    "tests/docs/test_code_blocks.py",
     "tests/integration/api/test_schema_fuzz.py",
+    "tests/docs/test_code_blocks.py",
     "tests/crash/",
     "tests/simulation/",
     "tests/faults/",
