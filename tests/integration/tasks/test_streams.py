@@ -216,3 +216,29 @@ async def test_cancelled_task_ends_its_streams(tmp_path: Path) -> None:
         await desk.to("work").on_cancel_task(pb.CancelTaskRequest(id=task.id), by())
 
         assert "status canceled" == (await all_of(subscribed))[-1]
+
+
+@workflow("flood")
+async def flood(ctx: Context, pieces: int) -> None:
+    await ctx.input("Go?")
+    for number in range(pieces):
+        await ctx.deliver("log", f"{number}:{'x' * 3000}", append=True)
+
+
+async def test_slow_reader_misses_nothing_and_costs_a_bounded_memory(tmp_path: Path) -> None:
+    async with open_desk(tmp_path, flood) as desk:
+        task = await desk.send("flood", "200")
+        slow, fast = subscribe(desk, "flood", task.id), subscribe(desk, "flood", task.id)
+        await anext(slow)
+        await anext(fast)
+        listening = asyncio.create_task(all_of(fast))
+        await desk.send("flood", "go", task_id=task.id, configuration=AT_ONCE)
+        first = await anext(slow)  # it is attached now, and reads no more until the end
+        assert "status working" == shown(first)
+        told = await listening
+        late = await all_of(slow)
+
+        pieces = [one.partition(":")[0] for one in told if one.startswith("log")]
+        assert [f"log+. {number}" for number in range(200)] == pieces
+        assert pieces == [one.partition(":")[0] for one in late if one.startswith("log")]
+        assert "status completed" == late[-1]
