@@ -47,12 +47,13 @@ class CardQuery(Query):
 async def list_agents(request: web.Request) -> web.Response:
     """List the agents by name, each with what its card says."""
     query = read_query(request, RemoteAgentQuery)
-    agents = _agents(request)
+    agents = request.app[SERVICES].remote_agents
     after = parse_cursor("remote_agents", query.cursor) if query.cursor is not None else ""
-    rows = [one for one in agents.setups() if one.name > after]
+    setups = agents.setups() if agents is not None else ()
+    rows = [one for one in setups if one.name > after]
     rows = rows[: query.limit + 1]
     page, cursor = cut_page("remote_agents", rows, query.limit, lambda row: row.name)
-    shown = await asyncio.gather(*(_looked_at(agents, one) for one in page))
+    shown = await asyncio.gather(*(_looked_at(agents, one) for one in page if agents is not None))
     return json_answer({"remote_agents": shown, "next_cursor": cursor})
 
 
@@ -101,21 +102,16 @@ async def cancel_task(request: web.Request) -> web.Response:
     return json_answer(task_json(await agents.cancel(name, request.match_info["task_id"], hops=1)))
 
 
-def _agents(request: web.Request) -> RemoteAgents:
-    agents = request.app[SERVICES].remote_agents
-    assert agents is not None, "the daemon has no agents to call"
-    return agents
-
-
 def _named(request: web.Request) -> tuple[RemoteAgents, str]:
     """Find the agent that the path names: only such as the settings name.
 
     Raises:
         RemoteAgentNotFound: there is none of that name.
     """
-    agents, name = _agents(request), request.match_info["name"]
-    if agents.find_setup(name) is None:
-        raise RemoteAgentNotFound(name, [one.name for one in agents.setups()])
+    agents, name = request.app[SERVICES].remote_agents, request.match_info["name"]
+    if agents is None or agents.find_setup(name) is None:
+        known = [one.name for one in agents.setups()] if agents is not None else []
+        raise RemoteAgentNotFound(name, known)
     return agents, name
 
 
