@@ -23,6 +23,9 @@ from agency.web.bodies import is_deep
 
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]*={0,2}", re.ASCII)
 
+_EXACT = 1 << 53
+"""Whole numbers up to here are exact as doubles, which all numbers of the protocol are."""
+
 _Message = TypeVar("_Message", bound=Message)
 
 
@@ -101,7 +104,7 @@ def check_base64(text: str, where: str) -> None:
 
 def write(message: Message) -> dict[str, Any]:
     """Write a message of the protocol as a JSON value."""
-    written: dict[str, Any] = MessageToDict(message)
+    written: dict[str, Any] = whole(MessageToDict(message))
     if isinstance(message, pb.ListTasksResponse):
         # Required members are there also when they are empty. Source: section 5.7.
         written.setdefault("tasks", [])
@@ -109,6 +112,25 @@ def write(message: Message) -> dict[str, Any]:
         written.setdefault("pageSize", message.page_size)
         written.setdefault("totalSize", message.total_size)
     return written
+
+
+def whole(value: Any) -> Any:  # noqa: ANN401  JSON value
+    """Write whole numbers as integers, as the JSON form of protobuf has them; changed in place.
+
+    The library writes 42 as 42.0, which many a typed reader does not take for an integer.
+    """
+    match value:
+        case float():
+            return int(value) if value.is_integer() and abs(value) < _EXACT else value
+        case dict():
+            for name, one in value.items():
+                if not isinstance(one, str):
+                    value[name] = whole(one)
+        case list():
+            value[:] = map(whole, value)
+        case _:
+            return value
+    return value
 
 
 def encode(value: Any) -> bytes:  # noqa: ANN401  JSON leaves here

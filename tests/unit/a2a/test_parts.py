@@ -13,6 +13,7 @@ from google.protobuf.struct_pb2 import Value
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agency.a2a import wire
 from agency.a2a.parts import content_from, fit, parts_to, plain, put
 from agency.domain.content import (
     PARTS_MAX,
@@ -54,6 +55,15 @@ def test_json_comes_back_as_it_was(value: Any) -> None:
     assert same(value, plain(written))
     # As whoever reads the wire sees it; there all numbers are doubles.
     assert value == json.loads(json.dumps(MessageToDict(written)))
+
+
+def test_whole_numbers_are_written_as_integers() -> None:
+    task = pb.Task(id="t")
+    put(task.metadata.fields["n"], {"a": [42, 4.5, -1, 1e300, True, None, "42"]})
+
+    written = wire.write(task)["metadata"]["n"]["a"]
+
+    assert '[42, 4.5, -1, 1e+300, true, null, "42"]' == json.dumps(written)
 
 
 @pytest.mark.parametrize("empty", [{}, [], None, "", 0, False], ids=repr)
