@@ -127,8 +127,9 @@ class Messages:
         except SessionBusy as busy:
             # As at every door: what is said in a conversation that waits is the answer.
             task = await self._tasks.find(busy.run_id)
-            if task is None or task.owner != owner or task.target != self._target.name:
-                raise
+            is_own = task is not None and task.owner == owner and task.target == self._target.name
+            if task is None or not is_own or not task.open_questions():
+                raise  # somebody else has to let it go on first
             return await self._say(task, new, plain_struct(message.metadata), hops=hops)
         run_id = started.run.id
         if started.is_new:

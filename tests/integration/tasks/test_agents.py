@@ -13,7 +13,7 @@ from a2a.types import a2a_pb2 as pb
 from google.protobuf.json_format import MessageToDict
 
 from agency.config.schema import Agent as AgentSettings
-from agency.errors import InvalidInput
+from agency.errors import InvalidInput, SessionBusy
 from agency.files.folder import Bounds
 from agency.files.workspaces import FileWorkspaces
 from agency.workflows.agent.catalogue import Catalogue
@@ -125,6 +125,23 @@ async def test_message_to_an_agent_at_work_is_its_next_task(tmp_path: Path, worl
             texts((await desk.ended("writer", one.id)).artifacts[0].parts)
             for one in (first, second)
         ]
+
+
+async def test_message_to_a_conversation_that_is_held_is_refused(
+    tmp_path: Path, world: World
+) -> None:
+    world.model.is_away = True
+    async with agents_desk(tmp_path, world) as desk:
+        task = await desk.send("writer", "First", context_id="c", configuration=AT_ONCE)
+        await desk.house.suspended(task.id)
+        await desk.house.runs.suspend(task.id, reason="look", wait_s=5)
+
+        for more in ({}, {"task_id": task.id}):
+            with pytest.raises(SessionBusy):
+                await desk.send("writer", "Second", context_id="c", **more)
+        held = await desk.get("writer", task.id)
+        assert "working" == state(held)
+        assert "holds it" in held.status.message.parts[0].text
 
 
 async def test_question_about_a_tool_is_answered_by_a_message(tmp_path: Path, world: World) -> None:
