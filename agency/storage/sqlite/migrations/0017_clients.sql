@@ -1,1 +1,0 @@
--- What clients of MCP have asked for.
