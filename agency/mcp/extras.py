@@ -29,7 +29,7 @@ async def add_extras(parts: Parts) -> None:
     authored = Authored(parts, levels)
     # Before what is published: what an author has written for these clients is what they mean.
     offerings.tools.insert(offerings.tools.index(published), authored)
-    offerings.resources.append(authored)
+    offerings.resources.insert(0, authored)
     offerings.prompts.insert(0, authored)
     offerings.completions.insert(0, authored.complete)
     asking = Asking(means, offerings, published)

@@ -163,18 +163,18 @@ class Offerings:
     async def list_resources(
         self, caller: Caller, cursor: str | None
     ) -> tuple[Sequence[Resource], str | None]:
-        """List a page of resources: each source by itself, one after the other."""
+        """List a page of resources: of each source what it gives, up to one that has more."""
         index, inner = 0, None
         if cursor is not None:
             index, inner = _place_of(cursor)
-        while index < len(self.resources):
-            page, after = await self.resources[index].resources(caller, inner)
+        found: list[Resource] = []
+        for at, source in enumerate(self.resources[index:], start=index):
+            page, after = await source.resources(caller, inner)
+            found += page
             if after is not None:
-                return page, make_cursor([index, after])
-            index, inner = index + 1, None
-            if page:
-                return page, make_cursor([index, None]) if index < len(self.resources) else None
-        return (), None
+                return found, make_cursor([at, after])
+            inner = None
+        return found, None
 
     async def has_resource(self, caller: Caller, uri: str) -> bool:
         """Tell whether the caller may read what has this address."""

@@ -174,6 +174,14 @@ async def test_approval_is_decided_by_its_verb(door: Door, mode: str) -> None:
     assert result.structured_content == {"output": False}
 
 
+async def test_what_is_not_published_cannot_be_started(door: Door) -> None:
+    async with door.client("2026-07-28") as client:
+        refused = await client.call_tool("run_start", {"workflow": "model_pull", "input": {}})
+
+    assert refused.is_error
+    assert "model_pull" in _text(refused)
+
+
 async def test_call_goes_on_when_an_event_comes_from_elsewhere(door: Door, mode: str) -> None:
     async with door.client(mode) as client:
         calling = asyncio.create_task(client.call_tool("paid", {}))
