@@ -149,6 +149,7 @@ class PushSender:
         self._hosts: dict[str, int] = {}
         self._held: dict[str, dict[int, None]] = {}
         self._partly: dict[int, tuple[tuple[int, int], int]] = {}
+        self._unnoted: dict[int, Push] = {}
         self._tellings: dict[int, tuple[tuple[int, str], Telling]] = {}
         self._position: int | None = None
 
@@ -292,8 +293,13 @@ class PushSender:
     async def _work(self, number: int) -> None:
         """Tell all that a push has left to tell, or until an attempt fails."""
         push = await until_read(partial(self._store.find, number))
+        unnoted = self._unnoted.get(number)
+        if push is None or unnoted is None or unnoted.revision != push.revision:
+            self._unnoted.pop(number, None)
+            unnoted = None
         if push is None or push.state is not PushState.ACTIVE:
             return
+        push = unnoted or push
         if push.due_at is not None and (left_s := self._left_s(push)) > 0:
             self._wait(number, left_s)
             return
@@ -303,7 +309,9 @@ class PushSender:
             return
         self._hosts[host] = self._hosts.get(host, 0) + 1
         try:
-            await self._tell_all(push)
+            is_noted = unnoted is None or await self._note(push)
+            if is_noted and push.state is PushState.ACTIVE:
+                await self._tell_all(push)
         except (TaskNotFound, RunNotFound):
             log.info("task is gone, nobody is told", extra={"run_id": push.run_id})
         except StoreFull as error:
@@ -353,10 +361,10 @@ class PushSender:
                 silent += 1
                 if update.is_end:
                     # The task goes on as another run, whose entries are to be read now.
-                    await self._store.note(push)
+                    await self._note(push)
                     self._make_ready(push.number)
                     return
-            if silent == len(page.updates) == PAGE_ROWS and not await self._store.note(push):
+            if silent == len(page.updates) == PAGE_ROWS and not await self._note(push):
                 # Else they would be read through again after each entry.
                 self._make_ready(push.number)
                 return
@@ -391,10 +399,17 @@ class PushSender:
         if update.is_end:
             state = PushState.DONE if outcome.is_taken else PushState.GIVEN_UP
         push = replace(push, position=update.id, due_at=None, state=state)
-        if await self._store.note(push):
+        if await self._note(push):
             return push
         self._make_ready(push.number)  # it is gone, or was set anew meanwhile
         return None
+
+    async def _note(self, push: Push) -> bool:
+        """Write down how far a push has come; without room it is done later, before all else."""
+        self._unnoted[push.number] = push
+        is_noted = await self._store.note(push)
+        del self._unnoted[push.number]
+        return is_noted
 
     def _begin(self, push: Push, update: Update) -> int:
         """Tell with which notification of a change to go on."""
@@ -414,7 +429,7 @@ class PushSender:
             error_at=now,
         )
         log.warning("push notification failed, comes again", extra=_fields(push, update, error))
-        if await self._store.note(failed):
+        if await self._note(failed):
             self._wait(push.number, pause_s)
         else:
             self._make_ready(push.number)

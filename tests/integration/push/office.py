@@ -60,7 +60,15 @@ def in_version(version: str, name: str = "ann") -> ServerCallContext:
 class Office:
     """A desk whose callers can be told."""
 
-    def __init__(self, desk: Desk, pushes: Pushes, sender: PushSender, vault: StoredVault) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        pushes: Pushes,
+        sender: PushSender,
+        vault: StoredVault,
+        make_sender: Callable[[Any], PushSender],
+    ) -> None:
+        self._make_sender = make_sender
         self.desk = desk
         self.pushes = pushes
         self.sender = sender
@@ -80,6 +88,17 @@ class Office:
     async def only(self, task_id: str) -> Push:
         (push,) = await self.store.pushes.list(task_id, after=0, limit=9)
         return push
+
+    @asynccontextmanager
+    async def sending(self, store: Any) -> AsyncIterator[None]:
+        """Send beside the body, over a store of the test's choice."""
+        sender = self._make_sender(store)
+
+        def failed(error: BaseException) -> None:
+            raise AssertionError("the sender has failed") from error
+
+        async with running(sender.serve, name="pushes", grace_s=3, on_failure=failed):
+            yield
 
     async def until(self, task_id: str, is_wanted: Callable[[Push], object]) -> Push:
         """Wait until a task's only push is as it is wanted."""
@@ -125,20 +144,24 @@ async def open_office(
         rules = [parse_rule(one) for one in private]
         poster = Poster(rules, timeout_s=timeout_s, lookup=lookup)
         sealer = Sealer(vault)
-        sender = PushSender(
-            store=store.pushes,
-            updates=store.updates,
-            news=TaskNews(store.tasks, None),
-            poster=poster,
-            sealer=sealer,
-            clock=clock,
-            pace=pace,
-        )
+
+        def make_sender(pushes: Any) -> PushSender:
+            return PushSender(
+                store=pushes,
+                updates=store.updates,
+                news=TaskNews(store.tasks, None),
+                poster=poster,
+                sealer=sealer,
+                clock=clock,
+                pace=pace,
+            )
+
+        sender = make_sender(store.pushes)
         pushes = Pushes(
             store=store.pushes, poster=poster, sealer=sealer, clock=clock, expect=sender.expect
         )
         desk.ground = Ground(desk.ground.services, desk.ground.patience, pushes)
-        office = Office(desk, pushes, sender, vault)
+        office = Office(desk, pushes, sender, vault, make_sender)
         if not is_sending:
             yield office
             return

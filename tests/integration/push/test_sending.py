@@ -6,15 +6,19 @@ import asyncio
 import logging
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from a2a.types import a2a_pb2 as pb
 from aiohttp import web
 
+from agency.a2a.push import sender
 from agency.a2a.push.opening import make_silent
 from agency.a2a.push.sealing import KEY_NAME
 from agency.a2a.push.sender import Pace
-from agency.domain.push import PushState
+from agency.domain.push import Push, PushState
+from agency.errors import StoreFull
+from agency.ports.push import PushStore
 from tests.integration.push.office import FAST, in_version, open_office
 from tests.integration.push.receiver import receiving
 from tests.integration.tasks.desk import by, request
@@ -299,3 +303,35 @@ async def test_what_is_switched_off_is_given_up(tmp_path: Path) -> None:
         await runner.cleanup()
 
     assert push.state is PushState.GIVEN_UP
+
+
+async def test_without_room_to_note_it_a_notification_is_not_sent_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sender, "FAULT_PAUSE_S", 0.01)
+    async with receiving() as receiver, open_office(tmp_path, is_sending=False) as office:
+        task_id = await office.send("greet", "Ann", url=receiver.url)
+        await office.desk.house.ended(task_id)
+        full = FullStore(office.store.pushes, refusals=3)
+        async with office.sending(full):
+            push = await office.settled(task_id)
+
+    assert ALL_OF_GREET == receiver.taken
+    assert (push.state, push.sent, full.refusals) == (PushState.DONE, 4, 0)
+
+
+class FullStore:
+    """Pushes on a disk that has no room for so many writes."""
+
+    def __init__(self, store: PushStore, *, refusals: int) -> None:
+        self._store = store
+        self.refusals = refusals
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def note(self, push: Push) -> bool:
+        if self.refusals:
+            self.refusals -= 1
+            raise StoreFull("There is no room.")
+        return await self._store.note(push)
