@@ -57,8 +57,6 @@ SENDING_MAX = 32
 """Notifications on their way at once."""
 SENDING_PER_HOST_MAX = 4
 """Of these to one host: a dead one must not hold up the others."""
-FAULT_PAUSE_S = 5.0
-"""Pause when the store cannot be read, or is too full to note how far a push has come."""
 TELLINGS_MAX = 256
 """Tasks whose last told state is remembered; of others a state may be told twice."""
 ERROR_CHARACTERS_MAX = 500
@@ -80,6 +78,7 @@ class Pace:
         tries: Attempts for one notification.
         age_s: One that is older is given up with its first failed attempt.
         base_s, factor, cap_s: Of the pauses; see `agency.core.backoff.delay_s`.
+        fault_s: Pause when the store cannot be read, or has no room to note what was taken.
     """
 
     tries: int = 15
@@ -87,6 +86,7 @@ class Pace:
     base_s: float = 1.0
     factor: float = 2.0
     cap_s: float = 3600.0
+    fault_s: float = 5.0
 
 
 class Telling(Protocol):
@@ -270,7 +270,7 @@ class PushSender:
         error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, ShuttingDown):
             log.error("push notification failed", extra={"push": number}, exc_info=error)
-            self._wait(number, FAULT_PAUSE_S)
+            self._wait(number, self._pace.fault_s)
 
     def _wait(self, number: int, pause_s: float) -> None:
         due_s = monotonic_s() + pause_s
@@ -316,7 +316,7 @@ class PushSender:
             log.info("task is gone, nobody is told", extra={"run_id": push.run_id})
         except StoreFull as error:
             log.warning("no room to note a push notification", extra={"why": error.code})
-            self._wait(number, FAULT_PAUSE_S)
+            self._wait(number, self._pace.fault_s)
         finally:
             self._leave(host)
 

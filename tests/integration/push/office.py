@@ -30,7 +30,7 @@ from agency.vault.opening import open_vault
 from agency.vault.vault import StoredVault
 from tests.integration.tasks.desk import AT_ONCE, GUARD_S, Desk, by, open_desk
 
-FAST = Pace(tries=4, base_s=0.01, cap_s=0.02)
+FAST = Pace(tries=4, base_s=0.01, cap_s=0.02, fault_s=0.01)
 HERE = ("127.0.0.1",)
 
 

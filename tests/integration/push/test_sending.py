@@ -12,7 +12,6 @@ import pytest
 from a2a.types import a2a_pb2 as pb
 from aiohttp import web
 
-from agency.a2a.push import sender
 from agency.a2a.push.opening import make_silent
 from agency.a2a.push.sealing import KEY_NAME
 from agency.a2a.push.sender import Pace
@@ -305,10 +304,7 @@ async def test_what_is_switched_off_is_given_up(tmp_path: Path) -> None:
     assert push.state is PushState.GIVEN_UP
 
 
-async def test_without_room_to_note_it_a_notification_is_not_sent_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sender, "FAULT_PAUSE_S", 0.01)
+async def test_without_room_to_note_it_a_notification_is_not_sent_again(tmp_path: Path) -> None:
     async with receiving() as receiver, open_office(tmp_path, is_sending=False) as office:
         task_id = await office.send("greet", "Ann", url=receiver.url)
         await office.desk.house.ended(task_id)
