@@ -27,7 +27,7 @@ from agency.domain.remote import (
     RemoteState,
     RemoteTask,
 )
-from agency.errors import RemoteAgentAway, RemoteAgentUnreachable
+from agency.errors import RemoteAgentAway, RemoteAgentUnreachable, RemoteTaskNotFound
 from agency.ports.vault import Vault
 from agency.tools.a2a import wire
 from agency.tools.a2a.cards import BINDINGS, Cards
@@ -117,6 +117,7 @@ class Speaker:
         self, place: Place, task_id: str, *, hops: int
     ) -> AsyncGenerator[RemoteTask, None]:
         """Follow a task; see `agency.ports.remote.RemoteAgents.watch`."""
+        _check_task(place, task_id)
         card = await self.card(place, is_fresh=False)
         if not card.streams:
             yield await self.get(place, task_id, hops=hops)
@@ -141,6 +142,7 @@ class Speaker:
         self, place: Place, ask: Callable[[_Line], Awaitable[T]], *, hops: int, task_id: str
     ) -> T:
         """Make one request, within its time."""
+        _check_task(place, task_id)
         try:
             async with asyncio.timeout(place.timeout_s), self._line(place, hops=hops) as line:
                 return await ask(line)
@@ -185,6 +187,16 @@ async def _stream(
         close = getattr(events, "aclose", None)
         if close is not None:
             await close()
+
+
+def _check_task(place: Place, task_id: str) -> None:
+    """Refuse what cannot be the id of a task: it would lead to another path than a task's.
+
+    Raises:
+        RemoteTaskNotFound: there can be none.
+    """
+    if task_id and not wire.is_id(task_id):
+        raise RemoteTaskNotFound(place.agent, task_id[:100])
 
 
 def _same(task: RemoteTask, wanted: str) -> RemoteTask:

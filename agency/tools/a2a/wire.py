@@ -41,13 +41,18 @@ def state_of(number: int) -> RemoteState:
     return _STATES.get(number, RemoteState.UNKNOWN)
 
 
+def is_id(text: str) -> bool:
+    """Tell whether a text can be an id: it is one part of a path."""
+    return ID.fullmatch(text) is not None and text not in {".", ".."}
+
+
 def check_id(text: str, what: str) -> str:
     """Check an id of another system.
 
     Raises:
         ValueError: it is missing, too long, or would be more than one part of a path.
     """
-    if not ID.fullmatch(text) or text in {".", ".."}:
+    if not is_id(text):
         raise ValueError(f"its {what} is {text[:100]!r}")
     return text
 
