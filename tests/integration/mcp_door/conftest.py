@@ -22,6 +22,7 @@ from tests.processes import Daemons, daemons_in, free_port, post
 
 FLOWS = Path(__file__).with_name("flows.py")
 CALL_WAIT_S = 2.0
+SESSIONS_MAX = 60
 MODES = ("2025-11-25", "2026-07-28")
 
 CONFIG = f"""
@@ -30,7 +31,7 @@ paths = [{json.dumps(str(FLOWS))}]
 
 [mcp]
 call_wait_s = {CALL_WAIT_S}
-serve_sessions_max = 600
+serve_sessions_max = {SESSIONS_MAX}
 
 [sandbox]
 driver = "none"  # proving one costs a second of each start, and no command is run here

@@ -12,6 +12,7 @@ from mcp import Client
 from mcp.shared.exceptions import MCPError
 
 from tests.integration.mcp_door.conftest import (
+    SESSIONS_MAX,
     Door,
     Raw,
     ask,
@@ -134,6 +135,31 @@ def test_session_that_its_client_has_ended_is_not_there(door: Door) -> None:
 
     assert ask(door, b"", method="DELETE", **headers).status == 200
     assert ask(door, request("ping", {}, "2025-11-25"), **headers).status == 404
+
+
+def test_sessions_beyond_their_limit_are_refused_until_one_ends(door: Door) -> None:
+    opening = request(
+        "initialize",
+        {
+            "protocolVersion": "2025-11-25",
+            "capabilities": {},
+            "clientInfo": {"name": "many", "version": "1"},
+        },
+        "2025-11-25",
+    )
+    sessions: list[str] = []
+
+    while (answer := ask(door, opening)).status == 200:
+        sessions.append(answer.headers["mcp-session-id"])
+        assert len(sessions) <= SESSIONS_MAX
+    modern = ask(door, request("tools/list", {}, "2026-07-28"), **named(envelope("tools/list")))
+    for session in sessions:
+        ask(door, b"", method="DELETE", Mcp_Session_Id=session)
+    again = ask(door, opening)
+
+    assert answer.status == 503
+    assert modern.status == 200
+    assert again.status == 200
 
 
 async def test_five_hundred_idle_streams_leave_the_daemon_healthy(door: Door) -> None:

@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 from mcp.shared.exceptions import MCPError
 from mcp_types import (
+    BlobResourceContents,
     PromptReference,
+    ResourceLink,
     ResourceTemplateReference,
     ResourceUpdatedNotification,
+    TextResourceContents,
     ToolListChangedNotification,
 )
 
@@ -40,6 +43,20 @@ async def test_run_is_read_with_its_output(door: Door, mode: str) -> None:
     assert output == {"total": 3, "sku": "R-1"}
     assert files == {"files": [], "files_total": 0}
     assert snapshots == {"snapshots": []}
+
+
+async def test_files_of_an_agent_are_linked_and_read(door: Door, mode: str) -> None:
+    files = {"notes/ä b.txt": "hello", "raw.bin": {"base64": "AP8="}}
+    async with door.client(mode) as client:
+        called = await client.call_tool("ask_default", {"message": "Look.", "files": files})
+        links = {one.name: one for one in called.content if isinstance(one, ResourceLink)}
+        text = (await client.read_resource(links["notes/ä b.txt"].uri)).contents[0]
+        raw = (await client.read_resource(links["raw.bin"].uri)).contents[0]
+
+    assert isinstance(text, TextResourceContents)
+    assert text.text == "hello"
+    assert isinstance(raw, BlobResourceContents)
+    assert raw.blob == "AP8="
 
 
 async def test_snapshot_of_a_waiting_run_is_read(door: Door, mode: str) -> None:
