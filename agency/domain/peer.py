@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
+
+from agency.core.records import dataclass
 
 PEERS_MAX = 1_000
 """Peers of one daemon: those that can do something are looked for among all of them."""

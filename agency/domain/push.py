@@ -6,9 +6,10 @@ done with, and reads on from there.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+
+from agency.core.records import dataclass
 
 PUSHES_PER_TASK_MAX = 10
 """Pushes of one task: each of its changes is told to all of them."""

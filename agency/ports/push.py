@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
+from agency.core.records import dataclass
 from agency.domain.push import NewPush, Push
 
 

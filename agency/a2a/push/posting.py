@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ from urllib.parse import urlsplit
 
 from agency.core.addresses import HostRule, Lookup, resolve_checked
 from agency.core.limits import RETRY_AFTER_S_MAX
+from agency.core.records import dataclass
 from agency.domain.push import PUSH_URL_CHARACTERS_MAX
 from agency.errors import AddressRefused, HostNotFound, InvalidInput
 from agency.version import VERSION

@@ -20,7 +20,7 @@ import logging
 import math
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Any, Protocol
@@ -30,6 +30,7 @@ from agency.a2a.push.posting import Outcome, Poster
 from agency.a2a.push.sealing import Sealer
 from agency.core.backoff import delay_s
 from agency.core.clock import Clock, monotonic_s
+from agency.core.records import dataclass
 from agency.domain.push import Push, PushProtocol, PushState
 from agency.domain.update import Update
 from agency.engine.patience import until_read
