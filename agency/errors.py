@@ -1821,6 +1821,13 @@ class RemoteAgentAway(RemoteAgentUnreachable):
     code = "remote_agent_away"
 
 
+class RemoteAgentSilent(RemoteAgentUnreachable):
+    """An agent of another system has not answered in time; what it has done is not known."""
+
+    code = "remote_agent_silent"
+    hint = "Give it more time with [a2a.agents.NAME] timeout_s."
+
+
 class RemoteAgentUnfit(Failed):
     """What answers at the address of an agent speaks no A2A that is understood here, or wrongly."""
 

@@ -767,7 +767,8 @@ class RemoteAgent:
     )
     timeout_s: float = setting(
         60.0,
-        "Longest request; what it works on may take any time.",
+        "Longest request; what it works on may take any time. An agent that answers a message only "
+        "when it is done, and not at once, needs as long as its work.",
         minimum=0.1,
         maximum=86_400,
     )

@@ -167,6 +167,7 @@ STATUSES: Mapping[type[AgencyError], int] = {
     errors.RemoteAgentRefused: 403,
     errors.RemoteAgentUnreachable: 502,
     errors.RemoteAgentAway: 502,
+    errors.RemoteAgentSilent: 504,
     errors.RemoteAgentUnfit: 502,
     errors.RemoteAgentDenied: 502,
     errors.RemoteTaskNotFound: 404,

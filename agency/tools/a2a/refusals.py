@@ -20,6 +20,7 @@ from agency.errors import (
     RemoteAgentAway,
     RemoteAgentDenied,
     RemoteAgentRefused,
+    RemoteAgentSilent,
     RemoteAgentUnfit,
     RemoteAgentUnreachable,
     RemoteTaskNotFound,
@@ -87,9 +88,7 @@ def told(agent: str, error: Exception, *, task_id: str = "", timeout_s: float = 
     away = _away(error, timeout_s)
     if away is not None:
         reason, hint = away
-        is_connected = not any(isinstance(one, _NOT_CONNECTED) for one in _chain(error))
-        kind = RemoteAgentUnreachable if is_connected else RemoteAgentAway
-        return kind(agent, reason, hint=hint)
+        return _kind_of_absence(error)(agent, reason, hint=hint)
     said = plain(str(error)) or type(error).__name__
     return RemoteAgentUnfit(agent, f"answers with what is no A2A: {said}")
 
@@ -99,6 +98,14 @@ def _is_nowhere(error: Exception) -> bool:
         isinstance(one, httpx.HTTPStatusError) and one.response.status_code == 404
         for one in _chain(error)
     )
+
+
+def _kind_of_absence(error: Exception) -> type[RemoteAgentUnreachable]:
+    chain = list(_chain(error))
+    if any(isinstance(one, _NOT_CONNECTED) for one in chain):
+        return RemoteAgentAway
+    is_late = any(isinstance(one, httpx.TimeoutException | TimeoutError) for one in chain)
+    return RemoteAgentSilent if is_late else RemoteAgentUnreachable
 
 
 def _away(error: Exception, timeout_s: float) -> tuple[str, str] | None:

@@ -20,6 +20,7 @@ from a2a.types import a2a_pb2 as pb
 from a2a.utils.errors import TaskNotCancelableError, UnsupportedOperationError
 
 from agency.core.clock import Clock
+from agency.domain.content import Content
 from agency.domain.remote import (
     HOPS_HEADER,
     RemoteCard,
@@ -80,8 +81,8 @@ class Speaker:
             async with aclosing(_stream(line.client.send_message, request, line)) as answers:
                 async for answer in answers:
                     if answer.HasField("message"):
-                        return wire.answer_of(answer.message)
-                    return _same(wire.task_of(answer.task), message.task_id)
+                        return self._clean(wire.answer_of(answer.message))
+                    return self._clean(_same(wire.task_of(answer.task), message.task_id))
             raise ValueError("it answers with nothing")
 
         return await self._asked(place, send, hops=message.hops, task_id=message.task_id)
@@ -92,7 +93,7 @@ class Speaker:
         async def get(line: _Line) -> RemoteTask:
             request = pb.GetTaskRequest(id=task_id, history_length=0)
             task = await line.client.get_task(request, context=line.context)
-            return _same(wire.task_of(task), task_id)
+            return self._clean(_same(wire.task_of(task), task_id))
 
         return await self._asked(place, get, hops=hops, task_id=task_id)
 
@@ -109,7 +110,7 @@ class Speaker:
                 task = await line.client.get_task(found, context=line.context)
                 if not wire.state_of(task.status.state).is_final:
                     raise error from None
-            return _same(wire.task_of(task), task_id)
+            return self._clean(_same(wire.task_of(task), task_id))
 
         return await self._asked(place, cancel, hops=hops, task_id=task_id)
 
@@ -129,7 +130,7 @@ class Speaker:
                 async with aclosing(_stream(line.client.subscribe, request, line)) as events:
                     async for event in events:
                         seen = _after(seen, event, task_id)
-                        yield seen
+                        yield self._clean(seen)
                         if seen.state.is_settled:
                             return
         except UnsupportedOperationError:
@@ -137,6 +138,31 @@ class Speaker:
             yield await self.get(place, task_id, hops=hops)
         except RAISED as error:
             raise told(place.agent, error, task_id=task_id) from error
+
+    def _clean(self, task: RemoteTask) -> RemoteTask:
+        """Take secrets out of what an agent says: it was shown one."""
+        return replace(
+            task,
+            said=self._clean_content(task.said),
+            artifacts=[self._clean_content(one) for one in task.artifacts],
+        )
+
+    def _clean_content(self, content: Content) -> Content:
+        if self._vault is None:
+            return content
+        redact, redact_json = self._vault.redact, self._vault.redact_json
+        parts = [
+            replace(
+                part,
+                text=redact(part.text),
+                data=redact_json(part.data),
+                url=redact(part.url),
+                name=redact(part.name),
+                metadata=redact_json(dict(part.metadata)),
+            )
+            for part in content.parts
+        ]
+        return replace(content, parts=parts)
 
     async def _asked(
         self, place: Place, ask: Callable[[_Line], Awaitable[T]], *, hops: int, task_id: str

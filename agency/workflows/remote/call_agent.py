@@ -38,6 +38,7 @@ from agency.domain.wait import NewWait
 from agency.engine.codec import codec_for
 from agency.engine.context import Context
 from agency.engine.definition import Definition
+from agency.engine.parts import current_step
 from agency.engine.questions import authorization_wait
 from agency.engine.retry import Retry
 from agency.engine.steps import StepCall
@@ -47,6 +48,7 @@ from agency.errors import (
     RemoteAgentDenied,
     RemoteAgentNotFound,
     RemoteAgentRefused,
+    RemoteAgentSilent,
     RemoteAgentUnfit,
     RemoteAgentUnreachable,
     RemoteTaskCancelled,
@@ -66,6 +68,9 @@ SEND = Retry(attempts=500, base_s=1.0, cap_s=300.0, retry_on=(RemoteAgentUnreach
 
 LOOK = Retry(attempts=6, base_s=1.0, cap_s=60.0, retry_on=(RemoteAgentUnfit, RemoteAgentDenied))
 """What worked before may not at once after a restart over there, or while its token is changed."""
+
+SILENCES_MAX = 3
+"""So often a message is sent that may have arrived, when nothing is said to it."""
 
 NOT_SENT = (
     RemoteAgentAway,
@@ -203,6 +208,13 @@ class CallAgent:
             raise TooManyHops(agent, message.hops, self._hops_max)
         try:
             task = await self._agents.send(agent, message)
+        except RemoteAgentSilent as error:
+            if current_step().attempt < SILENCES_MAX:
+                raise
+            # One that answers when it is done, and not at once, would do its work again and again.
+            raise RemoteAgentUnfit(
+                agent, f"was sent the message {SILENCES_MAX} times or more: {error.reason}"
+            ) from error
         except RemoteAgentUnfit:
             if not message.task_id:
                 raise

@@ -22,6 +22,7 @@ from agency.workflows.remote import call_agent
 from agency.workflows.remote.call_agent import CallAgent, Pace
 from tests.integration.engine.house import GUARD_S, House, crashed, open_house
 from tests.integration.remote.conftest import Peer
+from tests.integration.remote.hostile import Asked, always, open_hostile
 
 QUICK = Pace(first_s=5.0, follow_s=5.0, pause_s=0.02, pause_s_max=0.05, asked_pause_s_max=0.05)
 POLLING = Pace(first_s=0.0, follow_s=0.0, pause_s=0.02, pause_s_max=0.05)
@@ -38,10 +39,15 @@ async def outer(ctx: Context, spec: dict[str, Any]) -> Any:
 
 @asynccontextmanager
 async def open_calls(
-    path: Path, peer: Peer, *, wire: str = "1.0", pace: Pace = QUICK, **more: Any
+    path: Path,
+    peer: Peer,
+    *,
+    wire: str = "1.0",
+    pace: Pace = QUICK,
+    settings: dict[str, Any] | None = None,
 ) -> AsyncIterator[House]:
-    settings = RemoteAgent(url=peer.url(wire), **more)
-    agents = A2aAgents({"it": settings}, clock=SystemClock())
+    described = RemoteAgent(**(settings or {"url": peer.url(wire)}))
+    agents = A2aAgents({"it": described}, clock=SystemClock())
     async with open_house(path, outer) as house:
         house.registry.add(CallAgent(agents, hops_max=3, pace=pace).definition())
         yield house
@@ -286,3 +292,39 @@ async def test_agent_that_is_killed_and_comes_back_is_waited_for(tmp_path: Path)
             assert 1 == len(peer.messages(word='"ask"'))
     finally:
         peer.kill()
+
+
+async def test_silent_agent_is_not_sent_the_message_for_ever(tmp_path: Path, peer: Peer) -> None:
+    async def never(asked: Asked) -> bytes:
+        await asyncio.sleep(1.0)
+        return b""
+
+    async with open_hostile() as hostile:
+        hostile.rpc = never
+        settings = {"url": hostile.url, "timeout_s": 0.5}
+        async with open_calls(tmp_path, peer, settings=settings) as house:
+            found = await output(house, message="x")
+
+        sent = [one for one in hostile.asked if one.path == "/rpc"]
+        assert "remote_agent_unfit" == found["code"]
+        assert 3 == len(sent)
+        # All under one id.
+        assert 1 == len({one.rpc["params"]["message"]["messageId"] for one in sent})
+
+
+async def test_message_that_may_have_arrived_is_asked_about_where_it_must_not_be_repeated(
+    tmp_path: Path, peer: Peer
+) -> None:
+    async with open_hostile() as hostile:
+        hostile.rpc = always(b"")
+        settings = {"url": hostile.url, "repeatable": False}
+        async with open_calls(tmp_path, peer, settings=settings) as house:
+            run_id = await house.start("outer", {"message": "x"})
+            child = await child_of(house, run_id)
+
+            def is_doubtful(detail: RunDetail) -> bool:
+                return any(wait.kind == "decision" for wait in detail.waits)
+
+            await house.until(child, is_doubtful)
+
+        assert 1 == len([one for one in hostile.asked if one.path == "/rpc"])
