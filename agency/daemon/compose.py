@@ -514,7 +514,7 @@ def a2a_doors(
 ) -> Sequence[Door]:
     """Make the door for A2A clients; its SDK is loaded when the first of them comes."""
     from agency.a2a.door import make_door
-    from agency.a2a.envelope.desk import make_desk_door
+    from agency.a2a.envelope.door import make_desk_door
 
     desk = make_desk_door(publication)
     from agency.a2a.push.opening import make_pushed, make_silent

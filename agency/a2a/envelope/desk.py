@@ -49,10 +49,7 @@ from agency.web.patience import PATIENCE
 from agency.web.preferences import preference_of
 from agency.web.problems import status_of
 from agency.web.published import Publication, Published, PublishedKind
-from agency.web.routes import Door, Route
 from agency.web.services import Services
-
-PATH = "/a2a/message"
 
 SENDER_TAG = "a2a_from"
 """Label of runs: who has sent the message that has started them."""
@@ -272,18 +269,3 @@ def _hash_of(envelope: Envelope) -> str:
     """Tell messages of one id apart: by what they ask for, not by when they were sent."""
     asked: list[Any] = [envelope.to, envelope.message_type, envelope.payload, envelope.priority]
     return hashlib.sha256(json.encode_canonical(asked)).hexdigest()
-
-
-def make_desk_door(publication: Publication) -> Door:
-    """Make the door for messages of the older envelope."""
-    desk = Desk(publication)
-    route = Route(
-        method="POST",
-        path=PATH,
-        answer=desk.answer,
-        operation="a2aMessage",
-        summary="Take a message of the older envelope",
-        # Its refusals have the shape of its answers, which is told in the documentation.
-        is_documented=False,
-    )
-    return Door(routes=(route,), open=lambda _: None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -14,7 +15,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from agency.a2a.envelope.desk import make_desk_door
+from agency.a2a.envelope.door import make_desk_door
 from agency.api.application import make_application
 from agency.config.schema import Agent as AgentSettings
 from agency.config.schema import Engine as EngineSettings
@@ -28,6 +29,7 @@ from agency.daemon import listener
 from agency.domain.message import Message
 from agency.domain.principal import Token
 from agency.domain.run import Run
+from agency.engine.definition import Definition, make_definition
 from agency.engine.engine import Engine
 from agency.engine.peers import Peers
 from agency.engine.queues import Queues
@@ -188,8 +190,8 @@ async def serving(
         check = ModelCheck(models, models.providers, store.fitness).definition()
         remembering = (NotebookAdd(memories).definition(), MemoryReembed(memories).definition())
         registry = load_registry([], built_in=[agent.definition(), pull, check, *remembering])
-        for function in WORKFLOWS:
-            registry.add_function(function)
+        for definition in _definitions():
+            registry.add(definition)
 
         async def embeds() -> bool:
             return provider.health_now.reachable and provider.embedding_error is None
@@ -298,6 +300,12 @@ async def serving(
             )
         )
         yield state[0]
+
+
+@functools.cache
+def _definitions() -> list[Definition]:
+    """Read the workflows once: their types and their hashes stay what they are."""
+    return [make_definition(function) for function in WORKFLOWS]
 
 
 @pytest.fixture
