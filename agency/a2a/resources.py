@@ -6,7 +6,9 @@ This module loads nothing of the SDK.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from agency.core.records import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
