@@ -119,7 +119,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory, signing_key: Path) -> Iter
     """Run a daemon that wants tokens, signs its cards and speaks 1.0 only."""
     folder, port = tmp_path_factory.mktemp("guarded"), free_port()
     settings = (
-        '[server]\nallowed_hosts = ["agents.example.org"]\n'
+        '[server]\nallowed_hosts = ["agents.example.org"]\nstreams_max = 2\n'
         f'[a2a]\nv03 = false\nsigning_key_file = "{signing_key}"\ngrpc_port = {port}\n'
         'provider_name = "Example"\nprovider_url = "https://example.org"\n'
         'extensions = ["urn:example:mood"]\nrequired_extensions = []\n'

@@ -289,3 +289,26 @@ async def test_many_idle_streams_leave_room_for_others(
             response.close()
 
     assert (200, task_id) == (status, told["result"]["id"])
+
+
+async def test_stream_beyond_the_limit_is_refused_until_there_is_room(
+    guarded: Place, http: aiohttp.ClientSession
+) -> None:
+    headers = {"Content-Type": "application/json", "A2A-Version": "1.0", **guarded.headers}
+    _, sent = await _post(http, guarded.agent("ask"), _request(), headers)
+    params = {"id": sent["result"]["task"]["id"]}
+    body = _request(method="SubscribeToTask", params=params)
+
+    held = [await http.post(guarded.agent("ask"), data=body, headers=headers) for _ in range(2)]
+    status, refused = await _post(http, guarded.agent("ask"), body, headers)
+    url = f"{guarded.agent('ask')}/v1/tasks/{params['id']}:subscribe"
+    over_http, told = await _post(http, url, b"", headers)
+    await _post(http, guarded.agent("ask"), _request(method="CancelTask", params=params), headers)
+    ended = [b"TASK_STATE_CANCELED" in await one.read() for one in held]
+    late, ended_already = await _post(http, guarded.agent("ask"), body, headers)
+
+    assert (503, -32603) == (status, refused["error"]["code"])
+    assert "TOO_MANY_STREAMS" == refused["error"]["data"][0]["reason"]
+    assert (503, "UNAVAILABLE") == (over_http, told["error"]["status"])
+    assert [True, True] == ended
+    assert (200, -32004) == (late, ended_already["error"]["code"])
