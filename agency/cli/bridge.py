@@ -26,6 +26,7 @@ from urllib.parse import urlsplit
 from agency.cli.address import Address
 from agency.cli.mirrored import Mirror
 from agency.core import json
+from agency.core.clock import monotonic_s
 from agency.event_stream import parse_events
 
 LINE_BYTES_MAX = 64 << 20
@@ -37,6 +38,10 @@ REQUESTS_MAX = 128
 CONNECT_S = 5.0
 SILENCE_S = 60.0
 """The daemon gives a sign of life every 15 s; one that is silent so long is away."""
+
+START_S = 10.0
+"""A client's first request waits so long for a daemon: both may be started when somebody logs in,
+and clients do not try again."""
 
 END_S = 1.0
 """Answers that are still on their way when the client leaves may take so long."""
@@ -50,6 +55,9 @@ VERSION_META = "io.modelcontextprotocol/protocolVersion"
 
 CONNECTION_CLOSED = -32000
 PARSE_ERROR = -32700
+FIRST = frozenset({"initialize", "server/discover"})
+"""What clients begin with."""
+
 LISTS = ("tools", "prompts", "resources")
 
 Message = dict[str, Any]
@@ -57,6 +65,10 @@ Message = dict[str, Any]
 
 class Away(Exception):
     """The daemon did not answer; the text says what is so."""
+
+
+class NotThere(Away):
+    """Nobody listens there: nothing was sent."""
 
 
 class SessionLost(Exception):
@@ -91,6 +103,8 @@ class Bridge:
         source: BinaryIO,
         sink: int,
         say: Callable[[str], None],
+        *,
+        start_s: float = START_S,
     ) -> None:
         """Take both ends.
 
@@ -99,11 +113,13 @@ class Bridge:
             source: Where the client's lines come from.
             sink: File descriptor that lines for the client are written to.
             say: Logs a sentence; never to the client.
+            start_s: How long a first request waits for a daemon that is not there.
         """
         self._find = find
         self._source = source
         self._sink = sink
         self._say = say
+        self._start_s = start_s
         self._writing = threading.Lock()
         self._renewing = threading.Lock()
         self._session = Session()
@@ -122,8 +138,9 @@ class Bridge:
                 self._refuse(None, PARSE_ERROR, f"A line has more than {LINE_BYTES_MAX} bytes.")
             elif line.strip():
                 self._take(line)
+        until_s = monotonic_s() + END_S
         for asking in tuple(self._asking):
-            asking.join(END_S)
+            asking.join(max(0.0, until_s - monotonic_s()))
         self._is_over.set()
         self._leave()
 
@@ -157,13 +174,31 @@ class Bridge:
         """Carry a request; it is always answered, unless the client has taken it back."""
         key = repr(message["id"])
         try:
-            self._carry_anew(message)
+            self._carry_patiently(message)
         except Away as away:
             if key not in self._taken_back:
                 self._refuse(message["id"], CONNECTION_CLOSED, str(away))
         finally:
             self._taken_back.discard(key)
             self._asking.discard(threading.current_thread())
+
+    def _carry_patiently(self, message: Message) -> None:
+        """Carry a request; the first of a client waits for a daemon that is about to start.
+
+        Raises:
+            Away: the daemon does not answer.
+        """
+        is_first = message["method"] in FIRST
+        until_s = monotonic_s() + (self._start_s if is_first else 0.0)
+        while True:
+            try:
+                self._carry_anew(message)
+            except NotThere as away:
+                self._log_away(away)
+                if monotonic_s() >= until_s or self._is_over.wait(PAUSE_S):
+                    raise
+            else:
+                return
 
     def _tell(self, message: Any) -> None:  # noqa: ANN401  JSON value
         """Carry what has no answer."""
@@ -303,7 +338,7 @@ class Bridge:
             connection.connect()
         except OSError as error:
             connection.close()
-            raise Away(
+            raise NotThere(
                 f"The Agency daemon at {address.url} does not answer ({error}). "
                 "Start it with `agency-daemon`."
             ) from error

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
+import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -15,6 +17,8 @@ from mcp import Client
 from mcp.client.stdio import StdioServerParameters
 from mcp.shared.exceptions import MCPError
 
+from agency.cli.address import Address
+from agency.cli.bridge import Bridge
 from tests.integration.mcp_door.conftest import Door, request
 from tests.processes import ROOT
 
@@ -23,7 +27,7 @@ GUARD_S = 20
 
 
 def environ(door: Door) -> dict[str, str]:
-    return {**door.daemons.environ, "PYTHONPATH": str(ROOT), "AGENCY_CONFIG": "config.toml"}
+    return {**door.daemons.environ, "PYTHONPATH": str(ROOT)}
 
 
 @asynccontextmanager
@@ -146,6 +150,35 @@ def test_daemon_that_is_away_is_told_to_the_client(door: Door) -> None:
     assert answers[0]["id"] == 6
     assert "agency-daemon" in answers[0]["error"]["message"]
     assert code == 0
+
+
+def test_first_request_waits_for_a_daemon_that_is_about_to_start(door: Door) -> None:
+    line = json.dumps(request("server/discover", {}, "2026-07-28", id=4)).encode() + b"\n"
+    nowhere = Address("http://127.0.0.1:9", None, is_named=True)
+    places = iter([nowhere, nowhere])
+    said: list[str] = []
+    out, sink = os.pipe()
+
+    with os.fdopen(out, "rb") as answers, os.fdopen(sink, "wb") as written:
+        there = Address(door.url, None, is_named=True)
+        bridge = Bridge(
+            lambda: next(places, there), io.BytesIO(line), written.fileno(), said.append
+        )
+        bridge.run()
+        answer = json.loads(answers.readline())
+
+    assert answer["result"]["supportedVersions"]
+    assert len(said) == 2
+    assert "does not answer" in said[0]
+    assert "answers at" in said[1]
+
+
+def test_configuration_that_cannot_be_read_is_told_at_once(door: Door) -> None:
+    answers, said, code = run_bridge(door, b"", "--config", "no-such.toml")
+
+    assert answers == []
+    assert "no-such.toml" in said
+    assert code != 0
 
 
 def test_refusal_of_the_daemon_is_told_to_the_client(door: Door) -> None:
