@@ -12,6 +12,7 @@ import pytest
 from a2a.types import a2a_pb2 as pb
 from aiohttp import web
 
+from agency import Context, workflow
 from agency.a2a.push.opening import make_silent
 from agency.a2a.push.sealing import KEY_NAME
 from agency.a2a.push.sender import Pace
@@ -331,3 +332,35 @@ class FullStore:
             self.refusals -= 1
             raise StoreFull("There is no room.")
         return await self._store.note(push)
+
+
+@workflow("count")
+async def count(ctx: Context, number: int) -> str:
+    if number:
+        ctx.continue_as(number - 1)
+    return "counted"
+
+
+async def test_task_that_goes_on_as_another_run_is_told_of_to_its_real_end(tmp_path: Path) -> None:
+    async with receiving() as receiver, open_office(tmp_path, functions=[count]) as office:
+        task_id = await office.send("count", "3", url=receiver.url)
+        await receiver.end()
+        push = await office.settled(task_id)
+
+    assert ["artifact output", "COMPLETED"] == receiver.taken[-2:]
+    assert 1 == receiver.taken.count("COMPLETED")
+    assert {task_id} == {one.body[next(iter(one.body))]["taskId"] for one in receiver.got}
+    assert (push.state, push.run_id != task_id) == (PushState.DONE, True)
+
+
+async def test_slow_task_is_told_of_from_its_new_run_too(tmp_path: Path) -> None:
+    async with receiving() as receiver, open_office(tmp_path, functions=[count]) as office:
+        receiver.holds = asyncio.Event()
+        task_id = await office.send("count", "2", url=receiver.url)
+        await receiver.count(1)
+        await office.desk.ended("count", task_id)
+        receiver.holds.set()
+        await receiver.end()
+
+    assert 1 == receiver.taken.count("COMPLETED")
+    assert receiver.taken[-1] == "COMPLETED"
