@@ -56,7 +56,8 @@ def free_port() -> int:
 
 def configuration(line: str, folder: Path, port: int) -> str:
     """Write the settings of the daemon that is tested."""
-    # The kit uses ids of messages again. Members of 0.3 in a card are none of 1.0, as the kit sees it: each line has a card of its own.
+    # The kit uses ids of messages again. Members of 0.3 in a card are none of 1.0, as the kit sees
+    # it: each line has a card of its own.
     is_old = line == "0.3"
     return f"""
 [server]
