@@ -94,7 +94,7 @@ async def show_health(request: web.Request) -> web.Response:
         "runs": {str(each): (counts or {}).get(each, 0) for each in RunStatus},
         "dead_letters": (counts or {}).get(RunStatus.DEAD_LETTER, 0),
         "workflows": {
-            "loaded": len(services.runs.definitions()),
+            "loaded": services.runs.definitions_count,
             "failed": [
                 {"path": failure.path, "reason": failure.reason}
                 for failure in services.load_failures

@@ -94,8 +94,9 @@ class TypedCodec:
         from pydantic import TypeAdapter
         from pydantic.errors import PydanticUserError
 
+        annotation = self._annotation
         try:
-            return TypeAdapter(self._annotation)
+            return _adapter_of(annotation) if type(annotation) is type else TypeAdapter(annotation)
         except PydanticUserError as error:
             raise InvalidInput(
                 f"The type {self._annotation!r} cannot be read from JSON: {error.message}"
@@ -130,12 +131,30 @@ class TypedCodec:
     def _schema(self) -> dict[str, Any]:
         from pydantic.errors import PydanticUserError
 
+        annotation, adapter = self._annotation, self._adapter
         try:
-            return self._adapter.json_schema()
+            return _schema_of(annotation) if type(annotation) is type else adapter.json_schema()
         except PydanticUserError as error:
             raise InvalidInput(
                 f"The type {self._annotation!r} has no JSON Schema: {error.message}"
             ) from error
+
+
+@functools.lru_cache(maxsize=256)
+def _adapter_of(annotation: type) -> TypeAdapter[Any]:
+    """Make the adapter of a class once, however often it is asked for.
+
+    Types that are put together are left out: ``int | str`` counts as equal to ``str | int``, and is
+    not read the same.
+    """
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(annotation)
+
+
+@functools.lru_cache(maxsize=256)
+def _schema_of(annotation: type) -> dict[str, Any]:
+    return _adapter_of(annotation).json_schema()
 
 
 def invalid(error: ValidationError, *, what: str = "The value") -> InvalidInput:

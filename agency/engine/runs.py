@@ -622,6 +622,11 @@ class Runs:
         """List the registered workflows by name."""
         return [self._told_of(definition) for definition in self._registry]
 
+    @property
+    def definitions_count(self) -> int:
+        """How many workflows are registered; to list them makes the schemas of all."""
+        return len(self._registry)
+
     def find_definition(self, name: str) -> DefinitionInfo | None:
         """Find one of them, without a look at the others."""
         definition = self._registry.find(name)
