@@ -194,8 +194,10 @@ class Bridge:
             try:
                 self._carry_anew(message)
             except NotThere as away:
+                if monotonic_s() >= until_s:
+                    raise
                 self._log_away(away)
-                if monotonic_s() >= until_s or self._is_over.wait(PAUSE_S):
+                if self._is_over.wait(PAUSE_S):
                     raise
             else:
                 return
