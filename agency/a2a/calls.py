@@ -20,8 +20,6 @@ from agency.a2a.required import check_required
 from agency.domain.principal import Principal
 from agency.web.published import Published
 
-VERSION_KEY = "agency.version"
-"""Key in ``ServerCallContext.state``: the version of the protocol on the wire."""
 HEADERS_KEY = "headers"
 """Key in ``ServerCallContext.state``: headers of the request, or gRPC's metadata."""
 

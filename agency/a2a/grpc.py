@@ -20,9 +20,10 @@ from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
-from agency.a2a.calls import HEADERS_KEY, OPERATIONS, VERSION_KEY, Call, Operation
+from agency.a2a.calls import HEADERS_KEY, OPERATIONS, Call, Operation
 from agency.a2a.negotiation import EXTENSIONS, V10, VERSION, extensions_of, version_of
 from agency.a2a.operations import ADDRESS
+from agency.a2a.operations import VERSION as VERSION_KEY
 from agency.a2a.reception import Reception
 from agency.a2a.refusals import Refusal, refusal_of
 from agency.config.schema import Server

@@ -10,7 +10,7 @@ from a2a.types import a2a_pb2 as pb
 from aiohttp import web
 from google.protobuf.message import Message
 
-from agency.a2a.calls import HEADERS_KEY, VERSION_KEY, Call, Caller, Operation, Target
+from agency.a2a.calls import HEADERS_KEY, Call, Caller, Operation, Target
 from agency.a2a.cards import Cards
 from agency.a2a.negotiation import (
     EXTENSIONS,
@@ -20,6 +20,7 @@ from agency.a2a.negotiation import (
     version_of,
 )
 from agency.a2a.operations import ADDRESS, Ground, Operations
+from agency.a2a.operations import VERSION as VERSION_KEY
 from agency.a2a.places import address_of
 from agency.config.schema import A2a
 from agency.core.names import DEFAULT_AGENT
