@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mcp_types import CallToolResult, ContentBlock, ResourceLink, TextContent
@@ -22,7 +23,7 @@ from agency.mcp.run_shape import (
     shown,
     wait_json,
 )
-from agency.mcp.schemas import Schema, fits, structured
+from agency.mcp.schemas import Schema, can_be_checked, fits, structured
 from agency.ports.store import RunDetail
 
 FILE_LINKS_MAX = 50
@@ -46,9 +47,9 @@ async def result_of(means: Means, detail: RunDetail, schema: Schema | None) -> C
         return _handle(detail)
     if run.status not in SUCCEEDED:
         return _failure(run)
-    size_bytes = len(json.encode(run.output))
-    if size_bytes > RESULT_BYTES_MAX:
-        return _too_large(run, size_bytes)
+    written = json.encode(run.output)
+    if len(written) > RESULT_BYTES_MAX:
+        return _too_large(run, len(written))
     if is_content(run.output):
         content = content_of(run.output)
         blocks: list[ContentBlock] = blocks_of(content)
@@ -56,13 +57,21 @@ async def result_of(means: Means, detail: RunDetail, schema: Schema | None) -> C
         structure: Any = data[0] if len(data) == 1 and schema is None else None
     else:
         structure = structured(run.output)
-        if schema is not None and not fits(schema, structure):
+        if schema is not None and not await _fits(schema, structure, written):
             structure = {**_place(run), "output": run.output}
         blocks = [TextContent(type="text", text=_text(run))]
     if run.output is None and schema is None:
         structure = None
     blocks += await file_links(means, run.id)
     return CallToolResult(content=blocks, structured_content=structure, _meta=_meta(run))
+
+
+async def _fits(schema: Schema, structure: Mapping[str, Any], written: bytes) -> bool:
+    """Tell whether a structure fits; False also where nobody has the time to find out.
+
+    It does not when the workflow was another when the run began, or has ended early.
+    """
+    return can_be_checked(written) and await asyncio.to_thread(fits, schema, structure)
 
 
 async def file_links(means: Means, run_id: str) -> Sequence[ResourceLink]:

@@ -50,6 +50,11 @@ async def large(ctx: Context, input: int) -> str:
     return "x" * input
 
 
+@workflow("numbers")
+async def numbers(ctx: Context, input: int) -> list[int]:
+    return list(range(input))
+
+
 @workflow("address")
 async def address(ctx: Context, input: str) -> str:
     found = await ctx.input("Where to?", schema=Address)

@@ -10,6 +10,7 @@ import pytest
 from mcp.shared.exceptions import MCPError
 from mcp_types import AudioContent, EmbeddedResource, ImageContent, ResourceLink, TextContent
 
+from agency.mcp.schemas import CHECKED_VALUES_MAX
 from tests.integration.mcp_door.conftest import Door, envelope, opened, request, sent
 from tests.processes import get, post
 
@@ -220,6 +221,21 @@ async def test_run_goes_on_when_its_caller_hangs_up(door: Door, mode: str) -> No
         result = await client.call_tool("run_result", {"run_id": run_id})
 
     assert _text(result) == "done"
+
+
+async def test_many_values_are_not_held_against_a_schema_but_given_with_their_run(
+    door: Door, mode: str
+) -> None:
+    few, many = CHECKED_VALUES_MAX // 100, CHECKED_VALUES_MAX
+    async with door.client(mode) as client:
+        checked = await client.call_tool("numbers", {"input": few})
+        unchecked = await client.call_tool("numbers", {"input": many})
+
+    assert checked.structured_content == {"output": list(range(few))}
+    assert unchecked.meta is not None
+    assert unchecked.structured_content["status"] == "completed"
+    assert unchecked.structured_content["output"] == list(range(many))
+    assert unchecked.structured_content["run_id"] == unchecked.meta["agency/run_id"]
 
 
 async def _newest(client: Any, workflow: str, status: str) -> str:
