@@ -272,12 +272,13 @@ def make_remote_agents(
 ) -> RemoteAgents:
     """Make the agents of other systems that may be called, and offer ours those with a name."""
     from agency.tools.a2a.agents import A2aAgents
-    from agency.workflows.remote.tool import RemoteToolset
 
     agents = A2aAgents(
         settings.a2a_agents, settings.a2a.allowed_agents, clock=SystemClock(), vault=vault
     )
     if agents.setups():
+        from agency.workflows.remote.tool import RemoteToolset
+
         toolsets.add(RemoteToolset(agents))
     return agents
 

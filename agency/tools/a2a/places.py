@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from agency.config.remote_agents import parse_allowed
 from agency.config.schema import RemoteAgent
 from agency.core.addresses import HostRule, parse_rule
+from agency.core.records import dataclass
 from agency.domain.tool import Permission
 from agency.errors import (
     RemoteAgentDenied,
