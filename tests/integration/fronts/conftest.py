@@ -51,6 +51,9 @@ async def refuse(ctx: Context, message: Content) -> None:
     raise Rejected("Not today.")
 '''
 
+NO_SANDBOX = '[sandbox]\ndriver = "none"\n'
+"""No commands are run here; a probe would outlive a daemon that is killed, and hold its output."""
+
 
 @dataclass(frozen=True)
 class Place:
@@ -84,11 +87,10 @@ class Place:
 def _start(folder: Path, settings: str, **environ: str) -> Iterator[Place]:
     (folder / "flows.py").write_text(WORKFLOWS)
     config = folder / "agency.toml"
-    config.write_text(f'[workflows]\npaths = ["{folder / "flows.py"}"]\n{settings}')
+    config.write_text(f'[workflows]\npaths = ["{folder / "flows.py"}"]\n{NO_SANDBOX}{settings}')
     with daemons_in(folder, **environ) as daemons:
         child = daemons.start("--config", config)
         yield Place(daemons.announced()["url"])
-        # Killed, it would leave a probe of the sandbox behind, which holds its output for a minute.
         child.terminate()
         child.communicate(timeout=GUARD_S)
 

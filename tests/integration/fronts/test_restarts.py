@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.integration.fronts.conftest import WORKFLOWS
+from tests.integration.fronts.conftest import NO_SANDBOX, WORKFLOWS
 from tests.processes import GUARD_S, Daemons, daemons_in, free_port
 
 HEADERS = {"A2A-Version": "1.0", "Content-Type": "application/json"}
@@ -22,7 +22,7 @@ HEADERS = {"A2A-Version": "1.0", "Content-Type": "application/json"}
 def daemons(tmp_path: Path) -> Iterator[Daemons]:
     (tmp_path / "flows.py").write_text(WORKFLOWS)
     config = tmp_path / "agency.toml"
-    config.write_text(f'[workflows]\npaths = ["{tmp_path / "flows.py"}"]\n')
+    config.write_text(f'[workflows]\npaths = ["{tmp_path / "flows.py"}"]\n{NO_SANDBOX}')
     with daemons_in(tmp_path, PORT=str(free_port())) as started:
         yield started
 
