@@ -43,8 +43,9 @@ START_S = 10.0
 """A client's first request waits so long for a daemon: both may be started when somebody logs in,
 and clients do not try again."""
 
-END_S = 1.0
-"""Answers that are still on their way when the client leaves may take so long."""
+END_S = 5.0
+"""Answers that are still on their way when the client leaves may take so long: the first of all
+waits for the daemon to load what it needs for it."""
 
 PAUSE_S, PAUSE_S_MAX = 0.25, 5.0
 """Between two looks for a daemon that is away."""
@@ -57,6 +58,9 @@ CONNECTION_CLOSED = -32000
 PARSE_ERROR = -32700
 FIRST = frozenset({"initialize", "server/discover"})
 """What clients begin with."""
+
+LISTEN = "subscriptions/listen"
+"""A request that is answered only when it ends."""
 
 LISTS = ("tools", "prompts", "resources")
 
@@ -127,6 +131,7 @@ class Bridge:
         self._open: dict[str, http.client.HTTPConnection] = {}
         self._taken_back: set[str] = set()
         self._asking: set[threading.Thread] = set()
+        self._listening: set[threading.Thread] = set()
         self._is_over = threading.Event()
         self._was_away = False
 
@@ -139,7 +144,7 @@ class Bridge:
             elif line.strip():
                 self._take(line)
         until_s = monotonic_s() + END_S
-        for asking in tuple(self._asking):
+        for asking in self._asking - self._listening:
             asking.join(max(0.0, until_s - monotonic_s()))
         self._is_over.set()
         self._leave()
@@ -163,6 +168,8 @@ class Bridge:
                 return
             asking = threading.Thread(target=self._ask, args=(message,), daemon=True)
             self._asking.add(asking)
+            if message["method"] == LISTEN:
+                self._listening.add(asking)
             asking.start()
             return
         # Notifications and answers keep their order, and are taken at once.
@@ -181,6 +188,7 @@ class Bridge:
         finally:
             self._taken_back.discard(key)
             self._asking.discard(threading.current_thread())
+            self._listening.discard(threading.current_thread())
 
     def _carry_patiently(self, message: Message) -> None:
         """Carry a request; the first of a client waits for a daemon that is about to start.
