@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -38,7 +38,7 @@ from mcp_types import (
 
 from agency.domain.update import Update, UpdateFilter, UpdateType
 from agency.engine.channel import Dialect, Subscription
-from agency.errors import ShuttingDown
+from agency.errors import AgencyError, ShuttingDown
 from agency.mcp.means import Means
 from agency.mcp.offerings import Context, Offerings, caller_of
 from agency.mcp.run_shape import RUNS, run_uri
@@ -53,6 +53,12 @@ SETTLE_S = 0.05
 
 BACKLOG_MAX = 1024
 """Changes that wait for a client that does not read; beyond them its stream ends."""
+
+HEARD_S = 5.0
+"""Longest wait of a subscription until changes of runs are heard of."""
+
+AGAIN_S = 0.5
+"""After so long changes are listened to again, when the store could not be read."""
 
 Listed = Literal["tools", "prompts", "resources"]
 
@@ -69,10 +75,47 @@ class _Session:
 
     Attributes:
         uris: Resources that it has subscribed to.
+        untold: What it is still to be told, each thing once: never more than it watches.
+        telling: Tells it; None when all is told.
     """
 
     connection: Connection
     uris: set[str] = field(default_factory=set)
+    untold: dict[ServerEvent, None] = field(default_factory=dict)
+    telling: asyncio.Task[None] | None = None
+
+    def note(self, event: ServerEvent) -> None:
+        """Tell it a change, as soon as it takes it. Nobody else waits for that."""
+        if isinstance(event, ResourceUpdated) and event.uri not in self.uris:
+            return
+        self.untold[event] = None
+        if self.telling is None:
+            self.telling = asyncio.create_task(self._tell(), name="mcp-session-changes")
+
+    def end(self) -> None:
+        """Tell it nothing more. May be called twice."""
+        if self.telling is not None:
+            self.telling.cancel()
+
+    async def _tell(self) -> None:
+        try:
+            while self.untold:
+                event = next(iter(self.untold))
+                del self.untold[event]
+                await self._send(event)
+        finally:
+            self.telling = None
+
+    async def _send(self, event: ServerEvent) -> None:
+        match event:
+            case ToolsListChanged():
+                await self.connection.send_tool_list_changed()
+            case PromptsListChanged():
+                await self.connection.send_prompt_list_changed()
+            case ResourcesListChanged():
+                await self.connection.send_resource_list_changed()
+            case ResourceUpdated(uri=uri):
+                await self.connection.send_resource_updated(uri)
 
 
 class Changes:
@@ -94,6 +137,7 @@ class Changes:
         self._changed: set[ServerEvent] = set()
         self._wake = asyncio.Event()
         self._wants = asyncio.Event()
+        self._hears = asyncio.Event()
 
     # --- what changes ---------------------------------------------------------------------
 
@@ -124,29 +168,18 @@ class Changes:
                 changed, self._changed = self._changed, set()
                 for event in changed:
                     await self._bus.publish(event)
-                    await self._tell_sessions(event)
+                    for session in self._sessions.values():
+                        session.note(event)
         finally:
             leave()
             watching.cancel()
+            for session in self._sessions.values():
+                session.end()
             await asyncio.wait([watching])
 
     def _tell_published(self) -> None:
         self.tell_listed("tools")
         self.tell_listed("prompts")
-
-    async def _tell_sessions(self, event: ServerEvent) -> None:
-        for session in tuple(self._sessions.values()):
-            connection = session.connection
-            match event:
-                case ToolsListChanged():
-                    await connection.send_tool_list_changed()
-                case PromptsListChanged():
-                    await connection.send_prompt_list_changed()
-                case ResourcesListChanged():
-                    await connection.send_resource_list_changed()
-                case ResourceUpdated(uri=uri):
-                    if uri in session.uris:
-                        await connection.send_resource_updated(uri)
 
     # --- runs -----------------------------------------------------------------------------
 
@@ -158,12 +191,17 @@ class Changes:
                 subscription = await self._means.services.updates.subscribe(
                     _WANTED, Dialect(update=self._on_update), after=None
                 )
+                self._hears.set()
+                try:
+                    await self._follow(subscription)
+                finally:
+                    self._hears.clear()
+                    subscription.close()
             except ShuttingDown:
                 return
-            try:
-                await self._follow(subscription)
-            finally:
-                subscription.close()
+            except AgencyError as error:
+                log.warning("changes of runs are not heard of", extra={"why": str(error)})
+                await asyncio.sleep(AGAIN_S)
 
     async def _follow(self, subscription: Subscription) -> None:
         while self._wants.is_set() and not subscription.is_ended:
@@ -179,6 +217,13 @@ class Changes:
         for watched in self._of_run.get(run_uri(update.run_id), ()):
             self.tell_updated(watched)
         return b""
+
+    async def _until_heard(self) -> None:
+        """Wait until no change is missed: who watches looks once, and then relies on it."""
+        if self._of_run:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(HEARD_S):
+                    await self._hears.wait()
 
     def _watch(self, uri: str) -> None:
         self._watched[uri] += 1
@@ -215,6 +260,7 @@ class Changes:
         if uri not in session.uris:
             session.uris.add(uri)
             self._watch(uri)
+        await self._until_heard()
         return EmptyResult()
 
     async def unsubscribe(self, ctx: Context, params: UnsubscribeRequestParams) -> EmptyResult:
@@ -244,6 +290,7 @@ class Changes:
         for uri in own:
             self._watch(uri)
         try:
+            await self._until_heard()
             return await self._listening(ctx, params.model_copy(update={"notifications": honoured}))
         finally:
             for uri in own:
@@ -264,6 +311,7 @@ class Changes:
     def _forget(self, key: int) -> None:
         session = self._sessions.pop(key, None)
         if session is not None:
+            session.end()
             for uri in session.uris:
                 self._unwatch(uri)
 
