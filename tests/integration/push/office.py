@@ -13,8 +13,7 @@ from a2a.server.context import ServerCallContext
 from a2a.types import a2a_pb2 as pb
 
 from agency import Context, workflow
-from agency.a2a.calls import VERSION_KEY
-from agency.a2a.operations import Ground
+from agency.a2a.operations import VERSION, Ground
 from agency.a2a.push.configs import Pushes
 from agency.a2a.push.news import TaskNews
 from agency.a2a.push.posting import Poster
@@ -54,7 +53,7 @@ async def pieces(ctx: Context, message: str) -> str:
 
 
 def in_version(version: str, name: str = "ann") -> ServerCallContext:
-    return by(name, **{VERSION_KEY: version})
+    return by(name, **{VERSION: version})
 
 
 class Office:
