@@ -162,7 +162,7 @@ STATUSES: Mapping[type[AgencyError], int] = {
     errors.ConnectionConfigured: 409,
     errors.ConnectionsFull: 409,
     errors.ConnectionFailed: 422,
-    errors.LoginFailed: 502,
+    errors.LoginFailed: 422,
     errors.RemoteAgentNotFound: 404,
     errors.RemoteAgentRefused: 403,
     errors.RemoteAgentUnreachable: 502,

@@ -124,7 +124,7 @@ async def test_person_logs_in_with_a_browser_and_by_pasting(
     assert 1 == refused[0]
     assert "agency mcp login diary" in refused[1]
     assert 200 == quiet
-    assert 502 == denied[0]
+    assert 422 == denied[0]
     assert "&lt;b&gt;no&lt;/b&gt;" in denied[1]
     assert 1 == by_denial[0]
     assert "says <b>no</b>" in by_denial[1]

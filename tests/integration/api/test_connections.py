@@ -152,8 +152,8 @@ async def test_login_is_of_servers_that_demand_one(serve: Serve) -> None:
     )
 
     assert "none" == view.json["state"]
-    assert (502, "login_failed") == (begun.status, begun.json["code"])
-    assert (502, "login_failed") == (finished.status, finished.json["code"])
+    assert (422, "login_failed") == (begun.status, begun.json["code"])
+    assert (422, "login_failed") == (finished.status, finished.json["code"])
 
 
 async def test_login_is_set_up_as_it_is_asked_for(serve: Serve) -> None:
