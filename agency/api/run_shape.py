@@ -156,6 +156,8 @@ def location(run: Run) -> Mapping[str, str]:
 
 
 def _head(run: Run) -> dict[str, Any]:
+    created_at = to_text(run.created_at)
+    is_at_once = run.available_at == run.created_at
     return {
         "id": run.id,
         # Every answer names its run the same way, whatever it is about.
@@ -181,13 +183,13 @@ def _head(run: Run) -> dict[str, Any]:
         "epoch": run.epoch,
         "owner": run.owner,
         "seed": run.seed,
-        "available_at": to_text(run.available_at),
+        "available_at": created_at if is_at_once else to_text(run.available_at),
         "deadline_at": _text(run.deadline_at),
         "idempotency_key": run.idempotency_key,
         "correlation_id": run.correlation_id,
         "principal": run.principal,
         "tags": run.tags,
-        "created_at": to_text(run.created_at),
+        "created_at": created_at,
         "started_at": _text(run.started_at),
         "ended_at": _text(run.ended_at),
         "ending": run.ending,

@@ -337,6 +337,7 @@ def _started(found: int | Row, form: forms.StartForm) -> Started:
 
 def _new_run(number: int, form: forms.StartForm) -> Run:
     new = form.new
+    created_at, available_at = form.columns["created_at"], form.columns["available_at"]
     return Run(
         number=number,
         id=new.id,
@@ -358,7 +359,7 @@ def _new_run(number: int, form: forms.StartForm) -> Run:
         max_attempts=new.max_attempts,
         epoch=0,
         owner=None,
-        available_at=from_micros(form.columns["available_at"]),
+        available_at=new.created_at if available_at == created_at else from_micros(available_at),
         deadline_at=new.deadline_at,
         seed=new.seed,
         idempotency_key=new.idempotency_key,
