@@ -144,10 +144,13 @@ def _targets(scratch: Path) -> Iterator[_Targets]:
             abstract = stack.enter_context(socket.socket(socket.AF_UNIX))
             abstract.bind("\0" + token)
             abstract.listen()
-        waiting = "import sys, time; time.sleep(60)"
+        # It ends with this process, however that ends, and holds nothing of it open.
+        waiting = "import sys; sys.stdin.read()"
         victim = subprocess.Popen(  # noqa: S603  our own interpreter
             [sys.executable, "-I", "-S", "-c", waiting, token],
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
             env=OUTER_ENVIRONMENT,
         )
         stack.callback(_end, victim)
@@ -171,7 +174,7 @@ def _bind_in(folder: Path, one: socket.socket) -> None:
 
 def _end(victim: subprocess.Popen[bytes]) -> None:
     victim.kill()
-    victim.wait()
+    victim.communicate()
 
 
 def _attempt(driver: Driver, targets: _Targets) -> tuple[Mapping[str, object], bool]:

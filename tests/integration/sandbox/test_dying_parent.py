@@ -44,3 +44,31 @@ def _die(folder: Path) -> int:
         timeout=GUARD_S,
         check=False,
     ).returncode
+
+
+async def test_probe_leaves_nothing_and_holds_nothing_when_its_daemon_dies(tmp_path: Path) -> None:
+    died = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-c", _DYING_PROBE, tmp_path],
+        cwd=ROOT,
+        capture_output=True,  # read to their ends: whoever holds them is waited for
+        timeout=GUARD_S / 2,
+        check=False,
+    )
+
+    assert died.returncode == -9
+    async with asyncio.timeout(GUARD_S / 2):
+        while Path(f"/proc/{int(died.stdout)}").exists():
+            await asyncio.sleep(0.05)
+
+
+_DYING_PROBE = """
+import os, signal, sys
+from pathlib import Path
+from agency.tools.sandbox import probe
+
+with probe._targets(Path(sys.argv[1])) as targets:
+    print(targets.victim.pid, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+"""A daemon that dies in the middle of its probe."""
