@@ -196,7 +196,7 @@ class Bridge:
         Raises:
             Away: the daemon does not answer.
         """
-        is_first = message["method"] in FIRST
+        is_first = str(message["method"]) in FIRST
         until_s = monotonic_s() + (self._start_s if is_first else 0.0)
         while True:
             try:
@@ -338,27 +338,20 @@ class Bridge:
             Away: the daemon does not answer, or not to the end.
         """
         address = self._find()
-        place = urlsplit(address.url)
-        kind = (
-            http.client.HTTPSConnection if place.scheme == "https" else http.client.HTTPConnection
-        )
-        connection = kind(place.hostname or "", place.port, timeout=CONNECT_S)
-        token = {"Authorization": f"Bearer {address.token}"} if address.token else {}
-        try:
-            connection.connect()
-        except OSError as error:
-            connection.close()
-            raise NotThere(
-                f"The Agency daemon at {address.url} does not answer ({error}). "
-                "Start it with `agency-daemon`."
-            ) from error
-        connection.sock.settimeout(SILENCE_S)
+        connection, path = _connected(address)
+        # When the client has left, nothing is worth waiting for.
+        connection.sock.settimeout(CONNECT_S if self._is_over.is_set() else SILENCE_S)
         self._log_back(address.url)
+        token = {"Authorization": f"Bearer {address.token}"} if address.token else {}
         key = None if asked is None else repr(asked)
         if key is not None:
             self._open[key] = connection
         try:
-            connection.request(method, place.path.rstrip("/") + PATH, body, {**headers, **token})
+            try:
+                connection.request(method, path, body, {**headers, **token})
+            except ValueError as error:
+                # The client's own words stand in headers, and may be what no header can hold.
+                raise Away(f"This cannot be sent over HTTP: {error}.") from error
             yield connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
             raise Away(_BROKEN) from error
@@ -382,11 +375,10 @@ class Bridge:
             assert session.opening is not None, "there is a session only after its opening"
             opening = {**session.opening, "id": f"bridge-{number}"}
             self._say("The daemon was started anew: beginning a new session.")
-            found = self._call(opening, None)
-            session.id = found[1]
+            session.id = self._call(opening, None)
             for message in (
                 {"jsonrpc": "2.0", "method": "notifications/initialized"},
-                *(_subscription(uri, number) for uri in session.uris),
+                *(_subscription(uri, number) for uri in tuple(session.uris)),
             ):
                 self._call(message, session.id)
             session.number += 1
@@ -395,15 +387,22 @@ class Bridge:
             method = f"notifications/{what}/list_changed"
             self._write(json.encode({"jsonrpc": "2.0", "method": method}))
 
-    def _call(self, message: Message, session: str | None) -> tuple[Message | None, str | None]:
-        """Make a request of the bridge's own; what it says is not for the client."""
+    def _call(self, message: Message, session: str | None) -> str | None:
+        """Make a request of the bridge's own, whose answer is not for the client.
+
+        Returns:
+            The session that the answer names.
+
+        Raises:
+            Away: the daemon does not answer, or refuses it.
+        """
         headers = {**self._headers(message, session), "Content-Type": "application/json"}
         with self._answer("POST", headers, json.encode(message)) as answer:
-            texts = [json.decode(text) for text in _texts(answer)]
             if answer.status >= 400:
                 raise Away(f"The daemon has refused a new session: HTTP {answer.status}.")
-            found = next((one for one in texts if one.get("id") == message.get("id")), None)
-            return found, answer.headers.get(SESSION)
+            for _ in _texts(answer):
+                pass  # a client that was taken before is taken again
+            return answer.headers.get(SESSION)
 
     def _listen(self) -> None:
         """Hear what the daemon says unasked, as long as the client is there."""
@@ -472,6 +471,31 @@ class Bridge:
         if self._was_away:
             self._was_away = False
             self._say(f"The daemon answers at {url}.")
+
+
+def _connected(address: Address) -> tuple[http.client.HTTPConnection, str]:
+    """Connect to the daemon; gives the path as well.
+
+    Raises:
+        Away: that is no address.
+        NotThere: nobody listens there.
+    """
+    try:
+        place = urlsplit(address.url)
+        is_safe = place.scheme == "https"
+        kind = http.client.HTTPSConnection if is_safe else http.client.HTTPConnection
+        connection = kind(place.hostname or "", place.port, timeout=CONNECT_S)
+    except (ValueError, http.client.HTTPException) as error:
+        raise Away(f"{address.url!r} is no address of an Agency daemon: {error}.") from error
+    try:
+        connection.connect()
+    except (OSError, UnicodeError) as error:
+        connection.close()
+        raise NotThere(
+            f"The Agency daemon at {address.url} does not answer ({error}). "
+            "Start it with `agency-daemon`."
+        ) from error
+    return connection, place.path.rstrip("/") + PATH
 
 
 _BROKEN = (

@@ -152,6 +152,39 @@ def test_daemon_that_is_away_is_told_to_the_client(door: Door) -> None:
     assert code == 0
 
 
+def test_what_no_header_can_hold_is_refused_and_the_next_request_is_answered(door: Door) -> None:
+    told = request("notifications/x\r\ny", {}, "2026-07-28")
+    del told["id"]
+    lines = [
+        told,
+        request("tools/list\r\nX-Other: 1", {}, "2026-07-28", id=1),
+        request("werkzeuge/\u4e2d", {}, "2026-07-28", id=2),
+        {**request("ping", {}, "2026-07-28", id=3), "method": ["ping"]},
+        request("server/discover", {}, "2026-07-28", id=4),
+    ]
+
+    answers, said, code = run_bridge(
+        door, b"".join(json.dumps(one).encode() + b"\n" for one in lines)
+    )
+
+    assert {one["id"]: "error" in one for one in answers} == {1: True, 2: True, 3: True, 4: False}
+    assert "HTTP" in next(one for one in answers if one["id"] == 1)["error"]["message"]
+    assert "Traceback" not in said
+    assert code == 0
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:99999", "http://a b", "http://[::1"])
+def test_address_that_is_none_is_told_to_the_client(door: Door, url: str) -> None:
+    line = json.dumps(request("tools/list", {}, "2026-07-28", id=6)).encode() + b"\n"
+
+    answers, said, code = run_bridge(door, line, "--url", url)
+
+    assert answers[0]["id"] == 6
+    assert url in answers[0]["error"]["message"]
+    assert "Traceback" not in said
+    assert code == 0
+
+
 def test_first_request_waits_for_a_daemon_that_is_about_to_start(door: Door) -> None:
     line = json.dumps(request("server/discover", {}, "2026-07-28", id=4)).encode() + b"\n"
     nowhere = Address("http://127.0.0.1:9", None, is_named=True)
