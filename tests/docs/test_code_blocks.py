@@ -21,6 +21,7 @@ NOT_RUN = (
     "makes the environment that the tests run in",
     "runs all tests",
     "needs a server that demands a login",
+    "the program is not part of this one",
 )
 """Why a block may be left out. Anything else that cannot run does not belong on a page."""
 
