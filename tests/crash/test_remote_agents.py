@@ -7,11 +7,13 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from agency.client import Client
 from agency.config.schema import RemoteAgent
 from agency.core.clock import SystemClock
 from agency.domain.content import Content, data_part
@@ -36,6 +38,12 @@ async def ping(ctx: Context, depth: dict) -> dict:
     except StepFailed as error:
         return {"stopped": error.error_code}
     return {"inner": answer.data}
+
+
+@workflow("order")
+async def order(ctx: Context, what: str) -> dict:
+    number = await ctx.input("How many?", schema=int)
+    return {"number": number, "bought": bool(await ctx.approve(f"Buy {number} {what}?"))}
 """
 
 
@@ -44,7 +52,7 @@ def configure(daemons: Daemons, url: str) -> None:
     (daemons.folder / "config.toml").write_text(
         # What probes a sandbox would outlive a daemon that is killed meanwhile.
         '[workflows]\npaths = ["flows.py"]\n[sandbox]\ndriver = "none"\n'
-        f'[a2a]\nhops_max = 2\n[a2a.agents.other]\nurl = "{url}"\n'
+        f'[a2a]\nhops_max = 2\nallowed_agents = ["127.0.0.1"]\n[a2a.agents.other]\nurl = "{url}"\n'
     )
 
 
@@ -127,6 +135,23 @@ def test_daemons_that_call_each_other_stop_at_the_limit_of_hops(
     # The same message twice is one task: so what may not have arrived can be sent again.
     first, again = asyncio.run(_sent_twice(f"{url}/a2a/ping"))
     assert first == again
+
+    # What the workflow of the one asks is asked by the run of the other.
+    assert {"number": 5, "bought": True} == _ordered(url, f"http://127.0.0.1:{ports[1]}/a2a/order")
+
+
+def _ordered(url: str, agent: str) -> Any:
+    """Have an agent order something, and answer what it asks; give the data of its answer."""
+    client = Client(url, None)
+    started = client.start("call_agent", {"agent": agent, "message": "apples"}, wait_s=0)
+    for prompt, answer in (("How many?", 5), ("Buy 5 apples?", "approve")):
+        [asked, *_] = until(partial(_asking, client, prompt))
+        client.decide(asked["approval_id"], "answer", value=answer, has_value=True)
+    return until(lambda: output_of(url, started["run_id"]))["data"]
+
+
+def _asking(client: Client, prompt: str) -> list[Any]:
+    return [one for one in client.inbox().items if one["show"]["prompt"].endswith(prompt)]
 
 
 async def _sent_twice(url: str) -> tuple[str, str]:
