@@ -19,6 +19,7 @@ from agency.a2a.answers import answer_of, message_of
 from agency.a2a.inputs import input_of
 from agency.a2a.modes import input_modes
 from agency.a2a.parts import JSON_MEDIA_TYPE, TEXT_MEDIA_TYPE, content_from, plain_struct
+from agency.a2a.sizes import VALUES_MAX, struct_has_many
 from agency.core.context import CORRELATION_ID
 from agency.core.ids import derive_id, new_id
 from agency.domain.content import Content, Part, PartKind
@@ -215,8 +216,10 @@ def _check(message: pb.Message) -> None:
         faults.append(Fault("/message/message_id", "A message has an id."))
     if not message.parts:
         faults.append(Fault("/message/parts", "A message has a part at least."))
-    if message.role == pb.ROLE_AGENT:
+    if message.role != pb.ROLE_USER:
         faults.append(Fault("/message/role", "Callers have the role ROLE_USER."))
+    if struct_has_many(message.metadata):
+        faults.append(Fault("/message/metadata", f"It has at most {VALUES_MAX} values."))
     if faults:
         raise InvalidInput(f"The message cannot be taken: {faults[0].what}", faults=faults)
 

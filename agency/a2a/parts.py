@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from a2a.types import a2a_pb2 as pb
 from google.protobuf import struct_pb2
 
+from agency.a2a.sizes import VALUES_MAX, has_many, values_are_many
 from agency.core import json
 from agency.domain.content import PARTS_MAX, Content, Part, PartKind
 from agency.errors import Fault, InvalidInput
@@ -27,13 +28,25 @@ def content_from(message: pb.Message) -> Content:
     """Read what a message says; its name is the message's id.
 
     Raises:
-        InvalidInput: a part is empty, or there are too many; each fault has a JSON pointer.
+        InvalidInput: a part is empty, or there are too many, or they have too many values; each
+            fault has a JSON pointer.
     """
     if len(message.parts) > PARTS_MAX:
         what = f"There are {len(message.parts)} parts; {PARTS_MAX} are the most."
         raise InvalidInput(what, faults=[Fault("/message/parts", what)])
+    if values_are_many(_values_of(message)):
+        what = f"There are more than {VALUES_MAX} values; send many as a text that is JSON, or raw."
+        raise InvalidInput(what, faults=[Fault("/message/parts", what)])
     parts = [_part_from(part, at) for at, part in enumerate(message.parts)]
     return Content(name=message.message_id, parts=parts)
+
+
+def _values_of(message: pb.Message) -> Iterator[struct_pb2.Value]:
+    for part in message.parts:
+        if part.HasField("data"):
+            yield part.data
+        if part.HasField("metadata"):
+            yield struct_pb2.Value(struct_value=part.metadata)
 
 
 def _part_from(part: pb.Part, at: int) -> Part:
@@ -63,7 +76,7 @@ def parts_to(parts: Iterable[Part]) -> list[pb.Part]:
 
 
 def _part_to(part: Part) -> pb.Part:
-    if part.kind is PartKind.DATA and is_deeper(part.data, DATA_DEPTH_MAX):
+    if part.kind is PartKind.DATA and not _is_writable(part.data):
         part = _as_text(part)
     made = pb.Part(media_type=part.media_type, filename=part.name)
     match part.kind:
@@ -78,6 +91,10 @@ def _part_to(part: Part) -> pb.Part:
     if part.metadata:
         put_struct(made.metadata, part.metadata)
     return made
+
+
+def _is_writable(data: Any) -> bool:  # noqa: ANN401  JSON value
+    return not has_many(data) and not is_deeper(data, DATA_DEPTH_MAX)
 
 
 def is_deeper(data: Any, levels: int) -> bool:  # noqa: ANN401  JSON value

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 
 from google.api.field_behavior_pb2 import FieldBehavior, field_behavior
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from agency.a2a.refusals import invalid
+from agency.domain.content import PARTS_MAX
 
 VIOLATIONS_MAX = 32
 """Faults that one answer tells of."""
@@ -54,7 +56,8 @@ def _missing(message: Message, place: str) -> Iterator[str]:
             if field.is_required and not value:
                 yield where
             if field.is_message:
-                for index, item in enumerate(value):
+                # Messages of more parts are refused, whatever these lack.
+                for index, item in enumerate(islice(value, PARTS_MAX)):
                     yield from _missing(item, f"{where}[{index}]")
         elif field.has_presence:
             is_set = message.HasField(field.name)

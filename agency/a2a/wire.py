@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json as standard_json
 import re
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
 from google.protobuf.message import Message
 
 from agency.a2a.refusals import invalid
+from agency.a2a.sizes import VALUES_MAX, has_many
 from agency.core import json
 from agency.core.limits import JSON_DEPTH_MAX
 from agency.web.bodies import is_deep
@@ -35,7 +37,7 @@ def parse(raw: bytes) -> Any:  # noqa: ANN401  JSON enters here
     Raises:
         JSONParseError: it is none, or holds the same name twice, of which readers would choose
             different ones (RFC 8259, section 4).
-        InvalidRequestError: it is nested too deeply.
+        InvalidRequestError: it is nested too deeply, or has too many values.
     """
     if not raw:
         raise JSONParseError("The body is empty; a JSON object is needed.")
@@ -45,6 +47,10 @@ def parse(raw: bytes) -> Any:  # noqa: ANN401  JSON enters here
         raise JSONParseError(f"The body is not JSON: {error}.") from error
     if is_deep(raw, value):
         raise InvalidRequestError(f"The body is nested deeper than {JSON_DEPTH_MAX} levels.")
+    if has_many(value):
+        raise InvalidRequestError(
+            f"The body has more than {VALUES_MAX} values; send many as a text that is JSON, or raw."
+        )
     # The fast reader takes the last of two equal names without a word.
     standard_json.loads(raw, object_pairs_hook=_refuse_twice)
     return value
@@ -52,8 +58,7 @@ def parse(raw: bytes) -> Any:  # noqa: ANN401  JSON enters here
 
 def _refuse_twice(pairs: list[tuple[str, object]]) -> None:
     if len(pairs) > 1 and len({name for name, _ in pairs}) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
         raise JSONParseError(f"The body has {twice[:64]!r} twice in one object.")
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from typing import Any
 
 import pytest
 from a2a.types import a2a_pb2 as pb
+from a2a.utils.errors import InvalidRequestError, JSONParseError
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.struct_pb2 import Value
 from hypothesis import given
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 
 from agency.a2a import wire
 from agency.a2a.parts import content_from, fit, parts_to, plain, put
+from agency.a2a.sizes import VALUES_MAX
 from agency.domain.content import (
     PARTS_MAX,
     Part,
@@ -121,3 +124,27 @@ def test_parts_are_written_as_their_reader_takes_them(
     parts = [text_part("t"), data_part({"a": 1}), bytes_part(b"x", media_type="image/gif")]
 
     assert kinds == [part.kind.value for part in fit(parts, accepted)]
+
+
+def test_values_that_are_many_are_refused_and_written_as_text() -> None:
+    many = [[0]] * VALUES_MAX
+    part = pb.Part()
+    put(part.data, many[: VALUES_MAX // 2 + 1])
+
+    with pytest.raises(InvalidInput, match="more than 20000 values"):
+        content_from(pb.Message(parts=[part]))
+    with pytest.raises(InvalidRequestError, match="more than 20000 values"):
+        wire.parse(json.dumps({"parts": many}).encode())
+    (written,) = parts_to([data_part(many)])
+    assert (many, "application/json") == (json.loads(written.text), written.media_type)
+
+
+def test_name_that_stands_twice_among_many_is_found_at_once() -> None:
+    names = [*map(str, range(15_000)), "14999"]
+    body = "{" + ", ".join(f'"{name}": 0' for name in names) + "}"
+
+    # Comparing each with all others would take the half of a minute.
+    started = time.process_time()
+    with pytest.raises(JSONParseError, match="'14999' twice"):
+        wire.parse(body.encode())
+    assert time.process_time() - started < 2
