@@ -1202,15 +1202,19 @@ class MessageIdTaken(InvalidInput):
 
 
 class TooManyMessages(LimitExceeded):
-    """A task takes no more messages than that."""
+    """A task takes no more messages, or no more bytes of them."""
 
     code = "too_many_messages"
     hint = "Begin another task in the same context."
 
-    def __init__(self, task_id: str, messages_max: int) -> None:
-        super().__init__(f"The task {task_id!r} has {messages_max} messages; it takes no more.")
+    def __init__(self, task_id: str, messages_max: int, bytes_max: int) -> None:
+        super().__init__(
+            f"The task {task_id!r} takes no more than {messages_max} messages and {bytes_max} "
+            "bytes of them."
+        )
         self.task_id = task_id
         self.messages_max = messages_max
+        self.bytes_max = bytes_max
 
 
 class MessageUnwanted(Conflict):

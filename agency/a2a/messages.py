@@ -34,6 +34,7 @@ from agency.domain.task import (
 from agency.domain.wait import WaitOutcome
 from agency.engine.runs import StartRequest
 from agency.errors import Fault, InvalidInput, SessionBusy, TaskNotFound
+from agency.ports.task import Said as Stored
 from agency.web.published import Published, PublishedKind
 from agency.web.services import Services
 
@@ -88,6 +89,14 @@ class Messages:
             what = f"The task belongs to the context {task.context_id!r}."
             raise InvalidInput(what, faults=[Fault("/message/context_id", what)])
         return await self._say(task, new, metadata, hops=_hops(metadata, context))
+
+    async def _known(self, new: NewTaskMessage, owner: str) -> Said | None:
+        """Find what came of a message when it was said before; that may be another task."""
+        task_id = await self._tasks.find_said(new, owner=owner, target=self._target.name)
+        if task_id is None:
+            return None
+        task = await self._find(task_id, owner)
+        return Said(task.id, task.run.id, is_fresh=False)
 
     def _check_modes(self, content: Content) -> None:
         modes = input_modes(self._target)
@@ -152,9 +161,9 @@ class Messages:
         self, task: Task, new: NewTaskMessage, metadata: Mapping[str, Any], *, hops: int
     ) -> Said:
         """Hand a message to a task that there is."""
-        if not new.is_repeatable and any(one.id == new.id for one in task.messages):
-            # It was said before; the store tells whether it is the same.
-            return await self._answer(task, new, wait="", payload=None)
+        known = await self._known(new, task.owner)
+        if known is not None:
+            return known
         if task.state in TERMINAL:
             raise UnsupportedOperationError(
                 f"The task {task.id!r} has ended as {task.state}; begin another one in its context."
@@ -185,9 +194,7 @@ class Messages:
             )
         except TaskNotFound as error:
             raise TaskNotFoundError(error.message) from error
-        if said.is_new:
-            self._services.runs.woken(task.run.id, said.wakes)
-        return Said(task.id, task.run.id, is_fresh=False)
+        return await self._taken(task, new, said)
 
     async def _deliver(self, task: Task, new: NewTaskMessage, payload: Any) -> Said:  # noqa: ANN401
         try:
@@ -196,8 +203,12 @@ class Messages:
             )
         except TaskNotFound as error:
             raise TaskNotFoundError(error.message) from error
-        if said.is_new:
-            self._services.runs.woken(task.run.id, said.wakes)
+        return await self._taken(task, new, said)
+
+    async def _taken(self, task: Task, new: NewTaskMessage, said: Stored) -> Said:
+        if not said.is_new:  # somebody has said the same at the same time
+            return await self._known(new, task.owner) or Said(task.id, task.run.id, is_fresh=False)
+        self._services.runs.woken(task.run.id, said.wakes)
         return Said(task.id, task.run.id, is_fresh=False)
 
 

@@ -14,6 +14,9 @@ from agency.domain.wait import Wait, WaitKind
 TASK_MESSAGES_MAX = 1_000
 """Messages of one task: each is part of every answer that shows the whole task."""
 
+TASK_MESSAGES_BYTES_MAX = 16 * 1024 * 1024
+"""Bytes of all of them: they are read together, whenever the task is."""
+
 TASK_NAME_CHARACTERS_MAX = 256
 """Longest id of a message or a context; callers choose them."""
 

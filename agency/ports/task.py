@@ -97,6 +97,14 @@ class TaskStore(Protocol):
         """Read a task as it is; None if there is none. All of it is of one moment."""
         ...
 
+    async def find_said(self, message: NewTaskMessage, *, owner: str, target: str) -> str | None:
+        """Find the id of the task that a message was stored for; None if it was not.
+
+        Raises:
+            MessageIdTaken: another message was stored under its id.
+        """
+        ...
+
     async def list(self, which: TaskFilter, *, after: TaskPlace | None, limit: int) -> TaskPage:
         """Read tasks, those whose state changed last first, below a place.
 
@@ -132,7 +140,7 @@ class TaskStore(Protocol):
             TaskNotFound: there is none.
             MessageIdTaken: the id was used for another message.
             RunEnded, WaitNotFound, WaitTaken: as `MailStore.answer`.
-            TooManyMessages: the task has as many as it may.
+            TooManyMessages: the task has as many as it may, or as many bytes of them.
         """
         ...
 

@@ -11,6 +11,7 @@ from agency.core import json
 from agency.domain.approval import ApprovalKind, ApprovalStatus, NewApproval
 from agency.domain.content import Content, text_part
 from agency.domain.entry import EntryKind
+from agency.domain.retention import Bound
 from agency.domain.run import RunError, RunStatus
 from agency.domain.task import NewTask, NewTaskMessage, TaskState
 from agency.domain.wait import NewWait, WaitKind, WaitOutcome
@@ -294,6 +295,37 @@ async def test_task_has_a_limit_of_messages(store: Store, monkeypatch: pytest.Mo
         await store.tasks.deliver(task_id, message("m3"), payload=1, now=at(3))
 
 
+async def test_task_has_a_limit_of_bytes_of_messages(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Of the long ones only a hash stands beside the task.
+    monkeypatch.setattr("agency.storage.sqlite.tasks.TASK_MESSAGES_BYTES_MAX", 300_000)
+    task_id = await start_task(store)
+    await suspend(store, task_id, making.wait_for_event("a", "message"))
+    for message_id in ("m2", "m3"):
+        long = message(message_id, message_id * 70_000)
+        await store.tasks.deliver(task_id, long, payload=1, now=at(3))
+
+    with pytest.raises(TooManyMessages):
+        await store.tasks.deliver(task_id, message("m4", "x" * 20_000), payload=1, now=at(3))
+    assert (await store.tasks.deliver(task_id, message("m5"), payload=1, now=at(3))).is_new
+
+
+async def test_task_is_found_by_what_was_said_to_it(store: Store) -> None:
+    task_id = await start_task(store)
+    await suspend(store, task_id, question("a"))
+    await store.tasks.answer(task_id, message("m2", "seven"), **ANSWER)
+    whose = {"owner": "ann", "target": "order"}
+
+    assert task_id == await store.tasks.find_said(message(), **whose)
+    assert task_id == await store.tasks.find_said(message("m2", "seven"), **whose)
+    assert await store.tasks.find_said(message("m3"), **whose) is None
+    assert await store.tasks.find_said(message(), owner="ben", target="order") is None
+    assert await store.tasks.find_said(message(is_repeatable=True), **whose) is None
+    with pytest.raises(MessageIdTaken):
+        await store.tasks.find_said(message("m2", "eight"), **whose)
+
+
 async def test_list_gives_those_changed_last_first_page_by_page(store: Store) -> None:
     ids = [
         await start_task(
@@ -426,8 +458,6 @@ async def test_task_goes_on_with_the_successor_of_its_run(store: Store) -> None:
 
 
 async def test_task_goes_with_its_run(store: Store) -> None:
-    from agency.domain.retention import Bound
-
     big = NewTask(target="order", context_id="c", message=message("m0", "x" * 70_000))
     task_id = await start_task(store, task=big)
     await finish(store, task_id, RunStatus.COMPLETED)
@@ -443,6 +473,34 @@ async def test_task_goes_with_its_run(store: Store) -> None:
 
     assert await store.tasks.find(task_id) is None
     assert (await store.runs.start(make_run(task=big, principal="ann"))).is_new
+
+
+async def test_task_that_has_gone_on_twice_is_kept_as_long_as_its_last_run(store: Store) -> None:
+    first = await start_task(store)
+    number = (await store.runs.get(first)).run.number
+    for run_id, heir in ((first, "second"), ("second", "third")):
+        await store.runs.finish(
+            await claim(store, run_id),
+            NOTHING,
+            status=RunStatus.COMPLETED,
+            output={},
+            error=None,
+            successor=make_run(id=heir, principal="ann"),
+            now=at(5),
+        )
+    third = (await store.runs.get("third")).run
+    last = await start(store)
+    old = {RunStatus.COMPLETED: Bound(ended_before=at(100), through=last.number)}
+
+    kept = await store.upkeep.retire([number], old, rows_max=1000, told=None)
+    found = await store.tasks.find(first)
+    await finish(store, "third", RunStatus.COMPLETED)
+    gone = await store.upkeep.retire([third.number, number], old, rows_max=1000, told=None)
+
+    assert (0, 2) == (kept.runs, gone.runs)
+    assert found is not None
+    assert "third" == found.run.id
+    assert await store.tasks.find(first) is None
 
 
 async def test_what_is_stored_of_a_message_is_what_was_said(store: Store) -> None:

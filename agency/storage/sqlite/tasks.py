@@ -14,6 +14,7 @@ from agency.domain.content import content_of
 from agency.domain.run import ENDED
 from agency.domain.task import (
     MESSAGE_EVENT,
+    TASK_MESSAGES_BYTES_MAX,
     TASK_MESSAGES_MAX,
     NewTaskMessage,
     Question,
@@ -71,6 +72,19 @@ class SqliteTasks:
     async def _load(self, task_ids: Sequence[str]) -> Mapping[str, Task]:
         found = await self._readers.all("get_tasks", (encode(task_ids).decode(),))
         return {task.id: task for task in map(_task_of, found)}
+
+    async def find_said(self, message: NewTaskMessage, *, owner: str, target: str) -> str | None:
+        """Find the task that a message was stored for; see `TaskStore.find_said`."""
+        form = task_message_form(message, owner=owner, target=target)
+        if form.once is None:
+            return None
+        row = await self._readers.one("find_task_message", (form.once,))
+        if row is None:
+            return None
+        digest, task_id = row
+        if digest != message.digest:
+            raise MessageIdTaken(message.id, task_id)
+        return str(task_id)
 
     async def list(self, which: TaskFilter, *, after: TaskPlace | None, limit: int) -> TaskPage:
         """Read tasks by change; see `TaskStore.list`."""
@@ -185,7 +199,7 @@ def _said(
     row = tx.one("get_task_state", (task_id,))
     if row is None:
         raise TaskNotFound(task_id)
-    _, run_id, status, _, _, _, asker, target, messages = row
+    _, run_id, status, _, _, _, asker, target, messages, size_bytes = row
     form = task_message_form(message, owner=asker, target=target)
     if form.once is not None:
         known = tx.one("find_task_message", (form.once,))
@@ -195,8 +209,9 @@ def _said(
             return None
     if status in ENDED:
         raise RunEnded(run_id, status)
-    if messages >= TASK_MESSAGES_MAX:
-        raise TooManyMessages(task_id, TASK_MESSAGES_MAX)
+    is_full = size_bytes + len(form.content) > TASK_MESSAGES_BYTES_MAX
+    if is_full or messages >= TASK_MESSAGES_MAX:
+        raise TooManyMessages(task_id, TASK_MESSAGES_MAX, TASK_MESSAGES_BYTES_MAX)
     return row, form
 
 

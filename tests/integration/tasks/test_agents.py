@@ -125,6 +125,9 @@ async def test_message_to_an_agent_at_work_is_its_next_task(tmp_path: Path, worl
             texts((await desk.ended("writer", one.id)).artifacts[0].parts)
             for one in (first, second)
         ]
+        # Where the one that it was said to has ended it would be refused, if it were not the same.
+        late = await desk.send("writer", "Second", task_id=first.id, message_id="m")
+        assert second.id == late.id
 
 
 async def test_message_to_a_conversation_that_is_held_is_refused(

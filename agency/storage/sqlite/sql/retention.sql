@@ -67,7 +67,8 @@ SELECT number, id, status, ended_at, parent_id FROM runs
 
 -- name: is_needed
 -- One row if a live run was made from this one, if a file of it may still be fetched, if somebody is
--- still to be told of its end, or if it has the newest wait: waits are known by their numbers to the
+-- still to be told of its end, if a task is found by it that has gone on as other runs (the task goes
+-- with the last of them, and this one after it), or if it has the newest wait: waits are known by their numbers to the
 -- events of topics, so none comes twice.
 SELECT 1
  WHERE EXISTS (SELECT 1 FROM runs
@@ -79,6 +80,7 @@ SELECT 1
     OR EXISTS (SELECT 1 FROM receipts WHERE run = :number AND confirmed_at IS NULL)
     OR EXISTS (SELECT 1 FROM tasks CROSS JOIN pushes ON pushes.task = tasks.task
                 WHERE tasks.run = :number AND pushes.state = 'active')
+    OR EXISTS (SELECT 1 FROM tasks WHERE tasks.task = :number AND tasks.run <> :number)
     OR EXISTS (SELECT 1 FROM waits WHERE run = :number AND id = (SELECT max(id) FROM waits));
 
 -- name: is_untold

@@ -17,11 +17,15 @@ SELECT task_messages.digest, tasks.task_id
  WHERE task_messages.once = ? AND task_messages.once IS NOT NULL;
 
 -- name: get_task_state
--- What `find_state` tells of the run, then the task's number, caller, target and how many messages
--- it has.
+-- What `find_state` tells of the run, then the task's number, caller, target, how many messages it
+-- has, and how many bytes they have.
 SELECT runs.number, runs.id, runs.status, runs.hold, runs.snapshot_id,
        tasks.task, tasks.asker, tasks.target,
-       (SELECT count(*) FROM task_messages WHERE task_messages.task = tasks.task)
+       (SELECT count(*) FROM task_messages WHERE task_messages.task = tasks.task),
+       (SELECT sum(CASE typeof(said.content)
+                   WHEN 'text' THEN (SELECT length(data) FROM blobs WHERE hash = said.content)
+                   ELSE length(said.content) END)
+          FROM task_messages AS said WHERE said.task = tasks.task)
   FROM runs AS first
  CROSS JOIN tasks ON tasks.task = first.number
  CROSS JOIN runs ON runs.number = tasks.run
