@@ -8,6 +8,14 @@ BLOB_BYTES_MIN = 64 * 1024
 VALUE_BYTES_MAX = 16 * 1024 * 1024
 """Largest single JSON value (input, output, step result): larger ones hold up the writer."""
 
+CHECKED_AT_ONCE_BYTES_MAX = 16 * 1024
+"""Values of callers up to here are held against a schema at once, larger ones in a thread: a value
+of a megabyte takes seconds."""
+
+FAULTS_MAX = 100
+FAULT_CHARACTERS_MAX = 1000
+"""What is said of what is wrong with an input, which may be wrong in a million places."""
+
 ARGUMENT_BYTES_MAX = 2 * 1024
 """Arguments of a step are recorded up to here, for the timeline only."""
 

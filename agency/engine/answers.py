@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from collections.abc import Callable
+from itertools import islice
+from typing import Any, TypeVar
 
+from agency.core import json
+from agency.core.limits import CHECKED_AT_ONCE_BYTES_MAX, FAULT_CHARACTERS_MAX, FAULTS_MAX
 from agency.core.records import dataclass
 from agency.domain.snapshot import Snapshot
 from agency.domain.wait import Wait, WaitKind, WaitOutcome
@@ -19,6 +24,9 @@ from agency.errors import (
 
 ACTIONS = ("continue", "accept")
 """Answers to a wait of kind version: replay on today's code, or accept that it differs."""
+
+
+Checked = TypeVar("Checked")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +124,7 @@ def check_schema(schema: Any, value: Any, *, what: str, at: str) -> None:  # noq
         at: JSON pointer of the value.
 
     Raises:
-        InvalidInput: all faults, each with a JSON pointer.
+        InvalidInput: the first faults, each with a JSON pointer.
     """
     if not schema:
         return
@@ -124,11 +132,28 @@ def check_schema(schema: Any, value: Any, *, what: str, at: str) -> None:  # noq
 
     validator = jsonschema.Draft202012Validator(schema)
     faults = [
-        Fault(where="/".join([at, *map(str, fault.absolute_path)]), what=fault.message)
-        for fault in validator.iter_errors(value)
+        Fault(
+            where=_said("/".join([at, *map(str, fault.absolute_path)])), what=_said(fault.message)
+        )
+        for fault in islice(validator.iter_errors(value), FAULTS_MAX)
     ]
     if faults:
         raise InvalidInput(f"{what}: {faults[0].what}.", faults=faults)
+
+
+async def checked(value: Any, check: Callable[[], Checked]) -> Checked:  # noqa: ANN401  JSON value
+    """Call what checks a value; in a thread, if the value is large."""
+    if len(json.encode(value)) <= CHECKED_AT_ONCE_BYTES_MAX:
+        return check()
+    return await asyncio.to_thread(check)
+
+
+def _said(text: str) -> str:
+    """Bound what a fault says: names and values of the caller stand in it."""
+    if len(text) <= FAULT_CHARACTERS_MAX:
+        return text
+    half = FAULT_CHARACTERS_MAX // 2
+    return f"{text[:half]} … {text[-half:]}"
 
 
 def _prompt(wait: Wait) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, Literal
 
 from agency.core import json
@@ -26,7 +27,7 @@ from agency.domain.approval import (
     Rule,
 )
 from agency.domain.filter import check_where
-from agency.engine.answers import check_schema
+from agency.engine.answers import check_schema, checked
 from agency.errors import Fault, InvalidInput, ValueTooLarge
 from agency.ports.approval import ApprovalFilter, Decided, NewDecision
 from agency.ports.store import Store, Wake
@@ -114,7 +115,7 @@ class Approvals:
         approval = await self._approvals.get(approval_id)
         always = None
         if approval.status is ApprovalStatus.PENDING:  # else the store says who was faster
-            _check(approval, request)
+            await checked(request.value, partial(_check, approval, request))
             if request.always is not None:
                 always = self._rule(request.always, by=request.by, approval=approval)
         decided = await self._approvals.decide(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import types
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
 from agency.core import json
-from agency.core.limits import VALUE_BYTES_MAX
+from agency.core.limits import FAULTS_MAX, VALUE_BYTES_MAX
 from agency.domain.content import CONTENT_SCHEMA, Content, content_of
 from agency.errors import Fault, InvalidInput, ValueTooLarge
 
@@ -164,13 +165,13 @@ def invalid(error: ValidationError, *, what: str = "The value") -> InvalidInput:
             where="/" + "/".join(str(part).replace("~", "~0").replace("/", "~1") for part in at),
             what=finding["msg"],
         )
-        for finding in error.errors(include_url=False, include_context=False)
+        for finding in islice(error.errors(include_url=False, include_context=False), FAULTS_MAX)
         for at in [finding["loc"]]
     ]
     return InvalidInput(
         f"{what} does not fit: "
         + "; ".join(f"{fault.where}: {fault.what}" for fault in faults[:3])
-        + ("." if len(faults) <= 3 else f"; and {len(faults) - 3} more."),
+        + ("." if len(faults) <= 3 else f"; and {error.error_count() - 3} more."),
         faults=faults,
     )
 

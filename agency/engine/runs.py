@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Never, TypeVar
 
 from agency.core import ids, json
@@ -20,7 +21,7 @@ from agency.domain.run import ENDED, LIVE, NewRun, Run, RunError, RunKind, RunSt
 from agency.domain.snapshot import Snapshot
 from agency.domain.task import NewTask
 from agency.domain.wait import Wait, WaitKind, WaitOutcome
-from agency.engine.answers import check_value, choose, decide
+from agency.engine.answers import check_value, checked, choose, decide
 from agency.engine.definition import Definition
 from agency.engine.queues import Queues
 from agency.engine.registry import Registry
@@ -318,7 +319,7 @@ class Runs:
             raise busy
         message = request.input.get("message") if isinstance(request.input, dict) else None
         value = message if message is not None else request.input
-        check_value(inputs[0], value)
+        await checked(value, partial(check_value, inputs[0], value))
         wakes = await self._store.mail.answer(
             busy.run_id,
             wait=inputs[0].key,
@@ -542,7 +543,8 @@ class Runs:
         if snapshot.spent:
             await self._refuse_spent(snapshot)
         chosen = choose(snapshot, wait)
-        answer = decide(snapshot.run_id, chosen, input, has_value=has_input)
+        judge = partial(decide, snapshot.run_id, chosen, input, has_value=has_input)
+        answer = await checked(input, judge)
         wakes = await self._store.mail.answer(
             snapshot.run_id,
             wait=chosen.key,

@@ -95,9 +95,12 @@ def refusal_of(error: AgencyError) -> CallToolResult:
 
     Source: MCP 2025-11-25, tools, section "Error Handling".
     """
-    lines = [str(error)]
+    said = str(error)
+    lines = [said]
     if isinstance(error, InvalidInput):
-        lines += [f"{fault.where or '/'}: {fault.what}" for fault in error.faults]
+        # The first of them stand in the sentence itself.
+        each = (f"{fault.where or '/'}: {fault.what}" for fault in error.faults)
+        lines += [one for one in each if one.rstrip(".") not in said]
     if error.hint:
         lines.append(f"Hint: {error.hint}")
     text = "\n".join(dict.fromkeys(lines))

@@ -388,4 +388,4 @@ def _read(model: type[_Arguments], arguments: Mapping[str, Any]) -> _Arguments:
     try:
         return model.model_validate(dict(arguments))
     except ValidationError as error:
-        raise invalid_input(error, model, "arguments") from error
+        raise invalid_input(error, model, "input") from error

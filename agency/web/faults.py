@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from agency.core.limits import FAULTS_MAX
 from agency.errors import Fault, InvalidInput
 
 
 def invalid_input(error: ValidationError, model: type[BaseModel], where: str) -> InvalidInput:
-    """Turn a failed validation into an error of ours with all its faults.
+    """Turn a failed validation into an error of ours with its first faults.
 
     Args:
         where: ``body`` for JSON pointers, ``query`` for the names of parameters.
     """
     faults = [
         _fault(dict(found), model, is_body=where == "body")
-        for found in error.errors(include_url=False, include_context=True, include_input=True)
+        for found in islice(
+            error.errors(include_url=False, include_context=True, include_input=True), FAULTS_MAX
+        )
     ]
     first = faults[0]
     place = f"{first.where}: " if first.where else ""
-    more = f" ({len(faults) - 1} more)" if len(faults) > 1 else ""
+    more = f" ({error.error_count() - 1} more)" if len(faults) > 1 else ""
     return InvalidInput(
         f"The {where} is not valid: {place}{first.what}{more}",
         faults=faults,

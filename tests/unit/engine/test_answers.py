@@ -1,13 +1,15 @@
 """What it takes to resume each kind of wait."""
 
+import threading
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from agency.core.limits import CHECKED_AT_ONCE_BYTES_MAX, FAULT_CHARACTERS_MAX, FAULTS_MAX
 from agency.domain.snapshot import Snapshot
 from agency.domain.wait import Wait, WaitKind, WaitOutcome
-from agency.engine.answers import choose, decide
+from agency.engine.answers import check_schema, checked, choose, decide
 from agency.errors import (
     AnswerNeeded,
     InvalidInput,
@@ -142,3 +144,27 @@ def test_input_that_does_not_fit_names_each_fault() -> None:
         decide("run-1", wait, {"b": "x"}, has_value=True)
 
     assert {"/input", "/input/b"} == {fault.where for fault in refused.value.faults}
+
+
+def test_faults_of_an_input_that_is_wrong_everywhere_are_bounded() -> None:
+    name = "n" * 2 * FAULT_CHARACTERS_MAX
+    schema = {"additionalProperties": {"items": {"type": "integer"}}}
+
+    with pytest.raises(InvalidInput) as refused:
+        check_schema(schema, {name: [name] * (FAULTS_MAX + 1)}, what="It does not fit", at="")
+
+    faults = refused.value.faults
+    assert len(faults) == FAULTS_MAX
+    assert all(len(one.where) <= FAULT_CHARACTERS_MAX + 3 for one in faults)
+    assert all(len(one.what) <= FAULT_CHARACTERS_MAX + 3 for one in faults)
+    assert "is not of type 'integer'" in faults[0].what
+
+
+async def test_large_value_is_checked_in_a_thread() -> None:
+    here = threading.get_ident()
+
+    small = await checked("x", threading.get_ident)
+    large = await checked("x" * CHECKED_AT_ONCE_BYTES_MAX, threading.get_ident)
+
+    assert small == here
+    assert large != here
