@@ -47,19 +47,22 @@ def _die(folder: Path) -> int:
 
 
 async def test_probe_leaves_nothing_and_holds_nothing_when_its_daemon_dies(tmp_path: Path) -> None:
-    died = await asyncio.to_thread(
-        subprocess.run,
-        [sys.executable, "-c", _DYING_PROBE, tmp_path],
-        cwd=ROOT,
-        capture_output=True,  # read to their ends: whoever holds them is waited for
-        timeout=GUARD_S / 2,
-        check=False,
-    )
+    died = await asyncio.to_thread(_die_probing, tmp_path)
 
     assert died.returncode == -9
     async with asyncio.timeout(GUARD_S / 2):
         while Path(f"/proc/{int(died.stdout)}").exists():
             await asyncio.sleep(0.05)
+
+
+def _die_probing(folder: Path) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-c", _DYING_PROBE, folder],
+        cwd=ROOT,
+        capture_output=True,  # read to their ends: whoever holds them is waited for
+        timeout=GUARD_S / 2,
+        check=False,
+    )
 
 
 _DYING_PROBE = """
