@@ -1915,7 +1915,7 @@ class TooManyHops(LimitExceeded):
         self.limit = limit
 
 
-class LoginFailed(Failed):
+class LoginFailed(Conflict):
     """A login at a server of tools cannot be begun, or has not come to its end."""
 
     code = "login_failed"
