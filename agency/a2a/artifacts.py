@@ -57,8 +57,10 @@ class Artifacts:
         if task.has_contents:
             for one in await self._tasks.contents(task.run.number, after=0, through=task.seen):
                 content = content_at(one, task.run, address=address)
-                kept = made.get(content.name, []) if content.append else []
-                made[content.name] = [*kept, *content.parts]
+                if content.append and content.name in made:
+                    made[content.name].extend(content.parts)
+                else:
+                    made[content.name] = list(content.parts)
         made |= await self.of_output(task.run, address=address)
         return [artifact_to(name, parts, accepted) for name, parts in made.items()]
 

@@ -13,7 +13,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Protocol
 
 from a2a.server.context import ServerCallContext
@@ -216,14 +216,12 @@ class Operations(RequestHandler):
         limit = params.page_size if params.HasField("page_size") else PAGE_SIZE_DEFAULT
         if not 1 <= limit <= PAGE_SIZE_MAX:
             raise _unfit("page_size", f"A page has 1 to {PAGE_SIZE_MAX} tasks.")
-        since = params.status_timestamp_after
-        has_since = params.HasField("status_timestamp_after")
         which = TaskFilter(
             owner=_owner(context),
             target=self._target.name,
             context_id=params.context_id or None,
-            state=state_from(params.status),
-            changed_since=since.ToDatetime(tzinfo=UTC) if has_since else None,
+            state=_state(params.status),
+            changed_since=_since(params),
         )
         length = _history_length(params)
         page = await self._tasks.list(which, after=_place(params.page_token), limit=limit)
@@ -246,10 +244,8 @@ class Operations(RequestHandler):
     ) -> pb.Task:
         """Cancel a task. Raises: TaskNotFoundError, TaskNotCancelableError."""
         task = await self._find(params.id, context)
-        try:
-            await self._runs.cancel(task.run.id, reason="its caller has cancelled the task")
-        except RunEnded as error:
-            raise TaskNotCancelableError(error.message) from error
+        while not await self._cancelled(task):
+            task = await self._now(task.id)
         said = Said(task.id, task.run.id, is_fresh=False)
         task = await self._until(said, _is_over, timeout_s=CANCEL_WAIT_S)
         return await self._shown(task, context)
@@ -347,6 +343,20 @@ class Operations(RequestHandler):
             )
             said = replace(said, is_fresh=False)
         return said
+
+    async def _cancelled(self, task: Task) -> bool:
+        """Cancel the run behind a task; False when the task has gone on as another meanwhile.
+
+        Raises:
+            TaskNotCancelableError: it has ended.
+        """
+        try:
+            await self._runs.cancel(task.run.id, reason="its caller has cancelled the task")
+        except RunEnded as error:
+            if (await self._now(task.id)).run.id == task.run.id:
+                raise TaskNotCancelableError(error.message) from error
+            return False
+        return True
 
     async def _find(self, task_id: str, context: ServerCallContext) -> Task:
         task = await self._tasks.find(task_id)
@@ -477,6 +487,23 @@ def _history_length(
     if asked.history_length < 0:
         raise _unfit("history_length", "It is a number of messages, 0 or more.")
     return asked.history_length
+
+
+def _state(given: pb.TaskState) -> TaskState | None:
+    state = state_from(given)
+    if state is None and given != pb.TASK_STATE_UNSPECIFIED:
+        raise _unfit("status", f"There is no state {given}.")
+    return state
+
+
+def _since(params: pb.ListTasksRequest) -> datetime | None:
+    if not params.HasField("status_timestamp_after"):
+        return None
+    try:
+        since: datetime = params.status_timestamp_after.ToDatetime(tzinfo=UTC)
+    except ValueError as error:  # of gRPC, where it is two numbers
+        raise _unfit("status_timestamp_after", "It is no moment.") from error
+    return since
 
 
 def _place(token: str) -> TaskPlace | None:

@@ -155,6 +155,8 @@ class Task:
     @property
     def state(self) -> TaskState:
         """What it is doing."""
+        if self.run.id != self.id and self.run.status is RunStatus.PENDING:
+            return TaskState.WORKING  # it goes on as another run
         return state_of(self.run, [one.wait for one in self.open_questions()])
 
     def open_questions(self) -> Sequence[Question]:

@@ -384,7 +384,8 @@ class RunStore(Protocol):
         off. (The same holds for a run that `recover` makes a dead letter.)
 
         With a ``successor`` that run is started in its place: it takes over the name, the session,
-        the parent, the wait of whoever waited for this one, and the live children.
+        the parent, the wait of whoever waited for this one, and the live children. If the end of
+        this one was wanted, its successor is ended at once, as `end` does.
 
         Returns:
             The parent if it has a reason to go on, the next run of the same session, and of the

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from agency.domain.entry import EntryKind
-from agency.domain.run import ENDED, LIVE, RunStatus
+from agency.domain.run import ENDED, LIVE, RunError, RunStatus
 from agency.domain.wait import WaitKind, WaitOutcome
 from agency.errors import Fenced
 from agency.ports.store import NOTHING, Claim, Store, Writes
@@ -284,6 +284,18 @@ async def test_live_children_go_to_the_successor(store: Store) -> None:
     assert parent.run_id == (await store.runs.get(done.id)).run.parent_id
     wakes = await finish(store, await claim(store, successor.id))
     assert [(child.run_id, RunStatus.RUNNING)] == [(wake.run_id, wake.status) for wake in wakes]
+
+
+async def test_successor_of_a_run_that_was_to_end_ends(store: Store) -> None:
+    parent = await start_claimed(store)
+    successor = make_run()
+    wish = RunError(code="cancelled", message="Enough.")
+    await store.runs.end(parent.run_id, status=RunStatus.CANCELLED, error=wish, now=at(1))
+
+    wakes = await finish(store, parent, successor=successor)
+
+    assert [(successor.id, RunStatus.CANCELLED)] == [(one.run_id, one.status) for one in wakes]
+    assert RunStatus.CANCELLED is (await store.runs.get(successor.id)).run.status
 
 
 async def test_successor_of_a_fenced_run_is_not_started(store: Store) -> None:

@@ -453,6 +453,7 @@ async def test_task_goes_on_with_the_successor_of_its_run(store: Store) -> None:
     found = await store.tasks.find(task_id)
     assert found is not None
     assert (task_id, "next") == (found.id, found.run.id)
+    assert TaskState.WORKING is await state_of(store, task_id)
     await finish(store, "next", RunStatus.COMPLETED)
     assert TaskState.COMPLETED is await state_of(store, task_id)
 

@@ -133,7 +133,17 @@ def _see_to(tx: Transaction, end: Finish, row: Row) -> list[Wake]:
     task_starts.hand_over(tx, claim.number, number, now=end.now)
     tx.change("hand_over_child", heir)
     tx.change("hand_over_children", heir)
+    wish = tx.one("find_wish", (claim.number,))
+    if wish is not None:
+        # Who was told that it ends means whatever it goes on as.
+        return _end_successor(tx, successor_id, RunStatus(wish[0]), now=end.now)
     return [wake_of(number, successor_id, RunStatus.PENDING)]
+
+
+def _end_successor(tx: Transaction, run_id: str, status: RunStatus, *, now: int) -> list[Wake]:
+    error = RunError(code=status.value, message="Its end was wanted before it went on as this run.")
+    ended = end(tx, run_id, status=status, error=encode(error), now=now)
+    return ended.ended + ended.wakes
 
 
 def settle(tx: Transaction, number: int, run_id: str, *, now: int) -> list[Wake]:

@@ -118,7 +118,12 @@ async def counts(ctx: Context, number: int) -> None:
         ctx.continue_as(number - 1)
 
 
-ALL = (echo, order, parts, same, nothing, chat, slow, sign_in, both, breaks, counts)
+@workflow("spins")
+async def spins(ctx: Context, number: int) -> None:
+    ctx.continue_as(number + 1)
+
+
+ALL = (echo, order, parts, same, nothing, chat, slow, sign_in, both, breaks, counts, spins)
 
 
 def asked(task: pb.Task) -> dict[str, Any]:
@@ -459,6 +464,16 @@ async def test_cancelled_task_says_so_and_is_cancelled_once(tmp_path: Path) -> N
             await desk.send("order", "1", task_id=task.id)
 
 
+async def test_task_that_goes_on_as_other_runs_is_cancelled(tmp_path: Path) -> None:
+    async with open_desk(tmp_path, *ALL) as desk:
+        to = desk.to("spins")
+        for _ in range(10):
+            # It is mostly another run by then than it was when it was read.
+            task = await desk.send("spins", data(0), configuration=AT_ONCE)
+            cancelled = await to.on_cancel_task(pb.CancelTaskRequest(id=task.id), by())
+            assert "canceled" == state(cancelled)
+
+
 async def test_list_has_pages_and_filters(tmp_path: Path) -> None:
     async with open_desk(tmp_path, *ALL) as desk:
         ids = [(await desk.send("parts", f"t{i}", context_id=f"c{i % 2}")).id for i in range(5)]
@@ -488,6 +503,8 @@ async def test_list_has_pages_and_filters(tmp_path: Path) -> None:
             {"page_size": 101},
             {"page_token": "x"},
             {"history_length": -1},
+            {"status": 99},
+            {"status_timestamp_after": {"seconds": 10**17}},
         ):
             with pytest.raises(InvalidInput):
                 await to.on_list_tasks(pb.ListTasksRequest(**wrong), by())

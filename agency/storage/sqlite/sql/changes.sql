@@ -97,6 +97,10 @@ UPDATE runs
        error = CASE WHEN ending IS NULL THEN :error ELSE error END
  WHERE number = :number AND ended_at IS NULL;
 
+-- name: find_wish
+-- How a run was to end, if somebody has wished for it.
+SELECT ending FROM runs WHERE number = ? AND ending IS NOT NULL;
+
 -- name: requeue_for_end
 UPDATE runs
    SET status = 'pending', snapshot_id = NULL, hold = NULL, available_at = :now, not_before = NULL,
