@@ -37,6 +37,7 @@ _UNITS: Mapping[str, str] = MappingProxyType(
         "PRIORITY": "points",
         "ATTEMPTS": "attempts",
         "CONDITIONS": "conditions",
+        "FAULTS": "faults",
         "S": "s",
     }
 )
