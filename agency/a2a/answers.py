@@ -44,7 +44,7 @@ def answer_of(
     Raises:
         InvalidInput: it is no answer to it, or names a question that is not asked.
     """
-    wait = _chosen(questions, _named(content, metadata))
+    wait = _chosen(questions, _named(questions, content, metadata))
     if is_authorization(wait):
         return Answer(wait.key, None)
     match wait.kind:
@@ -61,11 +61,26 @@ def message_of(content: Content) -> Any:  # noqa: ANN401  JSON value
     return value_from(content, None, what="The workflow")
 
 
-def _named(content: Content, metadata: Mapping[str, Any]) -> str | None:
-    for found in (metadata, *_objects(content)):
-        if isinstance(found.get(WAIT), str):
-            return str(found[WAIT])
+def _named(
+    questions: Sequence[Question], content: Content, metadata: Mapping[str, Any]
+) -> str | None:
+    if isinstance(metadata.get(WAIT), str):
+        return str(metadata[WAIT])
+    for data in _objects(content):
+        named = data.get(WAIT)
+        if isinstance(named, str) and not _is_own_member(questions, named):
+            return named
     return None
+
+
+def _is_own_member(questions: Sequence[Question], named: str) -> bool:
+    """Tell whether ``wait`` is a member of the value that is asked for, and names no question."""
+    oldest = questions[0].wait
+    schema = oldest.show.get("schema") if isinstance(oldest.show, dict) else None
+    members = schema.get("properties") if isinstance(schema, dict) else None
+    if not isinstance(members, dict) or WAIT not in members:
+        return False
+    return all(named not in {one.wait.key, one.wait.name} for one in questions)
 
 
 def _objects(content: Content) -> list[Mapping[str, Any]]:

@@ -160,9 +160,9 @@ def _free(path: str, taken: Mapping[str, Any]) -> str:
         return path
     stem, dot, suffix = path.rpartition(".")
     names: Sequence[str] = (stem, suffix) if dot and stem else (path, "")
-    number = 2
-    while True:
-        made = f"{names[0]}-{number}{'.' + names[1] if names[1] else ''}"
-        if made not in taken:
-            return made
+    suffix = f".{names[1]}" if names[1] else ""
+    # Where many have one name, each would else look at the names of all before it.
+    number = 2 if f"{names[0]}-2{suffix}" not in taken else len(taken) + 1
+    while (made := f"{names[0]}-{number}{suffix}") in taken:
         number += 1
+    return made

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from a2a.server.context import ServerCallContext
 from a2a.types import a2a_pb2 as pb
@@ -32,11 +33,14 @@ from agency.domain.task import (
     Task,
 )
 from agency.domain.wait import WaitOutcome
+from agency.engine.answers import checked
 from agency.engine.runs import StartRequest
 from agency.errors import Fault, InvalidInput, SessionBusy, TaskNotFound
 from agency.ports.task import Said as Stored
 from agency.web.published import Published, PublishedKind
 from agency.web.services import Services
+
+_Meaning = TypeVar("_Meaning")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +129,7 @@ class Messages:
         context_id = context_id or message.context_id or new_id()
         request = StartRequest(
             workflow=self._target.workflow,
-            input=input_of(self._target, new.content),
+            input=await _understood(new.content, partial(input_of, self._target, new.content)),
             session_id=self._session_id(owner, context_id),
             principal=owner,
             correlation_id=CORRELATION_ID.get(),
@@ -170,7 +174,9 @@ class Messages:
             )
         questions = task.open_questions()
         if questions:
-            answer = answer_of(questions, new.content, metadata)
+            answer = await _understood(
+                new.content, partial(answer_of, questions, new.content, metadata)
+            )
             if answer.wait:
                 return await self._answer(task, new, wait=answer.wait, payload=answer.payload)
             return await self._deliver(task, new, answer.payload)
@@ -210,6 +216,11 @@ class Messages:
             return await self._known(new, task.owner) or Said(task.id, task.run.id, is_fresh=False)
         self._services.runs.woken(task.run.id, said.wakes)
         return Said(task.id, task.run.id, is_fresh=False)
+
+
+async def _understood(content: Content, understand: Callable[[], _Meaning]) -> _Meaning:
+    """Ask what a message means; in a thread, if there is much to be held against a schema."""
+    return await checked([part.text or part.data for part in content.parts], understand)
 
 
 def _check(message: pb.Message) -> None:

@@ -253,3 +253,15 @@ def test_files_alone_are_told_of() -> None:
     given = input_of(AGENT, said(bytes_part(b"x", media_type="image/png", name="a.png")))
 
     assert "The files: a.png" == given["message"]
+
+
+def test_member_of_the_value_that_is_called_wait_names_no_question() -> None:
+    shape = {"type": "object", "properties": {"wait": {"type": "string"}}}
+    asked = [question("a#1", schema=shape), question("b#1")]
+
+    assert Answer("a#1", {"wait": "an hour"}) == answer_of(
+        asked, said(data_part({"wait": "an hour"})), {}
+    )
+    assert "b#1" == answer_of(asked, said(data_part({"wait": "b", "value": 1})), {}).wait
+    with pytest.raises(InvalidInput, match="Nothing waits for"):
+        answer_of(asked[1:], said(data_part({"wait": "an hour"})), {})
