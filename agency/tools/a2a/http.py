@@ -6,12 +6,12 @@ This module loads httpx; see `agency.tools.a2a.agents` for when.
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from functools import cache
 
 import httpx
 
-from agency.core.addresses import resolve_checked
+from agency.core.addresses import Endpoint, Lookup, resolve_checked
 from agency.errors import AddressRefused, HostNotFound
 from agency.tools.a2a.places import Place
 from agency.version import VERSION
@@ -38,14 +38,17 @@ class Unusable(Exception):
     """An answer was not read; the text says why."""
 
 
-def make_client(place: Place) -> httpx.AsyncClient:
+def make_client(place: Place, *, lookup: Lookup | None = None) -> httpx.AsyncClient:
     """Make a client for requests on behalf of one agent. Connections are not kept.
 
     A kept connection to a host that two names share would show one name's agent what is meant for
     the other, and one that was closed meanwhile leaves open what became of a message.
+
+    Args:
+        lookup: Resolves names otherwise than the system does, for tests.
     """
     return httpx.AsyncClient(
-        transport=_Judging(place),
+        transport=_Judging(place, lookup),
         headers={"User-Agent": f"agency/{VERSION}"},
         timeout=httpx.Timeout(place.timeout_s, connect=min(CONNECT_S, place.timeout_s)),
         follow_redirects=False,
@@ -62,16 +65,16 @@ def _context() -> ssl.SSLContext:
 class _Judging(httpx.AsyncBaseTransport):
     """Connects to addresses that were judged, and reads no more than is allowed."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, lookup: Lookup | None) -> None:
         self._place = place
+        self._lookup = lookup
         self._inner = httpx.AsyncHTTPTransport(
             verify=_context(), trust_env=False, limits=httpx.Limits(max_keepalive_connections=0)
         )
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         request.headers["Accept-Encoding"] = PLAIN
-        await self._aim(request)
-        response = await self._inner.handle_async_request(request)
+        response = await self._send(request, await self._judge(request))
         if response.headers.get("content-encoding", PLAIN).strip().lower() != PLAIN:
             await response.aclose()
             raise Unusable("compresses its answers, although it was asked not to")
@@ -80,8 +83,26 @@ class _Judging(httpx.AsyncBaseTransport):
         response.stream = _Bounded(response.stream, is_stream=is_stream)
         return response
 
-    async def _aim(self, request: httpx.Request) -> None:
-        """Put an address that was judged in the place of the name.
+    async def _send(self, request: httpx.Request, endpoints: Sequence[Endpoint]) -> httpx.Response:
+        """Send a request to the first address that takes a connection, in the place of the name.
+
+        A name may have addresses of both kinds, and its server listen on one of them only.
+        """
+        url = request.url
+        # The header Host was made of the name, and the certificate is checked against it.
+        request.extensions = {**request.extensions, "sni_hostname": url.host}
+        *others, last = endpoints
+        for one in others:
+            request.url = url.copy_with(host=one.address)
+            try:
+                return await self._inner.handle_async_request(request)
+            except (httpx.ConnectError, httpx.ConnectTimeout):
+                continue
+        request.url = url.copy_with(host=last.address)
+        return await self._inner.handle_async_request(request)
+
+    async def _judge(self, request: httpx.Request) -> Sequence[Endpoint]:
+        """Give the addresses that a request may go to; there is one at least.
 
         Raises:
             NotAllowed: requests for this agent may not go there.
@@ -95,14 +116,13 @@ class _Judging(httpx.AsyncBaseTransport):
                 f"leads to {host}:{port}, which is not its own host and not in [a2a] allowed_agents"
             )
         try:
-            judged = await resolve_checked(host, port, private=self._place.private)
+            return await resolve_checked(
+                host, port, private=self._place.private, lookup=self._lookup
+            )
         except AddressRefused as error:
             raise NotAllowed(f"leads to a place that may not be called: {error.message}") from error
         except HostNotFound as error:
             raise httpx.ConnectError(error.message.rstrip("."), request=request) from error
-        # The header Host was made of the name, and the certificate is checked against it.
-        request.extensions = {**request.extensions, "sni_hostname": host}
-        request.url = url.copy_with(host=judged[0].address)
 
     async def aclose(self) -> None:
         await self._inner.aclose()

@@ -9,7 +9,7 @@ from typing import Any
 import httpx2
 from mcp.client.streamable_http import streamable_http_client
 
-from agency.core.addresses import HostRule, resolve_checked
+from agency.core.addresses import HostRule, Lookup, resolve_checked
 from agency.core.json import NotJson, decode
 from agency.errors import AddressRefused, HostNotFound
 from agency.tools.mcp.refusals import Refusals
@@ -76,11 +76,10 @@ class _Watched(httpx2.AsyncBaseTransport):
         # A small answer could else become one of gigabytes while it is read.
         request.headers["Accept-Encoding"] = PLAIN
         try:
-            await aim(request, self._guard)
             if key:
-                # Not before: until it is written, there may not even be a connection.
+                # Noted when it is written: until then, there may not even be a connection.
                 request.extensions = {**request.extensions, "trace": _Trace(self._sent, key)}
-            response = await self._inner.handle_async_request(request)
+            response = await send_judged(self._inner, request, self._guard)
         except (AddressRefused, HostNotFound) as error:
             self._refusals.reason = error.message
             if isinstance(error, AddressRefused):
@@ -108,20 +107,40 @@ class _Watched(httpx2.AsyncBaseTransport):
         await self._inner.aclose()
 
 
-async def aim(request: httpx2.Request, guard: Sequence[HostRule] | None) -> None:
-    """Put an address that was judged in the place of the name; without a guard nothing is changed.
+async def send_judged(
+    inner: httpx2.AsyncBaseTransport,
+    request: httpx2.Request,
+    guard: Sequence[HostRule] | None,
+    *,
+    lookup: Lookup | None = None,
+) -> httpx2.Response:
+    """Send a request to an address that was judged, in the place of the name.
+
+    A name may have addresses of both kinds, and its server listen on one of them only: the first
+    that takes a connection is used.
+
+    Args:
+        guard: Private places that may be connected to; None sends to the name, wherever it leads.
+        lookup: Resolves names otherwise than the system does, for tests.
 
     Raises:
         AddressRefused, HostNotFound: as `agency.core.addresses.resolve_checked`.
     """
     if guard is None:
-        return
-    host = request.url.host
-    port = request.url.port or (443 if request.url.scheme == "https" else 80)
-    judged = await resolve_checked(host, port, private=guard)
+        return await inner.handle_async_request(request)
+    url = request.url
+    port = url.port or (443 if url.scheme == "https" else 80)
+    *others, last = await resolve_checked(url.host, port, private=guard, lookup=lookup)
     # The header Host was made of the name, and the certificate is checked against it.
-    request.extensions = {**request.extensions, "sni_hostname": host}
-    request.url = request.url.copy_with(host=judged[0].address)
+    request.extensions = {**request.extensions, "sni_hostname": url.host}
+    for one in others:
+        request.url = url.copy_with(host=one.address)
+        try:
+            return await inner.handle_async_request(request)
+        except (httpx2.ConnectError, httpx2.ConnectTimeout):
+            continue
+    request.url = url.copy_with(host=last.address)
+    return await inner.handle_async_request(request)
 
 
 class _Trace:

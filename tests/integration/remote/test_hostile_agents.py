@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import socket
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from agency.config.schema import RemoteAgent
+from agency.core.addresses import Endpoint
 from agency.core.clock import SystemClock
 from agency.domain.content import Content, text_part
 from agency.domain.remote import RemoteMessage
@@ -26,7 +28,8 @@ from agency.errors import (
 )
 from agency.tools.a2a.agents import A2aAgents
 from agency.tools.a2a.cards import CARD_BYTES_MAX
-from agency.tools.a2a.http import ANSWER_BYTES_MAX
+from agency.tools.a2a.http import ANSWER_BYTES_MAX, make_client
+from agency.tools.a2a.places import Places
 from tests.integration.remote.hostile import Asked, Hostile, always, answer, open_hostile, result
 
 MESSAGE = RemoteMessage(id="m1", content=Content(parts=[text_part("hello")]))
@@ -88,13 +91,38 @@ async def test_what_is_no_card_is_told_as_such(
         await agents_of(hostile).card("it")
 
 
-async def test_retry_after_is_kept(hostile: Hostile) -> None:
-    hostile.card = always(answer("", status="429 Slow", retry_after="7"))
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        pytest.param("7", 7.0, id="seconds"),
+        pytest.param(f"Mon, 01 Jan 2024 00:00:00 +{'9' * 20}", None, id="no-moment"),
+    ],
+)
+async def test_retry_after_is_kept(hostile: Hostile, asked: str, found: float | None) -> None:
+    hostile.card = always(answer("", status="429 Slow", retry_after=asked))
 
     with pytest.raises(RemoteAgentUnreachable) as caught:
         await agents_of(hostile).card("it")
 
-    assert 7.0 == caught.value.retry_after_s
+    assert found == caught.value.retry_after_s
+
+
+async def test_each_address_of_a_name_is_tried(hostile: Hostile) -> None:
+    async def both_kinds(_: str, port: int) -> Sequence[Endpoint]:
+        return [
+            Endpoint(socket.AF_INET6, "::1", port),
+            Endpoint(socket.AF_INET, "127.0.0.1", port),
+        ]
+
+    url = f"http://both.test:{hostile.port}"
+    place = Places({"it": RemoteAgent(url=url)}, ()).find("it")
+    hostile.rpc = always(answer("taken"))
+
+    async with make_client(place, lookup=both_kinds) as client:
+        response = await client.post(f"{url}/rpc", content=b"what")
+
+    assert ("taken", b"what") == (response.text, hostile.asked[0].body)
+    assert f"both.test:{hostile.port}" == hostile.asked[0].headers["host"]
 
 
 async def test_huge_card_is_not_read_to_its_end(hostile: Hostile) -> None:

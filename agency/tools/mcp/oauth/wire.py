@@ -16,7 +16,7 @@ import httpx2
 from agency.core.addresses import HostRule
 from agency.domain.connection import Connection, ConnectionOrigin
 from agency.errors import AddressRefused, HostNotFound, LoginFailed
-from agency.tools.mcp.http import PLAIN, aim
+from agency.tools.mcp.http import PLAIN, send_judged
 from agency.tools.mcp.means import Means
 
 EXCHANGE_S = 20.0
@@ -128,8 +128,7 @@ class _Judged(httpx2.AsyncBaseTransport):
         self._guard = guard
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        await aim(request, self._guard)
-        return await self._inner.handle_async_request(request)
+        return await send_judged(self._inner, request, self._guard)
 
     async def aclose(self) -> None:
         await self._inner.aclose()
