@@ -131,7 +131,13 @@ class Poster:
                 return await self._post(url, body, headers, now)
         except TimeoutError:
             reason = f"No answer came within {self._timeout_s:g} s."
-        except (AddressRefused, HostNotFound) as error:
+        except AddressRefused as error:
+            # Callers read it: which addresses a name has in here is nothing for them to know.
+            reason = (
+                f"{error.host!r} is no public host now. Where it is meant, allow it in [a2a] "
+                "push_allow_private."
+            )
+        except HostNotFound as error:
             reason = error.message
         except InvalidInput as error:
             return Outcome(is_final=True, reason=error.message)

@@ -216,7 +216,8 @@ async def test_name_that_resolves_to_a_private_place_later_is_not_connected_to(
 
     assert receiver.got == []
     assert (push.state, push.sent) == (PushState.GIVEN_UP, 0)
-    assert "127.0.0.1" in push.error
+    assert "is no public host now" in push.error
+    assert "127.0.0.1" not in push.error
 
 
 async def test_name_is_resolved_once_and_the_judged_address_is_connected_to(
