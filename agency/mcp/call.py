@@ -109,17 +109,22 @@ class Turn:
 
     @asynccontextmanager
     async def paused(self) -> AsyncIterator[None]:
-        """Wait for somebody else."""
+        """Wait for somebody else. Who is cancelled meanwhile goes at once, and needs no place."""
         loop = asyncio.get_running_loop()
         due, began = self._limit.when(), loop.time()
         self._limit.reschedule(None)
         self._leave()
+        is_cancelled = False
         try:
             yield
+        except asyncio.CancelledError:
+            is_cancelled = True
+            raise
         finally:
-            await self._take()
-            if due is not None:
-                self._limit.reschedule(due + loop.time() - began)
+            if not is_cancelled:
+                await self._take()
+                if due is not None:
+                    self._limit.reschedule(due + loop.time() - began)
 
     async def _take(self) -> None:
         await self._places.acquire()

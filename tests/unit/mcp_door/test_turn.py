@@ -54,3 +54,25 @@ async def test_place_is_given_back_when_the_asking_is_broken_off() -> None:
 
     assert working.cancelled()
     assert not places.locked()
+
+
+async def test_who_is_cancelled_while_a_client_is_asked_waits_for_no_place() -> None:
+    places = asyncio.Semaphore(1)
+
+    async def work() -> None:
+        turn = Turn(places, timeout_s=10)
+        async with turn.taken(), turn.paused():
+            asked.set()
+            await asyncio.Event().wait()
+
+    asked = asyncio.Event()
+    working = asyncio.create_task(work())
+    await asked.wait()
+    await places.acquire()
+    working.cancel()
+    async with asyncio.timeout(5):
+        await asyncio.wait([working])
+
+    assert working.cancelled()
+    places.release()
+    assert not places.locked()
