@@ -21,7 +21,7 @@ from mcp.server.streamable_http import (
     StreamId,
 )
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
-from mcp_types import JSONRPCMessage
+from mcp_types import JSONRPCMessage, jsonrpc_message_adapter
 
 EVENTS_MAX = 10_000
 EVENTS_BYTES_MAX = 32 * 1024 * 1024
@@ -33,10 +33,15 @@ RETRY_MS = 1000
 
 @dataclass(frozen=True, slots=True)
 class _Event:
+    """An event.
+
+    Attributes:
+        message: As JSON: what it is made of takes ten times as much memory. Empty: it was none.
+    """
+
     session: str
     stream: StreamId
-    message: JSONRPCMessage | None
-    size_bytes: int
+    message: bytes
 
 
 class Replays:
@@ -60,15 +65,15 @@ class Replays:
         return _SessionEvents(self, secrets.token_hex(8))
 
     def add(self, session: str, stream: StreamId, message: JSONRPCMessage | None) -> EventId:
-        size_bytes = 0
+        written = b""
         if message is not None:
-            size_bytes = len(message.model_dump_json(by_alias=True, exclude_none=True))
+            written = message.model_dump_json(by_alias=True, exclude_unset=True).encode()
         key = f"{session}-{next(self._numbers)}"
-        self._events[key] = _Event(session, stream, message, size_bytes)
-        self._bytes += size_bytes
+        self._events[key] = _Event(session, stream, written)
+        self._bytes += len(written)
         while self._bytes > self._bytes_max or len(self._events) > self._events_max:
             _, forgotten = self._events.popitem(last=False)
-            self._bytes -= forgotten.size_bytes
+            self._bytes -= len(forgotten.message)
         return key
 
     def after(
@@ -79,11 +84,9 @@ class Replays:
             return None
         later = itertools.dropwhile(lambda item: item[0] != last, self._events.items())
         return known.stream, [
-            (key, event.message)
+            (key, jsonrpc_message_adapter.validate_json(event.message, by_name=False))
             for key, event in itertools.islice(later, 1, None)
-            if event.session == session
-            and event.stream == known.stream
-            and event.message is not None
+            if event.session == session and event.stream == known.stream and event.message
         ]
 
 
