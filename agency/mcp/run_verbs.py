@@ -37,7 +37,7 @@ from agency.mcp.means import Means
 from agency.mcp.offerings import Context, Offerings, ToolAnswer, caller_of
 from agency.mcp.published_tools import key_of, make_request, start
 from agency.mcp.results import json_result, refusal_of, result_of
-from agency.mcp.run_shape import open_waits, row_json, status_json
+from agency.mcp.run_shape import OF_PEOPLE, open_waits, row_json, status_json
 from agency.mcp.verb_names import ANSWER, APPROVE, CANCEL, LIST, RESULT, START, STATUS
 from agency.mcp.waiting import wait_for
 from agency.ports.store import RunDetail, RunFilter
@@ -150,6 +150,10 @@ class Verb:
 _READS = {"read_only_hint": True}
 _ENDS = {"read_only_hint": False, "destructive_hint": True, "idempotent_hint": True}
 _STEERS = {"read_only_hint": False, "destructive_hint": False, "idempotent_hint": False}
+
+
+_ANSWERABLE = OF_PEOPLE - {WaitKind.APPROVAL} | {WaitKind.EVENT}
+"""Waits that an answer ends; timers and children end by themselves."""
 
 
 class RunVerbs:
@@ -279,7 +283,7 @@ class RunVerbs:
     async def _answer(self, ctx: Context, asked: AnswerArguments) -> ToolAnswer:
         caller = caller_of(ctx)
         detail = await own_run(self._means, caller, asked.run_id)
-        wait = _choose(detail, asked.wait, lambda one: one.kind is not WaitKind.APPROVAL)
+        wait = _choose(detail, asked.wait, lambda one: one.kind in _ANSWERABLE)
         approval_id = _approval_id(wait)
         if wait.kind is WaitKind.INPUT and approval_id is not None:
             await self._decide(caller, approval_id, "answer", asked.comment, asked.value)

@@ -61,6 +61,12 @@ async def address(ctx: Context, input: str) -> str:
     return f"{input} to {found.street}"
 
 
+@workflow("soon")
+async def soon(ctx: Context) -> str:
+    answer, _ = await ctx.gather(ctx.input("What?"), ctx.sleep(0.5))
+    return str(answer)
+
+
 @workflow("ship")
 async def ship(ctx: Context) -> bool:
     return bool(await ctx.approve("Ship it?"))

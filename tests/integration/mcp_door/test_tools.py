@@ -223,6 +223,16 @@ async def test_run_goes_on_when_its_caller_hangs_up(door: Door, mode: str) -> No
     assert _text(result) == "done"
 
 
+async def test_answer_is_to_the_question_and_not_to_the_timer_beside_it(door: Door) -> None:
+    async with door.client("2026-07-28") as client:
+        asked = await client.call_tool("soon", {})
+        run_id = asked.structured_content["run_id"]
+        await client.call_tool("run_answer", {"run_id": run_id, "value": "that"})
+        result = await client.call_tool("run_result", {"run_id": run_id})
+
+    assert _text(result) == "that"
+
+
 async def test_many_values_are_not_held_against_a_schema_but_given_with_their_run(
     door: Door, mode: str
 ) -> None:
