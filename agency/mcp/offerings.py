@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
@@ -128,6 +129,7 @@ class Offerings:
         extensions: Told to clients as capabilities: identifier and its settings.
         middleware: Stands around every request, before anything of it is looked at.
         ask: Asks a client in the middle of a call; None when nobody does.
+        waiting: Calls that wait for their runs now, by principal.
     """
 
     tools: list[Tools] = field(default_factory=list)
@@ -139,6 +141,7 @@ class Offerings:
     extensions: dict[str, dict[str, Any]] = field(default_factory=dict)
     middleware: list[ServerMiddleware[Any]] = field(default_factory=list)
     ask: Ask | None = None
+    waiting: Counter[str] = field(default_factory=Counter)
 
     async def list_tools(
         self, caller: Caller, cursor: str | None

@@ -9,7 +9,7 @@ from typing import Any
 from agency.domain.run import ENDED, RunStatus
 from agency.errors import AgencyError
 from agency.mcp.means import Means
-from agency.mcp.offerings import Context, Offerings, ToolAnswer
+from agency.mcp.offerings import Context, Offerings, ToolAnswer, caller_of
 from agency.mcp.run_shape import is_settled, needs_somebody
 from agency.ports.store import RunDetail
 
@@ -22,21 +22,30 @@ REREAD_S = 1.0
 """A run is looked at so often for progress: a change between two looks is late, never lost."""
 
 
+WAITING_MAX = 1000
+"""Calls of a principal that wait for their runs at once; further ones are answered with where their
+runs are. Those in sessions wait on when their clients have hung up."""
+
+
 async def wait_for(
     means: Means, offerings: Offerings, ctx: Context, run_id: str, *, timeout_s: float
 ) -> RunDetail | ToolAnswer:
     """Wait until the run has ended or waits for somebody, ``timeout_s`` at most.
 
     What it waits for is asked of the client, where that can be asked: then it is waited further,
-    or the call is answered with the question.
+    or the call is answered with the question. When too many wait already, it is not waited.
 
     Raises:
         RunNotFound: it was deleted meanwhile.
     """
+    principal = caller_of(ctx).principal
+    if offerings.waiting[principal] >= WAITING_MAX:
+        return await means.services.runs.get(run_id)
     loop = asyncio.get_running_loop()
     until = loop.time() + timeout_s
     wants_progress = ctx.meta is not None and "progress_token" in ctx.meta
     teller = asyncio.ensure_future(_tell(means, ctx, run_id)) if wants_progress else None
+    offerings.waiting[principal] += 1
     try:
         while True:
             detail = await _until_settled(means, run_id, until)
@@ -50,6 +59,9 @@ async def wait_for(
             if answer is not True:
                 return answer
     finally:
+        offerings.waiting[principal] -= 1
+        if not offerings.waiting[principal]:
+            del offerings.waiting[principal]
         if teller is not None:
             teller.cancel()
             await asyncio.wait([teller])
