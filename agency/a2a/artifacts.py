@@ -37,6 +37,10 @@ INLINE_BYTES_MAX = 256 * 1024
 """Bytes of such files that are in the answer itself; what is beyond them is linked to."""
 
 
+Made = Mapping[str, Sequence[Part]]
+"""Parts by the artifact that they are."""
+
+
 class Artifacts:
     """Makes the artifacts of tasks."""
 
@@ -44,15 +48,8 @@ class Artifacts:
         self._tasks = tasks
         self._workspaces = workspaces
 
-    async def of(
-        self, task: Task, *, address: str, accepted: Sequence[str] = ()
-    ) -> list[pb.Artifact]:
-        """Write all that a task has made up to the moment of which it is.
-
-        Args:
-            address: What links begin with.
-            accepted: Media types that the caller takes; empty: any.
-        """
+    async def of(self, task: Task, *, address: str) -> Made:
+        """Give all that a task has made up to the moment of which it is; links begin so."""
         made: dict[str, list[Part]] = {}
         if task.has_contents:
             for one in await self._tasks.contents(task.run.number, after=0, through=task.seen):
@@ -62,7 +59,7 @@ class Artifacts:
                 else:
                     made[content.name] = list(content.parts)
         made |= await self.of_output(task.run, address=address)
-        return [artifact_to(name, parts, accepted) for name, parts in made.items()]
+        return made
 
     async def of_output(self, run: Run, *, address: str) -> dict[str, list[Part]]:
         """Give the parts of what a run has ended with, by the artifact that they are."""

@@ -82,7 +82,7 @@ class JsonRpc:
                 headers=headers,
             )
         made = await call.answer()
-        result = None if call.operation is PUSH_DELETE else wire.write(made)
+        result = None if call.operation is PUSH_DELETE else await wire.apart(made, wire.write)
         return _json(_result(request_id, result), headers=headers)
 
     async def _answer_v03(
@@ -106,7 +106,8 @@ class JsonRpc:
                 is_always_stream=True,
             )
         made: Message = await method.answer(call)
-        return _json(_result(request_id, method.write(made)), headers=headers)
+        result = await wire.apart(made, method.write)
+        return _json(_result(request_id, result), headers=headers)
 
 
 def _check_version(name: str, version: str) -> None:

@@ -27,12 +27,12 @@ from a2a.utils.errors import (
     UnsupportedOperationError,
 )
 
-from agency.a2a.artifacts import Artifacts, message_output
+from agency.a2a.artifacts import Artifacts, Made, message_output
 from agency.a2a.following import follow
 from agency.a2a.inputs import may_be_content
 from agency.a2a.messages import Messages, Said
 from agency.a2a.telling import TaskEvent, Teller
-from agency.a2a.view import agent_message, state_from, task_to
+from agency.a2a.view import agent_message, state_from, written
 from agency.core.limits import CANCEL_WAIT_S
 from agency.domain.run import RunStatus
 from agency.domain.task import INTERRUPTED, TERMINAL, Task, TaskState
@@ -413,10 +413,10 @@ class Operations(RequestHandler):
         accepted: Sequence[str] = (),
         with_artifacts: bool = True,
     ) -> pb.Task:
-        artifacts: Sequence[pb.Artifact] = ()
+        made: Made = {}
         if with_artifacts:
-            artifacts = await self._artifacts.of(task, address=_address(context), accepted=accepted)
-        return task_to(task, artifacts, history_length=history_length)
+            made = await self._artifacts.of(task, address=_address(context))
+        return await written(task, made, accepted=accepted, history_length=history_length)
 
     async def _follow(
         self, task: Task, context: ServerCallContext, accepted: Sequence[str] = ()

@@ -72,7 +72,7 @@ class Rest:
             return await stream(
                 request, call, write=write, refuse=Refusal.for_http, headers=headers
             )
-        made = write(await call.answer())
+        made = await wire.apart(await call.answer(), write)
         return _json(made, media_type=media_type, headers=headers)
 
 

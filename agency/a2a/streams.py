@@ -67,10 +67,10 @@ async def _frames(
 ) -> AsyncGenerator[bytes, None]:
     if first is None:
         return
-    yield event(wire.encode(write(first)))
+    yield event(wire.encode(await wire.apart(first, write)))
     try:
         async for one in events:
-            yield event(wire.encode(write(one)))
+            yield event(wire.encode(await wire.apart(one, write)))
     except (A2AError, AgencyError) as error:
         yield event(wire.encode(refuse(refusal_of(error))), name="error")
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from a2a.types import a2a_pb2 as pb
 
+from agency.a2a.artifacts import Made, artifact_to
 from agency.a2a.parts import parts_to, put_struct
+from agency.a2a.sizes import has_many
 from agency.core.clock import to_text
 from agency.domain.content import Content, data_part, text_part
 from agency.domain.run import RunStatus
@@ -23,6 +27,10 @@ from agency.domain.task import (
     is_authorization,
 )
 from agency.domain.wait import Wait, WaitKind
+
+WRITTEN_AT_ONCE_PARTS_MAX = 100
+WRITTEN_AT_ONCE_VALUES_MAX = 1_000
+"""Tasks with more parts, or with a part of more values, are written in a thread."""
 
 STATES: Mapping[TaskState, pb.TaskState] = {
     TaskState.SUBMITTED: pb.TASK_STATE_SUBMITTED,
@@ -51,6 +59,29 @@ _GOES_ON = {
 def state_from(state: pb.TaskState) -> TaskState | None:
     """Read a state of the protocol; None for any."""
     return _NAMES.get(state)
+
+
+async def written(
+    task: Task, made: Made, *, accepted: Sequence[str] = (), history_length: int | None = None
+) -> pb.Task:
+    """Write a task, as `task_to`; in a thread, if there is much to be written.
+
+    Args:
+        made: What it has made.
+        accepted: Media types that the caller takes; empty: any.
+    """
+
+    def write() -> pb.Task:
+        artifacts = [artifact_to(name, parts, accepted) for name, parts in made.items()]
+        return task_to(task, artifacts, history_length=history_length)
+
+    parts = [part for message in task.messages for part in message.content.parts]
+    parts += itertools.chain.from_iterable(made.values())
+    # Each part and each value takes its time, and the loop would stand still meanwhile.
+    is_large = len(parts) > WRITTEN_AT_ONCE_PARTS_MAX or any(
+        has_many(part.data, WRITTEN_AT_ONCE_VALUES_MAX) for part in parts
+    )
+    return await asyncio.to_thread(write) if is_large else write()
 
 
 def task_to(

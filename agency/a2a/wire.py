@@ -6,10 +6,11 @@ the protocol demands for its later minor versions. Source: A2A 1.0.1, section 5.
 
 from __future__ import annotations
 
+import asyncio
 import json as standard_json
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from a2a.types import a2a_pb2 as pb
@@ -28,7 +29,11 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/_-]*={0,2}", re.ASCII)
 _EXACT = 1 << 53
 """Whole numbers up to here are exact as doubles, which all numbers of the protocol are."""
 
+WRITTEN_AT_ONCE_BYTES_MAX = 64 * 1024
+"""Messages above this are written in a thread, because the loop would stand still meanwhile."""
+
 _Message = TypeVar("_Message", bound=Message)
+_Written = TypeVar("_Written")
 
 
 def parse(raw: bytes) -> Any:  # noqa: ANN401  JSON enters here
@@ -117,6 +122,13 @@ def write(message: Message) -> dict[str, Any]:
         written.setdefault("pageSize", message.page_size)
         written.setdefault("totalSize", message.total_size)
     return written
+
+
+async def apart(message: Message, write: Callable[[Any], _Written]) -> _Written:
+    """Write a message; in a thread, if it is large."""
+    if message.ByteSize() <= WRITTEN_AT_ONCE_BYTES_MAX:
+        return write(message)
+    return await asyncio.to_thread(write, message)
 
 
 def whole(value: Any) -> Any:  # noqa: ANN401  JSON value

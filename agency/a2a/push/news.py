@@ -17,7 +17,7 @@ from agency.a2a import wire
 from agency.a2a.artifacts import Artifacts
 from agency.a2a.following import seen_of
 from agency.a2a.telling import TaskEvent, Teller
-from agency.a2a.view import task_to
+from agency.a2a.view import written
 from agency.core import json
 from agency.domain.push import Push, PushProtocol
 from agency.domain.task import Task
@@ -67,7 +67,7 @@ class TaskTelling:
         if task is None:
             raise TaskNotFound(self._push.task_id)
         artifacts = await self._artifacts.of(task, address=self._push.address)
-        whole = convert.to_compat_task(task_to(task, artifacts))
+        whole = convert.to_compat_task(await written(task, artifacts))
         return json.encode(whole.model_dump(mode="json", by_alias=True, exclude_none=True))
 
 

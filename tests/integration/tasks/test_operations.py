@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ from a2a.utils.errors import (
 from google.protobuf.json_format import MessageToDict
 
 from agency import Content, Context, Rejected, bytes_part, link_part, text_part, workflow
+from agency.a2a import wire
+from agency.a2a.view import task_to
 from agency.config.schema import A2a
 from agency.core import json
 from agency.errors import InvalidInput, MessageUnwanted
@@ -246,6 +249,26 @@ async def test_deep_output_is_written_as_text(tmp_path: Path) -> None:
         (part,) = artifacts(task)["output"]
         assert ("application/json", value) == (part["mediaType"], json.decode(part["text"]))
         assert task == pb.Task.FromString(task.SerializeToString())
+
+
+async def test_much_is_written_beside_the_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[threading.Thread] = []
+
+    def noted(*given: Any, **more: Any) -> pb.Task:
+        threads.append(threading.current_thread())
+        return task_to(*given, **more)
+
+    monkeypatch.setattr("agency.a2a.view.task_to", noted)
+    async with open_desk(tmp_path, *ALL) as desk:
+        small = await desk.send("same", data([1]))
+        large = await desk.send("same", data([1] * 2_000))
+        written = [await wire.apart(one, wire.write) for one in (small, large)]
+
+    here = threading.current_thread()
+    assert [True, False] == [one is here for one in threads]
+    assert [1, 2_000] == [len(one["artifacts"][0]["parts"][0]["data"]) for one in written]
 
 
 async def test_answer_that_is_no_work_is_a_message(tmp_path: Path) -> None:
