@@ -39,6 +39,12 @@ def tool_names(
     return dict(sorted(found.items()))
 
 
+def is_plain(name: str, reserved: Collection[str]) -> bool:
+    """Tell whether the tool of this name can only be the workflow of this name."""
+    is_fit = _UNFIT.search(name) is None and len(name) <= NAME_CHARACTERS_MAX
+    return is_fit and name not in reserved and not name.startswith(ASK)
+
+
 def _plain(one: Published) -> str:
     prefix = ASK if one.kind is PublishedKind.AGENT else ""
     return prefix + one.name

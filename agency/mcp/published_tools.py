@@ -16,7 +16,7 @@ from agency.mcp.answering import answer_with
 from agency.mcp.caller import Caller
 from agency.mcp.calls import Call, Calls
 from agency.mcp.means import Means
-from agency.mcp.naming import tool_names
+from agency.mcp.naming import is_plain, tool_names
 from agency.mcp.offerings import Context, Offerings, ToolAnswer, caller_of
 from agency.mcp.results import refusal_of
 from agency.mcp.schemas import NO_INPUT, input_of, input_schema, output_schema
@@ -47,6 +47,11 @@ class PublishedTools:
 
     def find(self, name: str) -> Published | None:
         """Find what a tool of this name stands for."""
+        if is_plain(name, VERBS):
+            # The others are not looked at: there may be hundreds, and every call asks.
+            one = self._means.publication.find(name)
+            if one is not None and one.kind is PublishedKind.WORKFLOW:
+                return one
         return self._named().get(name)
 
     async def call(self, ctx: Context, params: CallToolRequestParams) -> ToolAnswer | None:

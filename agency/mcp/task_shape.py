@@ -119,8 +119,9 @@ def _ttl_ms(means: Means) -> int | None:
 
 def _schema_of(means: Means, run: Run) -> Mapping[str, Any] | None:
     agent = run.input.get("agent") if isinstance(run.input, dict) else None
-    for one in means.publication.list():
-        if one.workflow == run.workflow and one.name in {run.workflow, agent}:
+    for name in (agent, run.workflow):
+        one = means.publication.find(name) if isinstance(name, str) else None
+        if one is not None and one.workflow == run.workflow:
             return output_schema(one.output_schema)
     return None
 

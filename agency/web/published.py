@@ -114,15 +114,19 @@ class Publication:
         """Call ``changed`` whenever the list may be another; gives what ends it."""
         return self._runs.listen_definitions(changed)
 
+    def find(self, name: str) -> Published | None:
+        """Find one by name."""
+        # Each request asks for one: the others are not looked at.
+        definition = self._runs.find_definition(AGENT_WORKFLOW)
+        return self._agent(name, definition) or self._workflow(self._runs.find_definition(name))
+
     def get(self, name: str) -> Published:
-        """Find one by name.
+        """Get one by name.
 
         Raises:
             NotPublished: there is none of that name, or it may not be started from outside.
         """
-        # Each request asks for one: the others are not looked at.
-        definition = self._runs.find_definition(AGENT_WORKFLOW)
-        found = self._agent(name, definition) or self._workflow(self._runs.find_definition(name))
+        found = self.find(name)
         if found is None:
             raise NotPublished(name)
         return found

@@ -5,7 +5,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agency.mcp.naming import NAME_CHARACTERS_MAX, tool_names
+from agency.mcp.naming import NAME_CHARACTERS_MAX, is_plain, tool_names
 from agency.mcp.verb_names import VERBS
 from agency.web.published import Published, PublishedKind
 
@@ -67,3 +67,14 @@ def test_all_are_named_and_each_name_is_valid(names: list[str]) -> None:
         assert re.fullmatch("[A-Za-z0-9_-]+", name)
         assert len(name) <= NAME_CHARACTERS_MAX
         assert name not in VERBS
+
+
+@given(st.lists(st.text(alphabet="ab_-.", min_size=1, max_size=6), unique=True, max_size=20))
+def test_plain_name_is_that_of_its_workflow_whatever_else_is_there(names: list[str]) -> None:
+    agents = [published(f"agent{name}", PublishedKind.AGENT) for name in names]
+
+    named = tool_names([*(published(name) for name in names), *agents], VERBS)
+
+    for name in names:
+        if is_plain(name, VERBS):
+            assert (named[name].name, named[name].kind) == (name, PublishedKind.WORKFLOW)
