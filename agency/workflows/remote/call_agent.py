@@ -93,6 +93,9 @@ LOOKS_MAX = 200
 
 SAID_CHARACTERS_MAX = 2000
 
+ANSWER = "answer"
+"""Step that hands over what somebody has answered, and the question that asks for it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
@@ -158,7 +161,7 @@ class CallAgent:
         hops = hops_of(ctx.execution.run.tags) + 1
         held = _Held()
         ctx.at_end(self._leave, held, call.agent, hops)
-        seen = await self._begun(ctx, call, hops)
+        seen, refused = await self._begun(ctx, call, hops), ""
         while True:
             held.task_id = seen.id
             if not seen.state.is_settled:
@@ -166,7 +169,7 @@ class CallAgent:
             if seen.state.is_final:
                 held.task_id = ""
                 return _answer(call.agent, seen)
-            seen = await self._asked(ctx, call, seen, hops)
+            seen, refused = await self._asked(ctx, call, seen, hops, refused)
 
     async def _begun(self, ctx: Context, call: CallInput, hops: int) -> RemoteTask:
         if call.watched is not None:
@@ -182,28 +185,35 @@ class CallAgent:
             task_id=call.task_id,
             hops=hops,
         )
-        return await self._send(ctx, "send", call.agent, message)
+        return remote_task_of(await self._send(ctx, "send", call.agent, message))
 
     # --- what is sent -----------------------------------------------------------------------
 
     async def _send(
         self, ctx: Context, name: str, agent: str, message: RemoteMessage
-    ) -> RemoteTask:
-        """Hand over a message, as a step whose record has the id of the task."""
+    ) -> dict[str, Any]:
+        """Hand over a message, as a step whose record has the id of the task.
+
+        Returns:
+            The task, with ``refused``: why it has not taken an answer that it still waits for.
+        """
         setup = self._agents.find_setup(agent)
         is_repeatable = setup is None or setup.is_repeatable
-        found = await ctx.perform(
+        is_answer = name == ANSWER
+        found: dict[str, Any] = await ctx.perform(
             StepCall(
                 name=name,
-                function=functools.partial(self._hand_over, agent, message),
+                function=functools.partial(self._hand_over, agent, message, is_answer=is_answer),
                 retry=SEND,
                 effect="repeatable" if is_repeatable else "once",
                 not_done_on=NOT_SENT,
             )
         )
-        return remote_task_of(found)
+        return found
 
-    async def _hand_over(self, agent: str, message: RemoteMessage) -> dict[str, Any]:
+    async def _hand_over(
+        self, agent: str, message: RemoteMessage, *, is_answer: bool
+    ) -> dict[str, Any]:
         if message.hops > self._hops_max:
             raise TooManyHops(agent, message.hops, self._hops_max)
         try:
@@ -215,13 +225,16 @@ class CallAgent:
             raise RemoteAgentUnfit(
                 agent, f"was sent the message {SILENCES_MAX} times or more: {error.reason}"
             ) from error
-        except RemoteAgentUnfit:
+        except RemoteAgentUnfit as error:
             if not message.task_id:
                 raise
             # It may have taken this very message before a crash, or gone on without it.
             task = await self._agents.get(agent, message.task_id, hops=message.hops)
             if task.state.waits_for_us:
-                raise
+                if not is_answer:
+                    raise
+                # It judges answers more closely than it could be done here: somebody may mend it.
+                return {**task.to_json(), "refused": error.message}
         return task.to_json()
 
     # --- what is watched --------------------------------------------------------------------
@@ -309,19 +322,25 @@ class CallAgent:
     # --- what it asks -----------------------------------------------------------------------
 
     async def _asked(
-        self, ctx: Context, call: CallInput, seen: RemoteTask, hops: int
-    ) -> RemoteTask:
+        self, ctx: Context, call: CallInput, seen: RemoteTask, hops: int, refused: str
+    ) -> tuple[RemoteTask, str]:
         """Ask somebody here what the agent wants to know, and hand over the answer.
 
         Should the task go on by itself meanwhile, because somebody has answered over there, the
         question here is taken back.
+
+        Args:
+            refused: Why the agent has not taken the answer before; empty if there was none.
+
+        Returns:
+            The task, and why it has not taken the answer.
         """
         winner = await ctx.first(
-            answer=self._question(ctx, call.agent, seen),
+            answer=self._question(ctx, call.agent, seen, refused),
             moved=self._moved(ctx, call.agent, seen, hops),
         )
         if winner.name == "moved":
-            return remote_task_of(winner.value)
+            return remote_task_of(winner.value), ""
         message = RemoteMessage(
             id=ctx.uuid(),
             content=_reply(seen, winner.value),
@@ -329,13 +348,17 @@ class CallAgent:
             task_id=seen.id,
             hops=hops,
         )
-        return await self._send(ctx, "answer", call.agent, message)
+        found = await self._send(ctx, ANSWER, call.agent, message)
+        return remote_task_of(found), str(found.get("refused", ""))
 
-    async def _question(self, ctx: Context, agent: str, seen: RemoteTask) -> Any:  # noqa: ANN401
+    async def _question(self, ctx: Context, agent: str, seen: RemoteTask, refused: str) -> Any:  # noqa: ANN401  a JSON value
         said = text_of(seen.said)
         is_login = seen.state is RemoteState.AUTH_REQUIRED
         what = "needs an authorization" if is_login else "needs an answer"
-        prompt = printable(f"{agent}: {said}" if said else f"The agent {agent} {what}.")
+        question = f"{agent}: {said}" if said else f"The agent {agent} {what}."
+        prompt = printable(
+            f"The answer was not taken. {refused}\n{question}" if refused else question
+        )
         data = data_of(seen.said)
 
         def make(key: str) -> NewWait:
@@ -345,13 +368,13 @@ class CallAgent:
             return value_wait(
                 run,
                 key,
-                name="answer",
+                name=ANSWER,
                 prompt=prompt,
                 schema=schema_in(data),
                 show={"agent": agent, "task_id": seen.id, "data": shown_data(data)},
             )
 
-        label = "authorize" if is_login else "answer"
+        label = "authorize" if is_login else ANSWER
         return (await ctx.wait("ctx.input", label, make)).payload
 
     async def _moved(self, ctx: Context, agent: str, seen: RemoteTask, hops: int) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from agency.workflows.remote import call_agent
 from agency.workflows.remote.call_agent import CallAgent, Pace
 from tests.integration.engine.house import GUARD_S, House, crashed, open_house
 from tests.integration.remote.conftest import Peer
-from tests.integration.remote.hostile import Asked, always, open_hostile
+from tests.integration.remote.hostile import Asked, always, answer, open_hostile
 
 QUICK = Pace(first_s=5.0, follow_s=5.0, pause_s=0.02, pause_s_max=0.05, asked_pause_s_max=0.05)
 POLLING = Pace(first_s=0.0, follow_s=0.0, pause_s=0.02, pause_s_max=0.05)
@@ -90,6 +90,10 @@ async def asked(house: House, child: str) -> RunDetail:
     return await house.until(child, is_asking)
 
 
+def said(words: str) -> dict[str, Any]:
+    return {"messageId": "m", "role": "ROLE_AGENT", "parts": [{"text": words}]}
+
+
 async def eventually(is_so: Callable[[], bool]) -> None:
     async with asyncio.timeout(GUARD_S):
         while not is_so():
@@ -155,6 +159,41 @@ async def test_question_of_the_agent_is_asked_here_and_its_answer_goes_back(hous
     assert "it: Who are you?" == wait.show["prompt"]
     assert {"type": "string"} == wait.show["schema"]
     assert "Hello, Joe!" == (await house.ended(run_id)).run.output["text"]
+
+
+async def test_answer_that_is_not_taken_is_asked_for_again(tmp_path: Path, peer: Peer) -> None:
+    asking = {"state": "TASK_STATE_INPUT_REQUIRED", "message": said("Which code?")}
+
+    async def picky(asked: Asked) -> bytes:
+        params = asked.rpc["params"]
+        words = params["message"]["parts"][0]["text"] if "message" in params else ""
+        task = {"id": "t1", "contextId": "c1", "status": asking}
+        if words == "ABC":
+            task["status"] = {"state": "TASK_STATE_COMPLETED", "message": said("Open.")}
+        if words == "abc":
+            error = {"code": -32602, "message": "Capitals are needed"}
+            return answer(json.encode({"jsonrpc": "2.0", "id": asked.rpc["id"], "error": error}))
+        shown = task if asked.rpc["method"] == "GetTask" else {"task": task}
+        return answer(json.encode({"jsonrpc": "2.0", "id": asked.rpc["id"], "result": shown}))
+
+    async with open_hostile() as hostile:
+        hostile.rpc = picky
+        async with open_calls(tmp_path, peer, settings={"url": hostile.url}) as house:
+            run_id = await house.start("outer", {"message": "open"})
+            child = await begun(house, run_id)
+            await asked(house, child)
+            await house.resume(child, "abc", wait="answer")
+            async with asyncio.timeout(GUARD_S):
+                while "answer#1" not in await house.keys(child):
+                    await asyncio.sleep(0.01)
+            detail = await asked(house, child)
+            await house.resume(child, "ABC", wait="answer")
+            ended = await house.ended(run_id)
+
+    [wait] = [one for one in detail.waits if one.kind == "input" and one.outcome is None]
+    assert "Capitals are needed" in wait.show["prompt"]
+    assert "it: Which code?" in wait.show["prompt"]
+    assert "Open." == ended.run.output["text"]
 
 
 async def test_authorization_is_asked_for_here(house: House) -> None:
