@@ -354,7 +354,8 @@ def mcp_resource(
 
     Args:
         uri: Its address. With places such as ``{id}`` it is a template; what stands there comes
-            in by name. A place takes no ``/``.
+            in by name. A place takes no ``/``; where another follows before the next ``/``, it ends
+            at the first character of what is between them.
         name: For lists; empty: the function's name.
         title: For people.
         description: Empty: the function's docstring.
@@ -378,6 +379,8 @@ def mcp_resource(
             raise InvalidInput(
                 f"The places of the resource {uri!r} are not the parameters of its function."
             )
+        if "}{" in uri:
+            raise InvalidInput(f"Two places of the resource {uri!r} have nothing between them.")
         return _leave(
             function,
             Offer(
@@ -549,11 +552,14 @@ def _known(
 
 @functools.lru_cache(maxsize=1024)
 def _pattern(template: str) -> re.Pattern[str]:
+    """Make the pattern of a template, so that each address is read once, however long it is."""
     pieces = _VARIABLE.split(template)
-    written = [
-        f"(?P<{piece}>[^/]+)" if index % 2 else re.escape(piece)
-        for index, piece in enumerate(pieces)
-    ]
+    written = [re.escape(pieces[0])]
+    for index in range(1, len(pieces), 2):
+        place, after = pieces[index], pieces[index + 1]
+        is_last = index + 2 == len(pieces) or "/" in after
+        but = "" if is_last else re.escape(after[:1])
+        written += [f"(?P<{place}>[^/{but}]+)", re.escape(after)]
     return re.compile("".join(written))
 
 

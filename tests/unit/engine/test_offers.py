@@ -10,13 +10,17 @@ import pytest
 from pydantic import Field
 
 from agency import McpCall, mcp_prompt, mcp_resource, mcp_tool, workflow
-from agency.engine.offers import Elicit, Offers, offer_of
+from agency.engine.offers import Elicit, Offer, Offers, offer_of
 from agency.engine.registry import load_registry
 from agency.errors import InvalidInput, OfferNameTaken
 
 
 async def plain(call: McpCall) -> str:
     return ""
+
+
+def place(template: str) -> Offer:
+    return Offer(kind="resource", name=template, title="", description="", function=plain)
 
 
 def offers(*functions: Callable[..., Any]) -> Offers:
@@ -63,6 +67,33 @@ def test_schema_that_is_written_by_hand_is_kept_and_checked() -> None:
     assert {"a": 1, "b": 2} == offer.read({"a": 1, "b": 2})
     with pytest.raises(InvalidInput):
         offer.read({})
+
+
+@pytest.mark.parametrize(
+    ("template", "uri", "found"),
+    [
+        ("x://{a}-{b}/{c}", "x://1-2-3/4", {"a": "1", "b": "2-3", "c": "4"}),
+        ("x://{a}.json", "x://1.tar.json", {"a": "1.tar"}),
+        ("x://{a}]^{b}]", "x://1]^2]", {"a": "1", "b": "2"}),
+        ("x://{a}-{b}", "x://1/2", None),
+    ],
+    ids=["several", "suffix", "odd", "none"],
+)
+def test_places_end_where_what_is_between_them_begins(template: str, uri: str, found: Any) -> None:
+    assert found == place(template).match(uri)
+
+
+def test_address_of_any_length_is_read_once() -> None:
+    """Else each place would be tried with each length: this would take for ever."""
+    assert place("x://{a}-{b}-{c}-").match("x://" + "-" * 100_000 + "/") is None
+
+
+def test_places_next_to_one_another_are_refused() -> None:
+    async def found(call: McpCall, a: str, b: str) -> str:
+        return a + b
+
+    with pytest.raises(InvalidInput, match="between"):
+        mcp_resource("x://{a}{b}")(found)
 
 
 def test_address_is_matched_by_its_places() -> None:
