@@ -40,6 +40,9 @@ from agency.ports.task import Said as Stored
 from agency.web.published import Published, PublishedKind
 from agency.web.services import Services
 
+NAMED_MAX = 100
+"""Extensions, and other tasks, that one message names."""
+
 _Meaning = TypeVar("_Meaning")
 
 
@@ -83,6 +86,7 @@ class Messages:
             content=content,
             digest=hashlib.sha256(message.SerializeToString(deterministic=True)).hexdigest(),
             is_repeatable=not self._services.settings.a2a.message_ids_count_once,
+            more=_more_of(message),
         )
         owner = context.user.user_name
         metadata = plain_struct(message.metadata) if message.HasField("metadata") else {}
@@ -242,8 +246,25 @@ def _check(message: pb.Message) -> None:
         faults.append(Fault("/message/role", "Callers have the role ROLE_USER."))
     if struct_has_many(message.metadata):
         faults.append(Fault("/message/metadata", f"It has at most {VALUES_MAX} values."))
+    faults += [
+        Fault(f"/message/{name}", f"There are at most {NAMED_MAX} of them.")
+        for name in ("extensions", "reference_task_ids")
+        if len(getattr(message, name)) > NAMED_MAX
+    ]
     if faults:
         raise InvalidInput(f"The message cannot be taken: {faults[0].what}", faults=faults)
+
+
+def _more_of(message: pb.Message) -> Mapping[str, Any]:
+    """Give what a message has beside its parts and its ids; mostly nothing."""
+    more: dict[str, Any] = {}
+    if message.HasField("metadata"):
+        more["metadata"] = plain_struct(message.metadata)
+    if message.extensions:
+        more["extensions"] = list(message.extensions)
+    if message.reference_task_ids:
+        more["referenceTaskIds"] = list(message.reference_task_ids)
+    return more
 
 
 def _media_type(part: Part) -> str:

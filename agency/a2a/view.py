@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from a2a.types import a2a_pb2 as pb
+from google.protobuf.json_format import ParseDict
 
 from agency.a2a.artifacts import Made, artifact_to
 from agency.a2a.parts import parts_to, put_struct
@@ -211,13 +212,14 @@ def _asked(task: Task, question: Question) -> pb.Message:
 
 
 def _user_message(task: Task, message: TaskMessage) -> pb.Message:
-    return pb.Message(
+    made = pb.Message(
         message_id=message.id,
         task_id=task.id,
         context_id=task.context_id,
         role=pb.ROLE_USER,
         parts=parts_to(message.content.parts),
     )
+    return ParseDict(message.more, made) if message.more else made
 
 
 def asked_status(task: Task, at: datetime, *, number: int, reason: str) -> pb.TaskStatus:

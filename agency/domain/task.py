@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import field
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from agency.core.records import dataclass
 from agency.domain.content import Content
@@ -64,12 +66,15 @@ class NewTaskMessage:
         content: What it says.
         digest: Hash of all of it: a message with the same id is the same one if this is equal.
         is_repeatable: The id may come again for another message; else it counts once.
+        more: Members that it has beside its parts, as the protocol's JSON has them; handed back
+            unread.
     """
 
     id: str
     content: Content
     digest: str
     is_repeatable: bool = False
+    more: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,12 +100,14 @@ class TaskMessage:
 
     Attributes:
         place: Newest number of the journal when it came.
+        more: As of `NewTaskMessage`.
     """
 
     id: str
     content: Content
     at: datetime
     place: int
+    more: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,9 @@ from agency.domain.task import NewTaskMessage
 from agency.domain.wait import NewWait
 from agency.ports.store import Claim, Writes
 
+MORE = "more"
+"""Member of a message's stored content that holds what it has beside its parts."""
+
 
 @dataclass(frozen=True, slots=True)
 class TaskMessageForm:
@@ -162,7 +165,10 @@ def task_message_form(new: NewTaskMessage, *, owner: str, target: str) -> TaskMe
     once = None
     if not new.is_repeatable:
         once = hashlib.sha256(encode([owner, target, new.id])).hexdigest()
-    return TaskMessageForm(new, once, encode(new.content.to_json()))
+    body = new.content.to_json()
+    if new.more:
+        body[MORE] = dict(new.more)
+    return TaskMessageForm(new, once, encode(body))
 
 
 def wait_form(new: NewWait) -> WaitForm:

@@ -43,7 +43,7 @@ from agency.ports.task import (
     TaskPlace,
 )
 from agency.storage.sqlite import questions, task_starts, waits
-from agency.storage.sqlite.forms import TaskMessageForm, task_message_form
+from agency.storage.sqlite.forms import MORE, TaskMessageForm, task_message_form
 from agency.storage.sqlite.point_reads import PointReads
 from agency.storage.sqlite.readers import Readers
 from agency.storage.sqlite.rows import RUN_COLUMNS, detail_of, wait_of
@@ -295,6 +295,17 @@ def _wakes(woken: Wake | None) -> Sequence[Wake]:
     return () if woken is None else (woken,)
 
 
+def _message_of(_: int, message_id: str, at: int, place: int, stored: str) -> TaskMessage:
+    body = decode(stored)
+    return TaskMessage(
+        id=message_id,
+        content=content_of(body),
+        at=from_micros(at),
+        place=place,
+        more=body.get(MORE, {}),
+    )
+
+
 def _task_of(row: Row) -> Task:
     # Steps are nobody's concern here.
     detail = detail_of(row[:_DETAIL_COLUMNS], claimed_steps=(0, 0))
@@ -320,15 +331,7 @@ def _task_of(row: Row) -> Task:
         changed_at=from_micros(state_at),
         seen=seen,
         told=told,
-        messages=[
-            TaskMessage(
-                id=message_id,
-                content=content_of(decode(content)),
-                at=from_micros(at),
-                place=place,
-            )
-            for _, message_id, at, place, content in sorted(decode(messages))
-        ],
+        messages=[_message_of(*message) for message in sorted(decode(messages))],
         questions=[
             Question(wait=wait_of(tuple(wait)), place=place)
             for *wait, place in sorted(decode(asked))

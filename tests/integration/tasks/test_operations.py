@@ -370,6 +370,21 @@ async def test_same_message_is_the_same_task(tmp_path: Path) -> None:
         assert task.id != (await desk.send("echo", "twice", message_id="m2")).id
 
 
+async def test_message_is_told_with_all_that_it_had(tmp_path: Path) -> None:
+    more = {"extensions": ["urn:x"], "reference_task_ids": ["t1"]}
+    async with open_desk(tmp_path, *ALL) as desk:
+        sent = request("hi", metadata={"n": [1, {"deep": None}]}, **more)
+        task = await desk.to("echo").on_message_send(sent, by())
+        assert isinstance(task, pb.Task)
+        with pytest.raises(InvalidInput, match="at most 100"):
+            await desk.send("echo", "hi", extensions=["urn:x"] * 101)
+    async with open_desk(tmp_path, *ALL) as desk:
+        (said,) = (await desk.get("echo", task.id)).history
+
+    sent.message.task_id, sent.message.context_id = task.id, task.context_id
+    assert sent.message == said
+
+
 async def test_answer_that_comes_twice_counts_once(tmp_path: Path) -> None:
     async with open_desk(tmp_path, *ALL) as desk:
         task = await desk.send("order", "x")
