@@ -244,7 +244,7 @@ def _check(message: pb.Message) -> None:
         faults.append(Fault("/message/parts", "A message has a part at least."))
     if message.role != pb.ROLE_USER:
         faults.append(Fault("/message/role", "Callers have the role ROLE_USER."))
-    if struct_has_many(message.metadata):
+    if message.HasField("metadata") and struct_has_many(message.metadata):
         faults.append(Fault("/message/metadata", f"It has at most {VALUES_MAX} values."))
     faults += [
         Fault(f"/message/{name}", f"There are at most {NAMED_MAX} of them.")

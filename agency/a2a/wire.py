@@ -52,7 +52,8 @@ def parse(raw: bytes) -> Any:  # noqa: ANN401  JSON enters here
         raise JSONParseError(f"The body is not JSON: {error}.") from error
     if is_deep(raw, value):
         raise InvalidRequestError(f"The body is nested deeper than {JSON_DEPTH_MAX} levels.")
-    if has_many(value):
+    # No value is shorter than a byte.
+    if len(raw) > VALUES_MAX and has_many(value):
         raise InvalidRequestError(
             f"The body has more than {VALUES_MAX} values; send many as a text that is JSON, or raw."
         )
