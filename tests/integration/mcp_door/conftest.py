@@ -186,11 +186,12 @@ def opened(door: Door, *, of: str | None = None) -> dict[str, str]:
         "MCP-Protocol-Version": "2025-11-25",
     }
     ready = {"jsonrpc": "2.0", "method": "notifications/initialized"}
-    assert ask(door, ready, of=of, **_named(headers)).status == 202
+    assert ask(door, ready, of=of, **named(headers)).status == 202
     return headers
 
 
-def _named(headers: dict[str, str]) -> dict[str, str]:
+def named(headers: dict[str, str]) -> dict[str, str]:
+    """Write headers as arguments of `ask`."""
     return {name.replace("-", "_"): value for name, value in headers.items()}
 
 

@@ -17,6 +17,7 @@ from tests.integration.mcp_door.conftest import (
     Raw,
     ask,
     envelope,
+    named,
     opened,
     request,
     sent,
@@ -24,10 +25,6 @@ from tests.integration.mcp_door.conftest import (
 from tests.processes import get
 
 STREAMS, SESSIONS = 500, 20
-
-
-def named(headers: dict[str, str]) -> dict[str, str]:
-    return {name.replace("-", "_"): value for name, value in headers.items()}
 
 
 def test_deep_and_broken_json_is_refused(door: Door, mode: str) -> None:
