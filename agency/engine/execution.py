@@ -70,6 +70,7 @@ from agency.ports.store import NOTHING, Wake, Writes
 
 if TYPE_CHECKING:
     from agency.engine.definition import Definition
+    from agency.engine.steps import StepCall
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -122,7 +123,7 @@ class Execution:
         )
         self.ending_error: RunError | None = run.error
         self.active = 0
-        self.doubts: dict[str, str] = {}
+        self.doubts: dict[str, StepCall] = {}
         self.at_end: list[AtEnd] = []
         self.forgotten: list[str] = []
         self.left_reason = ""
@@ -711,7 +712,8 @@ class Execution:
             asked = [wait for k, wait in self.journal.waits.items() if k.startswith(prefix)]
             if any(wait.outcome is WaitOutcome.ANSWERED for wait in asked):
                 continue  # the step itself finds the answer when it is replayed
-            name = self.doubts.get(key) or name_of(key)
+            doubt = self.doubts.get(key)
+            name = doubt.name if doubt is not None else name_of(key)
             wait = decision_wait(key, name, f"{self.run.attempt}.{intent}", reason)
             is_open = [known.key for known in asked if known.outcome is None]
             waits.append(replace(wait, key=is_open[0]) if is_open else wait)

@@ -16,7 +16,6 @@ from agency.engine import foreign
 from agency.engine.branch import Branch, Join, check_name
 from agency.engine.execution import STUBBORN_S, Execution
 from agency.engine.failure import note_beside
-from agency.engine.journal import name_of
 from agency.engine.patience import until_read
 from agency.engine.steps import ask_about, do_at_end
 from agency.engine.suspension import Mismatch
@@ -216,7 +215,7 @@ async def _record_winner(
             log.error("code of a losing branch does not stop", extra={"task": task.get_name()})
     parent.in_flight = None
     # Also of steps that a loser had begun in an earlier life and has not come to in this one.
-    doubtful = {key: name_of(key) for key, _ in execution.journal.unsettled()} | execution.doubts
+    doubtful = dict.fromkeys(key for key, _ in execution.journal.unsettled()) | execution.doubts
     for key in [key for key in doubtful if key.startswith(tuple(losers))]:
         await ask_about(execution, parent, key, doubtful[key])
     for path in losers:

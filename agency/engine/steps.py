@@ -25,6 +25,7 @@ from agency.engine.branch import END_PATH, Branch
 from agency.engine.definition import return_codec
 from agency.engine.execution import AtEnd, Execution
 from agency.engine.failure import describe, step_failed
+from agency.engine.journal import name_of
 from agency.engine.parts import CURRENT_STEP, StepInfo
 from agency.engine.retry import NO_RETRY, Retry, next_delay_s
 from agency.errors import (
@@ -393,7 +394,7 @@ class _OnceStep(_Step):
             raise outcome.error
 
     async def _guarded(self) -> foreign.Returned | foreign.Raised:
-        self.execution.doubts[self.key] = self.call.name
+        self.execution.doubts[self.key] = self.call
         return await self.attempt_once()
 
     async def _intend(self, intent: int) -> None:
@@ -426,7 +427,7 @@ class _OnceStep(_Step):
             StepFailed: it was decided that it failed.
         """
         execution = self.execution
-        execution.doubts[self.key] = self.call.name
+        execution.doubts[self.key] = self.call
         answer = await self._answer(intent, reason)
         decision = answer.get("decision") if isinstance(answer, dict) else None
         if decision == "done":
@@ -468,10 +469,14 @@ class _OnceStep(_Step):
                 reason = f"the result that was given does not fit: {error.message}"
 
 
-async def ask_about(execution: Execution, branch: Branch, key: str, name: str) -> None:
+async def ask_about(execution: Execution, branch: Branch, key: str, call: StepCall | None) -> None:
     """Settle the doubt that a cancelled step with effect="once" has left; its result is not used.
 
     Nothing is asked when its outcome was recorded after all.
+
+    Args:
+        call: The step, if this life has come to it: a result that somebody gives must fit its type,
+            because a crash before the winner is recorded lets the next life read it.
     """
     await execution.recorder.barrier()
     intent = dict(execution.journal.unsettled()).get(key)
@@ -482,7 +487,8 @@ async def ask_about(execution: Execution, branch: Branch, key: str, name: str) -
     async def nothing() -> None:
         """The step itself is not done again: its branch has lost."""
 
-    step = _OnceStep(execution, branch, key, StepCall(name=name, function=nothing, effect="once"))
+    unmet = StepCall(name=name_of(key), function=nothing, effect="once")
+    step = _OnceStep(execution, branch, key, unmet if call is None else call)
     await step.settle(intent)
 
 

@@ -212,6 +212,34 @@ async def test_losing_charge_is_asked_about_before_the_run_goes_on(
     assert 1 == till.charges
 
 
+async def test_result_of_a_losing_charge_must_fit_it_too(tmp_path: Path) -> None:
+    """A crash before the winner is recorded would let the branch read it."""
+    charging = asyncio.Event()
+
+    async def charge() -> Receipt:
+        charging.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    @workflow("w", version="1")
+    async def w(ctx: Context) -> str:
+        race = await ctx.first(go=ctx.wait_event("go"), y=ctx.step("pay", charge, effect="once"))
+        return race.name
+
+    async with open_house(tmp_path, w) as house:
+        run_id = await house.start("w")
+        await charging.wait()
+        await house.runs.send(run_id, name="go", payload=None)
+        asked = [await decision_key(house, run_id)]
+        for result in ("paid", {"number": 7}):
+            await house.resume(run_id, {"decision": "done", "result": result}, wait=asked[-1])
+            if result == "paid":
+                asked.append(await decision_key(house, run_id))
+        assert "go" == (await house.ended(run_id)).run.output
+
+    assert 2 == len(set(asked))
+
+
 def stop_before(number: int, reached: asyncio.Event) -> Callable[[SqliteStore], Between]:
     """Make a room of runs that is closing when so many recordings have been asked for."""
 
