@@ -23,7 +23,12 @@ from a2a.utils.signing import SignatureVerificationError, create_signature_verif
 from agency.core import json
 from agency.core.clock import Clock, monotonic_s
 from agency.domain.remote import RemoteCard, RemoteSkill
-from agency.errors import RemoteAgentDenied, RemoteAgentUnfit, RemoteAgentUnreachable
+from agency.errors import (
+    RemoteAgentDenied,
+    RemoteAgentSilent,
+    RemoteAgentUnfit,
+    RemoteAgentUnreachable,
+)
 from agency.ports.vault import Vault
 from agency.tools.a2a.http import make_client
 from agency.tools.a2a.places import Place, port_of, shown_headers
@@ -87,12 +92,23 @@ class Cards:
             as `agency.ports.remote.RemoteAgents.card`.
         """
         turn = self._turns.setdefault(place.agent, asyncio.Lock())
+        away: RemoteAgentUnreachable
         try:
-            async with turn:
+            # With the wait for others: of an agent that stalls they would else wait one by one.
+            async with asyncio.timeout(place.timeout_s), turn:
                 return await self._get(place, is_fresh=is_fresh)
+        except RemoteAgentUnreachable as error:
+            away = error
+        except TimeoutError as error:
+            away = RemoteAgentSilent(place.agent, f"no answer within {place.timeout_s:g} s")
+            away.__cause__ = error
         finally:
             if not turn.locked():
                 self._turns.pop(place.agent, None)
+        kept = self._kept.get(place.agent)
+        if kept is None or is_fresh:
+            raise away
+        return replace(kept, card=replace(kept.card, is_stale=True))
 
     async def _get(self, place: Place, *, is_fresh: bool) -> Kept:
         kept = self._kept.get(place.agent)
@@ -100,12 +116,7 @@ class Cards:
         if kept is not None and not is_fresh and now_s < kept.good_until_s:
             self._kept.move_to_end(place.agent)
             return kept
-        try:
-            found = await self._read(place, kept)
-        except RemoteAgentUnreachable:
-            if kept is None or is_fresh:
-                raise
-            return replace(kept, card=replace(kept.card, is_stale=True))
+        found = await self._read(place, kept)
         self._kept[place.agent] = found
         self._kept.move_to_end(place.agent)
         while len(self._kept) > CARDS_MAX:
@@ -136,7 +147,6 @@ class Cards:
         try:
             headers |= await shown_headers(place, self.vault)
             async with (
-                asyncio.timeout(place.timeout_s),
                 make_client(place) as client,
                 client.stream("GET", url, headers=headers) as response,
             ):

@@ -132,6 +132,24 @@ async def test_huge_card_is_not_read_to_its_end(hostile: Hostile) -> None:
         await agents_of(hostile).card("it")
 
 
+async def test_many_who_wait_for_a_stalling_agent_wait_together(hostile: Hostile) -> None:
+    over = asyncio.Event()
+
+    async def stall(_: Asked) -> bytes:
+        await over.wait()
+        return b""
+
+    hostile.card = stall
+    agents = agents_of(hostile, timeout_s=0.3)
+
+    found = await asyncio.gather(*(agents.card("it") for _ in range(9)), return_exceptions=True)
+    over.set()
+
+    assert {"remote_agent_silent"} == {getattr(one, "code", None) for one in found}
+    # One after another, each would have asked and waited its whole time.
+    assert 2 >= len(hostile.asked)
+
+
 async def test_packed_card_is_refused(hostile: Hostile) -> None:
     packed = gzip.compress(json.dumps(hostile.good_card()).encode())
     hostile.card = always(answer(packed, content_encoding="gzip"))
