@@ -6,6 +6,7 @@ Source: A2A 1.0.1, section 9; JSON-RPC 2.0.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from a2a.utils.errors import (
@@ -60,7 +61,7 @@ class JsonRpc:
             params = body.get("params", {})
             if (operation := OPERATIONS.get(name)) is not None:
                 _check_version(name, version)
-                message = wire.read(params, operation.request)
+                message = await wire.heard(params, partial(wire.read, kind=operation.request))
                 call = self._reception.call(request, target, operation, message, version=V10)
                 return await self._answer_v10(request, call, request_id)
             if version == V03 and (method := METHODS.get(name)) is not None:
@@ -93,7 +94,7 @@ class JsonRpc:
         params: object,
         request_id: Id,
     ) -> web.StreamResponse:
-        message = method.read(params)
+        message = await wire.heard(params, method.read)
         call = self._reception.call(request, target, method.operation, message, version=V03)
         headers = self._reception.activated(call)
         if method.operation.is_stream:

@@ -6,6 +6,7 @@ Source: A2A 1.0.1, section 11.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from a2a.utils.errors import A2AError
@@ -79,7 +80,7 @@ class Rest:
 async def _read(request: web.Request, resource: Resource, kind: type[Message]) -> Message:
     """Make the parameters of a request from its body, its query and its path."""
     if resource.method == "POST" and (request.body_exists or not resource.named):
-        params = wire.read(await read_object(request), kind)
+        params = await wire.heard(await read_object(request), partial(wire.read, kind=kind))
     else:
         params = wire.read(query_of(request, kind), kind)
     for field, part in resource.named.items():

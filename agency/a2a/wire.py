@@ -32,6 +32,9 @@ _EXACT = 1 << 53
 WRITTEN_AT_ONCE_BYTES_MAX = 64 * 1024
 """Messages above this are written in a thread, because the loop would stand still meanwhile."""
 
+READ_AT_ONCE_VALUES_MAX = 1_000
+"""Requests of more values are understood in a thread, for the same reason."""
+
 _Message = TypeVar("_Message", bound=Message)
 _Written = TypeVar("_Written")
 
@@ -66,6 +69,13 @@ def _refuse_twice(pairs: list[tuple[str, object]]) -> None:
     if len(pairs) > 1 and len({name for name, _ in pairs}) != len(pairs):
         twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
         raise JSONParseError(f"The body has {twice[:64]!r} twice in one object.")
+
+
+async def heard(value: Any, read: Callable[[Any], _Message]) -> _Message:  # noqa: ANN401
+    """Understand a JSON value; in a thread, if there is much to understand."""
+    if has_many(value, READ_AT_ONCE_VALUES_MAX):
+        return await asyncio.to_thread(read, value)
+    return read(value)
 
 
 def read(value: Any, kind: type[_Message]) -> _Message:  # noqa: ANN401  JSON enters here

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 import time
 from typing import Any
 
@@ -148,3 +149,16 @@ def test_name_that_stands_twice_among_many_is_found_at_once() -> None:
     with pytest.raises(JSONParseError, match="'14999' twice"):
         wire.parse(body.encode())
     assert time.process_time() - started < 2
+
+
+async def test_long_request_is_understood_beside_the_loop() -> None:
+    threads: list[threading.Thread] = []
+
+    def noted(_: object) -> Value:
+        threads.append(threading.current_thread())
+        return Value()
+
+    for value in ([0] * 10, [0] * 2_000):
+        await wire.heard(value, noted)
+
+    assert [True, False] == [one is threading.current_thread() for one in threads]
