@@ -901,6 +901,7 @@ class Execution:
 
     async def _suspend_for(self, *waits: NewWait) -> Left:
         """Suspend a run whose coroutine is gone, until one of ``waits`` is answered."""
+        await self.recorder.settle()  # one of them may be asked for by a commit under way
         kept = {wait.key for wait in self.recorder.kept_waits}  # asked, and not yet recorded
         for wait in waits:
             if wait.key not in self.journal.waits and wait.key not in kept:

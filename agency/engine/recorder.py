@@ -170,8 +170,8 @@ class Recorder:
         self._parts.recorded(self.claim.run_id)
 
     async def settle(self) -> None:
-        """Wait for the commits that are under way."""
-        if self._commits:
+        """Wait for the commits that are under way, and for those that begin meanwhile."""
+        while self._commits:
             await asyncio.wait(set(self._commits))
 
     def take(
