@@ -11,13 +11,20 @@ from agency.documents import RunDocument, WaitDocument
 GOES_ON_BY_ITSELF = frozenset({"timer", "child", "resource"})
 """Kinds of waits that end without anybody doing something."""
 
+ASKS = frozenset({"input", "approval", "decision", "operator", "version"})
+"""Kinds of waits in which a person is asked."""
+
 
 def needs_somebody(run: RunDocument) -> bool:
-    """Tell whether a suspended run stays as it is until somebody sends or decides something."""
+    """Tell whether a suspended run asks somebody, or stays as it is until something is sent.
+
+    What it asks counts also beside a timer: a question to an agent elsewhere has one, which looks
+    whether it was answered there.
+    """
     if run["status"] != "suspended":
         return False
-    goes_on = any(wait["kind"] in GOES_ON_BY_ITSELF for wait in run["waits"])
-    return run.get("hold") is not None or not goes_on
+    kinds = {wait["kind"] for wait in run["waits"]}
+    return run.get("hold") is not None or bool(kinds & ASKS) or not kinds & GOES_ON_BY_ITSELF
 
 
 _SENTENCES: Mapping[str, str] = {
@@ -96,6 +103,9 @@ def _sentence(text: str) -> str:
 
 def _resume(run: RunDocument, wait: WaitDocument, input_text: str | None) -> str:
     words = ["agency", "snapshots", "resume", run.get("snapshot_id") or "SNAPSHOT_ID"]
+    if any(one["kind"] in GOES_ON_BY_ITSELF for one in run["waits"]):
+        # It may have gone on when this is typed, and the snapshot is spent then.
+        words = ["agency", "runs", "resume", run["id"]]
     if len(run["waits"]) > 1:
         words += ["--wait", wait["key"]]
     if input_text is not None:

@@ -40,6 +40,17 @@ def test_run_that_may_go_on_by_itself_needs_nobody_unless_it_is_held() -> None:
     assert needs_somebody({**run, "hold": "look first"})
 
 
+def test_question_beside_what_ends_by_itself_needs_somebody() -> None:
+    question = wait_document("input", "address")
+    run = suspended(question, wait_document("timer", "sleep"))
+
+    assert needs_somebody(run)
+    # The timer may end first, and the snapshot of now is spent then.
+    assert shlex.split(how_to_answer(run, cast(WaitDocument, question))) == (
+        ["agency", "runs", "resume", RUN_ID, "--wait", "address#1", "--input", "JSON"]
+    )
+
+
 def test_reasons_are_told() -> None:
     away = wait("resource", "ollama", show={"reason": "connection refused"})
     late = wait("timer", "quote", show={"retry": 2}, due_at="2026-01-01T00:00:00Z")
