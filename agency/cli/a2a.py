@@ -103,14 +103,15 @@ def list_(invocation: Invocation, limit: int) -> ExitCode:
         output.document({"remote_agents": found, "next_cursor": cursor})
         return ExitCode.OK
     output.table(
-        ("name", "state", "speaks", "skills", "address"),
+        ("name", "state", "speaks", "skills", "address", "reason"),
         [
             (
                 one["name"],
-                "ready" if one["reachable"] else one["reason"],
+                "ready" if one["reachable"] else "away",
                 f"{one['protocol']} {one['binding']}".strip() or "-",
                 ", ".join(one["skills"]) or "-",
                 one["url"],
+                one["reason"] or "-",
             )
             for one in found
         ],
@@ -292,6 +293,7 @@ class _Direct:
         self._url = url
         self._is_streamed = is_streamed
         self._state = ""
+        self._shown: list[Any] = []
 
     def send(
         self, parts: list[Part], *, context: str, task: str, waits: bool, timeout_s: float | None
@@ -309,10 +311,15 @@ class _Direct:
             on_change=self._show,
         )
         found = asyncio.run(sending)
-        if not waits and not self._output.is_json and found.id:
-            self._output.text(found.id)
+        if not waits and found.id:
+            if self._output.is_json:
+                from agency.api.remote_shape import task_json
+
+                self._output.document(task_json(found))
+            else:
+                self._output.text(found.id)
             return ExitCode.OK
-        return tell_task(self._output, found, self._url, is_shown=self._is_streamed)
+        return tell_task(self._output, found, self._url, shown=self._shown)
 
     def _show(self, task: RemoteTask) -> None:
         """Show a change: its texts as data, its state to people."""
@@ -322,22 +329,44 @@ class _Direct:
                 said = text_of(task.said)
                 self._output.note(f"{self._state}{f': {said}' if said else ''}")
         if self._is_streamed and not self._output.is_json:
-            for one in task.artifacts:
-                _tell_parts(self._output, [part.to_json() for part in one.parts])
+            parts = [part.to_json() for one in task.artifacts for part in one.parts]
+            # The task as it is, with all that was told before, or only what is new.
+            new = parts[len(self._shown) :] if _begins(parts, self._shown) else parts
+            self._shown += new
+            _tell_parts(self._output, new)
 
 
-def tell_task(output: Output, task: RemoteTask, agent: str, *, is_shown: bool = False) -> ExitCode:
+def _begins(parts: Sequence[Any], first: Sequence[Any]) -> bool:
+    return list(parts[: len(first)]) == list(first)
+
+
+def _not_shown(parts: Sequence[Any], shown: Sequence[Any]) -> Sequence[Any]:
+    """Give what is not printed yet of a whole, whose pieces may have come otherwise divided."""
+    if _begins(parts, shown):
+        return parts[len(shown) :]
+    whole, before = (
+        "".join(one["text"] for one in told if one["kind"] == "text") for told in (parts, shown)
+    )
+    if not whole.startswith(before):
+        return parts
+    rest = [{"kind": "text", "text": whole[len(before) :]}] if whole != before else []
+    return [*rest, *(one for one in parts if one["kind"] != "text" and one not in shown)]
+
+
+def tell_task(
+    output: Output, task: RemoteTask, agent: str, *, shown: Sequence[Any] = ()
+) -> ExitCode:
     """Print a task, and give the code that the command ends with.
 
     Args:
-        is_shown: What it has handed out was printed on the way.
+        shown: Parts of what it has handed out that were printed on the way.
     """
     from agency.api.remote_shape import task_json
 
-    return _tell(output, task_json(task), agent, is_shown=is_shown)
+    return _tell(output, task_json(task), agent, shown=shown)
 
 
-def _tell(output: Output, found: Any, agent: str, *, is_shown: bool = False) -> ExitCode:  # noqa: ANN401  JSON
+def _tell(output: Output, found: Any, agent: str, *, shown: Sequence[Any] = ()) -> ExitCode:  # noqa: ANN401  JSON
     state = found["state"]
     if output.is_json:
         output.document(found)
@@ -352,7 +381,7 @@ def _tell(output: Output, found: Any, agent: str, *, is_shown: bool = False) -> 
         output.complaint(f"The task {found['id']} is {state}{why}")
     elif state == "completed":
         parts = [part for one in found["artifacts"] for part in one["content"]]
-        _tell_answer(output, [] if is_shown else parts or found["said"], found["context_id"])
+        _tell_answer(output, _not_shown(parts or found["said"], shown), found["context_id"])
     else:
         output.text(found["id"])
         output.note(f"It is {state}. Look again with `agency a2a get {agent} {found['id']}`.")

@@ -165,11 +165,21 @@ def test_what_does_not_work_has_a_code_and_a_reason(
     assert said in ended.err
 
 
+def test_question_to_a_name_ends_the_command_with_how_to_answer(run: Run, url: str) -> None:
+    asked = run("send", "tester", "ask", "--url", url)
+
+    assert 6 == asked.code
+    assert "Who are you?" in asked.err
+    assert "agency runs resume" in asked.err
+
+
 def test_list_is_for_people_and_for_programs(run: Run, url: str) -> None:
     listed = run("list", "--url", url)
     shown = run("list", "--json", "--url", url)
 
-    assert ["away", "tester"] == [line.split("\t")[0] for line in listed.out.splitlines()]
+    rows = [line.split("\t") for line in listed.out.splitlines()]
+    assert [("away", "away"), ("tester", "ready")] == [(row[0], row[1]) for row in rows]
+    assert "nobody answers there" in rows[0][-1]
     assert ["away", "tester"] == [one["name"] for one in shown.document["remote_agents"]]
 
 
@@ -203,6 +213,14 @@ def test_question_is_shown_with_how_to_answer_it(run: Run, peer: Peer) -> None:
     assert "Who are you?" in asked.err
     assert f"agency a2a send {peer.url()}" in asked.err
     assert (0, "Hello, Ada!\n") == (answered.code, answered.out)
+
+
+def test_who_does_not_wait_succeeds_whatever_the_task_does(run: Run, peer: Peer) -> None:
+    shown = run("send", peer.url(), "ask", "--no-wait")
+    raw = run("send", peer.url(), "ask", "--no-wait", "--json")
+
+    assert (0, 0) == (shown.code, raw.code)
+    assert raw.document["id"]
 
 
 def test_task_that_takes_too_long_is_left_and_cancelled_by_hand(run: Run, peer: Peer) -> None:
