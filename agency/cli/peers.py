@@ -52,6 +52,9 @@ def peers(invocation: Invocation, service: str | None, forget: str | None, limit
                 for one in found
             ],
         )
+        if not found:
+            has_it = f" has the service {service!r}" if service is not None else " has registered"
+            output.note(f"No peer{has_it}. Peers register themselves at /api/v1/peers.")
     if cursor is not None:
         output.note(f"These are the first {len(found)}; there are more. See them with --limit.")
     return ExitCode.OK
@@ -88,6 +91,8 @@ def push(invocation: Invocation, run_id: str, limit: int) -> ExitCode:
                 for one in found
             ],
         )
+        if not found:
+            output.note(f"Nobody is told of {run_id}. Callers over A2A name an address.")
     if cursor is not None:
         output.note(f"These are the first {len(found)}; there are more. See them with --limit.")
     return ExitCode.OK
