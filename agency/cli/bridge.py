@@ -131,6 +131,7 @@ class Bridge:
         self._open: dict[str, http.client.HTTPConnection] = {}
         self._taken_back: set[str] = set()
         self._asking: set[threading.Thread] = set()
+        self._opening: threading.Thread | None = None
         self._listening: set[threading.Thread] = set()
         self._is_over = threading.Event()
         self._was_away = False
@@ -161,6 +162,10 @@ class Bridge:
         except json.NotJson as error:
             self._refuse(None, PARSE_ERROR, f"The line is not JSON: {error}")
             return
+        if self._opening is not None:
+            # What is piped in at once does not wait for the answer, and needs its session.
+            self._opening.join()
+            self._opening = None
         if isinstance(message, dict) and "method" in message and "id" in message:
             if len(self._asking) >= REQUESTS_MAX:
                 why = f"{REQUESTS_MAX} requests are at work already."
@@ -170,6 +175,8 @@ class Bridge:
             self._asking.add(asking)
             if message["method"] == LISTEN:
                 self._listening.add(asking)
+            if message["method"] == "initialize":
+                self._opening = asking
             asking.start()
             return
         # Notifications and answers keep their order, and are taken at once.

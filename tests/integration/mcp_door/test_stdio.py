@@ -129,6 +129,22 @@ def test_bridge_ends_with_its_input_and_answers_what_was_asked_before(door: Door
     assert (said, code) == ("", 0)
 
 
+def test_lines_that_are_piped_in_at_once_find_the_session_of_the_first(door: Door) -> None:
+    opening = {"protocolVersion": "2025-11-25", "capabilities": {}}
+    opening["clientInfo"] = {"name": "a shell", "version": "1"}
+    lines = (
+        {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": opening},
+        {"jsonrpc": "2.0", "method": "notifications/initialized"},
+        {"jsonrpc": "2.0", "id": 2, "method": "tools/list"},
+    )
+
+    answers, _, code = run_bridge(door, b"".join(json.dumps(one).encode() + b"\n" for one in lines))
+
+    assert [answer["id"] for answer in answers if "id" in answer] == [1, 2]
+    assert answers[-1]["result"]["tools"]
+    assert code == 0
+
+
 def test_lines_that_are_no_json_are_refused_and_the_next_one_is_answered(door: Door) -> None:
     ping = json.dumps(request("server/discover", {}, "2026-07-28", id=2)).encode()
 
