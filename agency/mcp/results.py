@@ -19,6 +19,7 @@ from agency.mcp.run_shape import (
     file_uri,
     next_of,
     open_waits,
+    question_of,
     run_uri,
     shown,
     wait_json,
@@ -127,7 +128,7 @@ def _handle(detail: RunDetail) -> CallToolResult:
         structure["waits"] = [wait_json(wait) for wait in waits]
     structure = json.decode(json.encode(structure))
     text = [f"The run {run.id} of {run.workflow} is {run.status}.", next_of(detail)]
-    text += [f"It asks: {wait.name}" for wait in waits if wait.name]
+    text += [f"It asks: {asked}" for wait in waits if (asked := question_of(wait))]
     link = ResourceLink(
         type="resource_link",
         name=f"run {run.id}",

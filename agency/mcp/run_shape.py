@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
@@ -62,6 +63,14 @@ def needs_somebody(detail: RunDetail) -> bool:
 def is_settled(detail: RunDetail) -> bool:
     """Tell whether nothing more is to be waited for: it has ended, or somebody has to answer."""
     return detail.run.status in ENDED or needs_somebody(detail)
+
+
+def question_of(wait: Wait) -> str:
+    """Give what a wait asks somebody, in words; empty when it asks nobody."""
+    if wait.kind not in OF_PEOPLE:
+        return ""
+    shown = wait.show if isinstance(wait.show, Mapping) else {}
+    return str(shown.get("prompt") or wait.name)
 
 
 def wait_json(wait: Wait) -> dict[str, Any]:

@@ -156,6 +156,7 @@ async def test_run_that_asks_is_answered_by_its_verb(door: Door, mode: str) -> N
         await client.call_tool("run_answer", {"run_id": run_id, "value": {"street": "Here 1"}})
         result = await client.call_tool("run_result", {"run_id": run_id})
 
+    assert f"It asks: {status.structured_content['waits'][0]['show']['prompt']}" in _text(called)
     assert status.structured_content["waits"][0]["kind"] == "input"
     assert unfit.is_error
     assert _text(result) == "A-1 to Here 1"
