@@ -40,9 +40,9 @@ def version_of(header: str | None, query: str | None, *, offers_v03: bool) -> st
     wanted = f"{int(found[1])}.{int(found[2])}" if found else given or V03
     if wanted == V10 or (wanted == V03 and offers_v03):
         return wanted
-    offered = f"{V10} and {V03}" if offers_v03 else V10
+    offered = f"{V10} and {V03} are" if offers_v03 else f"{V10} is"
     shown = repr(given[:32]) if given else f"{V03} (no {VERSION} was sent)"
-    raise VersionNotSupportedError(f"Version {shown} is not supported; {offered} is.")
+    raise VersionNotSupportedError(f"Version {shown} is not supported; {offered}.")
 
 
 def extensions_of(values: Iterable[str]) -> frozenset[str]:

@@ -37,7 +37,9 @@ async def read(request: web.Request, operation: Operation, named: Mapping[str, s
         MethodNotFoundError: version 0.3 does not have the operation.
     """
     if operation in {calls.SEND, calls.STREAM}:
-        body = _understood(await _body(request), pb03.SendMessageRequest)
+        found = await _body(request)
+        _check_version(found)
+        body = _understood(found, pb03.SendMessageRequest)
         sent = _converted(lambda: FromProto.message_send_params(body))
         core = convert.to_core_send_message_request(v03.SendMessageRequest(id="", params=sent))
         return with_id(core)
@@ -67,6 +69,21 @@ async def _body(request: web.Request) -> Any:  # noqa: ANN401  JSON enters here
     raw = await read_raw(request)
     check_json(request)
     return wire.parse(raw)
+
+
+def _check_version(value: object) -> None:
+    """Tell a caller who has forgotten to name the version, before its message looks empty.
+
+    Raises:
+        InvalidParamsError: the message is one of version 1.0.
+    """
+    message = value.get("message") if isinstance(value, dict) else None
+    if isinstance(message, dict) and "parts" in message and "content" not in message:
+        said = (
+            "The message has parts, as in version 1.0; the request is in 0.3, which is also what "
+            "no A2A-Version means."
+        )
+        raise invalid(said, [("message.parts", "It is called content in version 0.3.")])
 
 
 def _understood(value: object, kind: type[_Message]) -> _Message:

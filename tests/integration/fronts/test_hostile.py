@@ -195,6 +195,19 @@ async def test_request_over_http_is_refused(
     assert reason == answer["error"]["details"][0]["reason"]
 
 
+async def test_who_forgets_the_version_is_told_so(
+    place: Place, http: aiohttp.ClientSession
+) -> None:
+    message = {"messageId": "m-1", "role": "ROLE_USER", "parts": [{"text": "x"}]}
+
+    url = place.agent("ask") + "/v1/message:send"
+    async with http.post(url, json={"message": message}) as response:
+        answer = await response.json()
+
+    assert 400 == response.status
+    assert "no A2A-Version means" in answer["error"]["message"]
+
+
 async def test_version_may_stand_in_the_query(place: Place, http: aiohttp.ClientSession) -> None:
     url = place.agent("ask") + "?A2A-Version=1.0.1"
 
