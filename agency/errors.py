@@ -337,7 +337,10 @@ class TokenMissing(Forbidden):
     """This daemon wants an API token, and the request shows none."""
 
     code = "token_missing"
-    hint = "Send `Authorization: Bearer TOKEN`; make a token with `agency token new NAME`."
+    hint = (
+        "Send `Authorization: Bearer TOKEN`, or set AGENCY_TOKEN for the command line; make a "
+        "token with `agency token new NAME`."
+    )
 
     def __init__(self) -> None:
         super().__init__("This daemon wants an API token, and the request has none.")
@@ -1850,8 +1853,10 @@ class RemoteAgentDenied(Failed):
 
     def __init__(self, agent: str, reason: str, *, hint: str = "") -> None:
         super().__init__(
-            f"The agent at {agent!r} does not let this daemon in: {reason}.",
-            hint=hint or "Name the secret with its token in [a2a.agents.NAME] token.",
+            f"The agent at {agent!r} wants another token: {reason}.",
+            hint=hint
+            or "Name the secret with its token in [a2a.agents.NAME] token; where `agency a2a` is "
+            "given an address, set A2A_TOKEN.",
         )
         self.agent = agent
 

@@ -87,7 +87,7 @@ def missing_capability(required: Mapping[str, Any]) -> MCPError:
     """
     return MCPError(
         types.MISSING_REQUIRED_CLIENT_CAPABILITY,
-        "The client does not declare what this needs.",
+        f"The client does not declare what this needs: {', '.join(sorted(required))}.",
         data={"requiredCapabilities": dict(required)},
     )
 

@@ -168,7 +168,12 @@ def _by_status(agent: str, response: httpx.Response) -> AgencyError:
     if status >= 500:
         return RemoteAgentUnfit(agent, f"has failed: {said}")
     if status in _NOWHERE:
-        return RemoteAgentUnfit(agent, f"speaks no A2A there: {said}")
+        return RemoteAgentUnfit(
+            agent,
+            f"speaks no A2A there: {said}",
+            hint="Look whether the address is right: a card is at "
+            "ADDRESS/.well-known/agent-card.json, and another Agency lists its agents at /a2a.",
+        )
     return RemoteAgentUnfit(agent, f"refuses the request: {said}")
 
 
