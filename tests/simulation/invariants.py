@@ -153,10 +153,12 @@ def check_ends(witness: Witness, connection: sqlite3.Connection) -> Counter[str]
     statuses: Counter[str] = Counter()
     for row in connection.execute(
         "SELECT id, status, attempt, max_attempts, output, error, parent_id, deadline_at,"
-        " (SELECT count(*) FROM retries WHERE retries.run = runs.number) FROM runs"
+        " (SELECT count(*) FROM retries WHERE retries.run = runs.number),"
+        " (SELECT predecessor FROM successions WHERE successor = runs.id) FROM runs"
         " WHERE kind <> 'saga'"
     ):
-        run_id, status, attempt, attempts_max, output, error, parent_id, deadline_at, retries = row
+        run_id, status, attempt, attempts_max, output, error, parent_id, deadline_at, *more = row
+        retries, predecessor = more
         statuses[status] += 1
         outcome = witness.outcomes.get(run_id)
         word = outcome.word if outcome is not None else "nothing"
@@ -182,7 +184,8 @@ def check_ends(witness: Witness, connection: sqlite3.Connection) -> Counter[str]
                 if attempt != attempts_max:
                     witness.fault(f"it had {attempt} of {attempts_max} tries: {place}")
             case "cancelled":
-                if run_id not in witness.ended_by and parent_id is None:
+                # Who was told that it ends means whatever it goes on as.
+                if not {run_id, predecessor} & witness.ended_by and parent_id is None:
                     witness.fault(f"nobody has asked for it: {place}")
             case "timed_out":
                 if deadline_at is None and parent_id is None:

@@ -281,6 +281,8 @@ class Lives:
         writer = world.disk.writer
         if writer is not None and not has_ended:
             writer.abandon()
+        # A store that breaks during a stop leaves runs claimed, as a kill does.
+        if not has_ended or witness.is_broken:
             witness.kills += 1
         world.disk.writer = None
         witness.connection = None

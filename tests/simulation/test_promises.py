@@ -17,6 +17,8 @@ from tests.simulation.witness import Story
 SAMPLE_S = 15.0
 SOAK_SEEDS = 5000
 SOAK_PARTS = 5
+FOUND = (904054, 4407402, 10245008, 12414853)
+"""Seeds that have once failed; what they play changes with the programs that are drawn."""
 ALL_ENDS = {"completed", "failed", "dead_letter", "cancelled", "timed_out"}
 
 
@@ -51,6 +53,15 @@ def go_through(
 
 def test_promises_hold_in_one_seed(template: Path, tmp_path: Path, seed: int) -> None:
     story = live_through(seed, template, tmp_path / "lives")
+
+    assert not story.faults, tell(story)
+
+
+@pytest.mark.parametrize("found", FOUND)
+def test_promises_hold_in_seeds_that_have_found_something(
+    template: Path, tmp_path: Path, found: int
+) -> None:
+    story = live_through(found, template, tmp_path / "lives")
 
     assert not story.faults, tell(story)
 
