@@ -223,6 +223,8 @@ def send(  # noqa: PLR0913, PLR0917  one for each option
     wanted |= {"task_id": task, "data": value}
     if files:
         wanted["files"] = {one.name: {"base64": one.to_json()["base64"]} for one in files}
+        if len(wanted["files"]) < len(files):
+            raise click.UsageError("--file: two files have the same name.")
     return _send_by_run(
         invocation, wanted, is_streamed=is_streamed, no_wait=no_wait, timeout_s=timeout
     )

@@ -204,7 +204,7 @@ def _status_in(payload: Any) -> PeerStatus | None:  # noqa: ANN401  JSON value
     try:
         return PeerStatus(given.lower())
     except ValueError as error:
-        known = ", ".join(PeerStatus)
+        known = ", ".join(one for one in PeerStatus if one is not PeerStatus.OFFLINE)
         raise InvalidInput(
             f"{given[:64]!r} is no status of a peer.", hint=f"Use {known}."
         ) from error

@@ -222,3 +222,4 @@ async def test_heartbeat_renews_a_peer_and_says_how_it_is(daemon: Daemon) -> Non
     assert deeper.json["payload"]["Json"]["status"] == shown["status"] == "idle"
     assert shown["last_seen"] > made.json["last_seen"]
     assert (wrong.status, wrong.json["status"]) == (422, "Rejected")
+    assert wrong.json["error"].endswith("Use online, busy, idle, error.")

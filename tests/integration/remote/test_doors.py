@@ -151,9 +151,11 @@ def test_run_that_only_begins_is_told_by_its_id(run: Run, url: str) -> None:
         (("send", "tester", "x", "--no-wait", "--stream"), 2, "--no-wait"),
         (("send", "tester", "x", "--data", "{"), 2, "--data"),
         (("send", "tester", "--file", "not-there"), 2, "not-there"),
+        (("send", "tester", "--file", __file__, "--file", __file__), 2, "the same name"),
     ],
     ids=[
         "failed", "no-agent", "away", "no-card", "no-task", "nothing", "both", "no-json", "no-file",
+        "twice",
     ],
 )  # fmt: skip
 def test_what_does_not_work_has_a_code_and_a_reason(
