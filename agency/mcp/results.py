@@ -19,9 +19,9 @@ from agency.mcp.run_shape import (
     file_uri,
     next_of,
     open_waits,
-    question_of,
     run_uri,
     shown,
+    told_of,
     wait_json,
 )
 from agency.mcp.schemas import Schema, can_be_checked, fits, structured
@@ -128,7 +128,7 @@ def _handle(detail: RunDetail) -> CallToolResult:
         structure["waits"] = [wait_json(wait) for wait in waits]
     structure = json.decode(json.encode(structure))
     text = [f"The run {run.id} of {run.workflow} is {run.status}.", next_of(detail)]
-    text += [f"It asks: {asked}" for wait in waits if (asked := question_of(wait))]
+    text += [line for wait in waits if (line := told_of(wait))]
     link = ResourceLink(
         type="resource_link",
         name=f"run {run.id}",

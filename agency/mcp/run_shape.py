@@ -65,12 +65,15 @@ def is_settled(detail: RunDetail) -> bool:
     return detail.run.status in ENDED or needs_somebody(detail)
 
 
-def question_of(wait: Wait) -> str:
-    """Give what a wait asks somebody, in words; empty when it asks nobody."""
-    if wait.kind not in OF_PEOPLE:
-        return ""
+def told_of(wait: Wait) -> str:
+    """Say what a wait asks, or why a resource is away; empty for what ends by itself in time."""
     shown = wait.show if isinstance(wait.show, Mapping) else {}
-    return str(shown.get("prompt") or wait.name)
+    if wait.kind in OF_PEOPLE:
+        return f"It asks: {shown.get('prompt') or wait.name}"
+    if wait.kind is WaitKind.RESOURCE:
+        reason = f": {shown['reason']}" if shown.get("reason") else "."
+        return f"It waits for {wait.name} to come back{reason}"
+    return ""
 
 
 def wait_json(wait: Wait) -> dict[str, Any]:

@@ -392,4 +392,7 @@ def _read(model: type[_Arguments], arguments: Mapping[str, Any]) -> _Arguments:
     try:
         return model.model_validate(dict(arguments))
     except ValidationError as error:
-        raise invalid_input(error, model, "input") from error
+        found = invalid_input(error, model, "input")
+        # Its own hint names a member that only answers of REST have; here each fault is told.
+        hint = found.faults[0].hint
+        raise InvalidInput(found.message, faults=found.faults, hint=hint) from error
