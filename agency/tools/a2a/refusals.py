@@ -165,6 +165,12 @@ def _by_status(agent: str, response: httpx.Response) -> AgencyError:
             f"redirects to {place!r}, and redirects are not followed",
             hint="Use the address that it leads to, if that is whom you mean.",
         )
+    if status == 413:
+        return RemoteAgentUnfit(
+            agent,
+            f"refuses the request: {said}",
+            hint="The message is too large for it: send less, or a link to what is large.",
+        )
     if status >= 500:
         return RemoteAgentUnfit(agent, f"has failed: {said}")
     if status in _NOWHERE:

@@ -71,6 +71,7 @@ def interface(url: str, version: str = "1.0", binding: str = "JSONRPC") -> dict[
         (answer("no", status="404 Not Found"), RemoteAgentUnfit, "speaks no A2A there"),
         (answer("no", status="401 No", www_authenticate="Bearer"), RemoteAgentDenied, "Bearer"),
         (answer("no", status="403 No"), RemoteAgentDenied, "403"),
+        (answer("no", status="413 Big"), RemoteAgentUnfit, "413"),
         (answer("no", status="500 Oh"), RemoteAgentUnfit, "has failed"),
         (answer("no", status="503 Later", retry_after="7"), RemoteAgentUnreachable, "503"),
         (answer("", status="302 Go", location="http://10.0.0.1/"), RemoteAgentUnfit, "redirects"),
@@ -78,7 +79,8 @@ def interface(url: str, version: str = "1.0", binding: str = "JSONRPC") -> dict[
         (b"", RemoteAgentUnreachable, "cannot be reached"),
     ],
     ids=[
-        "no-json", "list", "empty", "wrong-types", "deep", "404", "401", "403", "500", "503",
+        "no-json", "list", "empty", "wrong-types", "deep", "404", "401", "403", "413", "500",
+        "503",
         "redirect", "ssh", "closed",
     ],
 )  # fmt: skip
