@@ -17,6 +17,7 @@ from a2a.compat.v0_3 import conversions as convert
 from a2a.compat.v0_3 import types as v03
 from a2a.types import a2a_pb2 as pb
 from a2a.utils.errors import TaskNotFoundError
+from google.protobuf.json_format import ParseError
 from google.protobuf.message import Message
 from pydantic import BaseModel, ValidationError
 
@@ -73,7 +74,11 @@ def _reading(
             raise invalid(f"The parameters do not fit: {where[:256]}.", faults) from error
         if isinstance(checked, v03.SendMessageRequest | v03.SendStreamingMessageRequest):
             _check_files(checked.params.message)
-        return with_id(to_core(checked))
+        try:
+            return with_id(to_core(checked))
+        except (ValueError, ParseError, RecursionError) as error:
+            # What the models of 0.3 allow, and 1.0 does not: larger numbers, deeper data.
+            raise invalid(f"The parameters do not fit: {error}") from error
 
     return read
 

@@ -51,6 +51,30 @@ async def _post(
             id="twice-inside",
         ),
         pytest.param(_nested(200), "1.0", -32600, None, id="deep"),
+        pytest.param(
+            _request(method="tasks/get", params={"id": "a", "historyLength": 1 << 31}),
+            "0.3",
+            -32602,
+            1,
+            id="0.3-long-history",
+        ),
+        pytest.param(
+            _request(
+                method="message/send",
+                params={
+                    "message": {
+                        "kind": "message",
+                        "role": "user",
+                        "messageId": "m-0",
+                        "parts": [{"kind": "data", "data": {"a": json.loads("[" * 90 + "]" * 90)}}],
+                    }
+                },
+            ),
+            "0.3",
+            -32602,
+            1,
+            id="0.3-deep-data",
+        ),
         pytest.param(_nested(5000), "1.0", -32700, None, id="bottomless"),
         pytest.param(b"[" + _request() + b"]", "1.0", -32600, None, id="batch"),
         pytest.param(b"[]", "1.0", -32600, None, id="empty-batch"),
