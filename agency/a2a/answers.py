@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from agency.a2a.inputs import value_from
+from agency.core.records import dataclass
 from agency.domain.content import Content, Part, PartKind
 from agency.domain.task import Question, is_authorization
 from agency.domain.wait import Wait, WaitKind

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import Any
 
 from a2a.auth.user import User
@@ -17,6 +16,7 @@ from google.protobuf.message import Message
 
 from agency.a2a.negotiation import check_extensions
 from agency.a2a.required import check_required
+from agency.core.records import dataclass
 from agency.domain.principal import Principal
 from agency.web.published import Published
 

@@ -9,7 +9,6 @@ Source: A2A 1.0.1, sections 4.4 and 8.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -26,6 +25,7 @@ from agency.a2a.signing import Signer
 from agency.config.schema import A2a
 from agency.core import json
 from agency.core.clock import Clock
+from agency.core.records import dataclass
 from agency.domain.tool import Permission
 from agency.web.etags import etag_of
 from agency.web.published import Published, PublishedKind

@@ -9,7 +9,6 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +16,7 @@ import orjson
 
 from agency.core import json
 from agency.core.clock import from_micros, to_micros
+from agency.core.records import dataclass
 from agency.domain.content import DELIVERED
 from agency.domain.run import ENDED, RunStatus
 from agency.domain.update import Update, UpdateFilter, UpdateType

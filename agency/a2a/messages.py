@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
@@ -23,6 +22,7 @@ from agency.a2a.parts import JSON_MEDIA_TYPE, TEXT_MEDIA_TYPE, content_from, pla
 from agency.a2a.sizes import VALUES_MAX, struct_has_many
 from agency.core.context import CORRELATION_ID
 from agency.core.ids import derive_id, new_id
+from agency.core.records import dataclass
 from agency.domain.content import Content, Part, PartKind
 from agency.domain.remote import HOPS_HEADER, HOPS_KEY, HOPS_TAG, hops_in
 from agency.domain.task import (

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -34,6 +34,7 @@ from agency.a2a.messages import Messages, Said
 from agency.a2a.telling import TaskEvent, Teller
 from agency.a2a.view import agent_message, state_from, written
 from agency.core.limits import CANCEL_WAIT_S
+from agency.core.records import dataclass
 from agency.domain.run import RunStatus
 from agency.domain.task import INTERRUPTED, TERMINAL, Task, TaskState
 from agency.engine.runs import is_settled

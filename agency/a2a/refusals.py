@@ -6,12 +6,13 @@ Source: A2A 1.0.1, section 5.4 (codes of JSON-RPC, HTTP and gRPC) and 9.5, 10.6,
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from a2a.utils import errors as a2a
 
 from agency import errors
+from agency.core.records import dataclass
 from agency.errors import AgencyError
 from agency.web.problems import status_of
 

@@ -7,7 +7,6 @@ Source: A2A 1.0.1, section 5.7; google.api.field_behavior.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cache
 from itertools import islice
 
@@ -16,6 +15,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from agency.a2a.refusals import invalid
+from agency.core.records import dataclass
 from agency.domain.content import PARTS_MAX
 
 VIOLATIONS_MAX = 32

@@ -9,10 +9,11 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Any
 
+from agency.core.records import dataclass
 from agency.errors import Fault, InvalidInput
 
 PARTS_MAX = 1_000

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from agency.core.records import dataclass
 
 CALLER = "agency.caller"
 """Key in the scope of a request."""

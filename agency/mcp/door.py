@@ -10,12 +10,12 @@ import importlib
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
 from agency.core.context import CORRELATION_ID
+from agency.core.records import dataclass
 from agency.engine.offers import Offers
 from agency.errors import ShuttingDown
 from agency.mcp.asgi import Exchange, make_scope

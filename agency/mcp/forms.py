@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from agency.core import json
+from agency.core.records import dataclass
 from agency.domain.run import Run
 from agency.domain.task import AUTHORIZATION
 from agency.domain.wait import Wait, WaitKind

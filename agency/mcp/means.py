@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from agency.core.records import dataclass
 from agency.engine.offers import Offers
 from agency.web.patience import Patience
 from agency.web.published import Publication

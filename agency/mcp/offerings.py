@@ -9,7 +9,7 @@ import base64
 import binascii
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Protocol, TypeVar
 
 from mcp.server.context import HandlerResult, ServerMiddleware, ServerRequestContext
@@ -32,6 +32,7 @@ from mcp_types import (
 )
 
 from agency.core import json
+from agency.core.records import dataclass
 from agency.mcp.caller import CALLER, Caller
 from agency.ports.store import RunDetail
 

@@ -8,7 +8,7 @@ were used so far, or the run that the call has become.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from mcp.server.context import ServerRequestContext
@@ -17,6 +17,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS
 
 from agency.core import ids, json
+from agency.core.records import dataclass
 from agency.mcp.offerings import caller_of
 
 AUDIENCE = "agency"

@@ -6,7 +6,6 @@ Runs of others are not there for their caller.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
 from mcp_types import CallToolRequestParams, CallToolResult, Tool, ToolAnnotations
@@ -20,6 +19,7 @@ from agency.core.limits import (
     NAME_CHARACTERS_MAX,
     PAGE_ROWS_MAX,
 )
+from agency.core.records import dataclass
 from agency.domain.approval import ApprovalKind
 from agency.domain.run import ENDED, RunStatus
 from agency.domain.wait import Wait, WaitKind

@@ -9,7 +9,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from functools import partial, wraps
 from typing import Any, TypeVar
 
@@ -44,6 +43,7 @@ from mcp_types import (
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from agency.core import json
+from agency.core.records import dataclass
 from agency.engine.offers import Offers
 from agency.errors import AgencyError, InvalidInput
 from agency.mcp.agent_prompts import COMPLETIONS_MAX, AgentPrompts, RunCompletions

@@ -11,10 +11,11 @@ holds is unknown; the process must end).
 from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol, overload
 
+from agency.core.records import dataclass
 from agency.domain.entry import Entry, EntryKind
 from agency.domain.event import Event
 from agency.domain.message import NewMessage

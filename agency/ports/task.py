@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
+from agency.core.records import dataclass
 from agency.domain.content import Content
 from agency.domain.task import NewTaskMessage, Task, TaskState
 from agency.domain.wait import WaitOutcome

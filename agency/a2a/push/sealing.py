@@ -11,9 +11,9 @@ import asyncio
 import base64
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from agency.core import json
+from agency.core.records import dataclass
 from agency.errors import SecretBroken, SecretNotFound
 from agency.ports.vault import Secrets
 

@@ -10,7 +10,6 @@ Source: A2A 0.3.0, section 7.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from a2a.compat.v0_3 import conversions as convert
@@ -25,6 +24,7 @@ from agency.a2a import calls
 from agency.a2a.calls import Call, Operation
 from agency.a2a.refusals import invalid
 from agency.a2a.wire import check_base64
+from agency.core.records import dataclass
 
 FAULTS_MAX = 32
 """Faults that one answer tells of."""

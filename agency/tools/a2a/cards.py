@@ -10,7 +10,7 @@ import copy
 import re
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -22,6 +22,7 @@ from a2a.utils.signing import SignatureVerificationError, create_signature_verif
 
 from agency.core import json
 from agency.core.clock import Clock, monotonic_s
+from agency.core.records import dataclass
 from agency.domain.remote import RemoteCard, RemoteSkill
 from agency.errors import (
     RemoteAgentDenied,

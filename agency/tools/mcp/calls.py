@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from agency.core.ids import is_id
+from agency.core.records import dataclass
 from agency.domain.tool import ToolEffect
 from agency.errors import Fault, InvalidInput
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from agency.core.records import dataclass
 
 MESSAGE_BYTES_MAX = 8 << 20
 """Longest message of a server: reading one holds up everything else for some 50 ms."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, Protocol
 
 import mcp_types as types
@@ -15,6 +15,7 @@ from mcp.shared.exceptions import MCPError
 
 from agency.core.clock import monotonic_s
 from agency.core.ids import new_id
+from agency.core.records import dataclass
 from agency.domain.tool import Asks, Question, ToolOutput
 from agency.errors import AgencyError
 from agency.tools.mcp import asking, tasks

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from agency.core.addresses import HostRule
 from agency.core.clock import Clock
+from agency.core.records import dataclass
 from agency.ports.connection import ConnectionStore
 from agency.ports.sandbox import Sandbox
 from agency.ports.vault import Secrets

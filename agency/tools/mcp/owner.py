@@ -12,12 +12,13 @@ import importlib
 import logging
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from agency.core.backoff import delay_s
 from agency.core.clock import monotonic_s
+from agency.core.records import dataclass
 from agency.domain.connection import (
     Connection,
     ConnectionKind,

@@ -12,13 +12,14 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from pathlib import Path
 from secrets import token_hex
 from typing import Protocol
 
 from agency.core.json import encode
+from agency.core.records import dataclass
 from agency.domain.connection import ServerProcess
 from agency.errors import SandboxFailed, SandboxTooWeak
 from agency.ports.sandbox import Bounds, Command, Process, Sandbox

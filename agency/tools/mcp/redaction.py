@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from agency.core.records import dataclass
 from agency.domain.connection import MASK, ConnectionSetup, plain_secrets
 from agency.ports.vault import Vault
 

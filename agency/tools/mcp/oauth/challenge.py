@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from agency.core.records import dataclass
 
 HEADER_CHARACTERS_MAX = 8192
 """Longest header that is read; the rest is not looked at."""

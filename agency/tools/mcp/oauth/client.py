@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import quote, urlsplit
 
@@ -19,6 +18,7 @@ from mcp.client.auth.utils import (
 from mcp.shared.auth import OAuthClientMetadata, OAuthMetadata
 from pydantic import AnyUrl
 
+from agency.core.records import dataclass
 from agency.domain.connection import ConnectionSetup
 from agency.errors import LoginFailed
 from agency.tools.mcp.oauth.discovery import Place

@@ -6,8 +6,6 @@ servers), OpenID Connect Discovery 1.0. The order of addresses is the SDK's.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from mcp.client.auth.utils import (
     build_oauth_authorization_server_metadata_discovery_urls,
     build_protected_resource_metadata_discovery_urls,
@@ -17,6 +15,7 @@ from mcp.shared.auth import OAuthMetadata, ProtectedResourceMetadata
 from mcp.shared.auth_utils import check_resource_allowed, resource_url_from_server_url
 from pydantic import ValidationError
 
+from agency.core.records import dataclass
 from agency.errors import LoginFailed
 from agency.tools.mcp.oauth.challenge import Challenge
 from agency.tools.mcp.oauth.wire import Unreachable, Wire, origin_of

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, field, fields, replace
 from datetime import datetime
 from typing import Any
 
 from agency.core.clock import from_micros, to_micros
 from agency.core.json import NotJson, decode, encode
+from agency.core.records import dataclass
 
 VERSION = 1
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hmac
 import logging
 import secrets
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -22,6 +22,7 @@ from mcp.shared.auth_utils import resource_url_from_server_url
 from pydantic import ValidationError
 
 from agency.core.json import NotJson, decode
+from agency.core.records import dataclass
 from agency.domain.connection import Connection
 from agency.domain.login import LoginFlow, LoginStarted, LoginState, LoginView
 from agency.errors import AgencyError, LoginFailed, SecretBroken, SecretNotFound, VaultLocked
