@@ -8,16 +8,19 @@ Source: MCP 2025-11-25, transports, section "Resumability and Redelivery".
 from __future__ import annotations
 
 import itertools
+import math
 import secrets
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
+from mcp.server.auth.middleware.bearer_auth import AuthorizationContext
 from mcp.server.streamable_http import (
     EventCallback,
     EventId,
     EventMessage,
     EventStore,
+    StreamableHTTPServerTransport,
     StreamId,
 )
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
@@ -123,6 +126,35 @@ class ReplayingManager(StreamableHTTPSessionManager):
         """Take the options of the SDK's manager, but those for events."""
         self._replays = Replays()
         super().__init__(**options, retry_interval=RETRY_MS)
+
+    def _admit_session(
+        self, requestor: AuthorizationContext | None
+    ) -> StreamableHTTPServerTransport | None:
+        """Begin a session; where there are too many, one that nobody uses ends for it.
+
+        Many clients never end theirs. It is the one that was idle longest of whoever has the most;
+        its client is told that it is gone, and begins another. None when all are in use.
+        """
+        if self.max_sessions is not None and len(self._server_instances) >= self.max_sessions:
+            self._end_one()
+        return super()._admit_session(requestor)
+
+    def _end_one(self) -> None:
+        owners = {session: str(owner) for session, owner in self._session_owners.items()}
+        counts = Counter(owners.values())
+        idle = [
+            (-counts[owners[session_id]], scope.deadline, session_id)
+            for session_id, transport in self._server_instances.items()
+            # Without end while a request is being served, or a stream is open.
+            if (scope := transport.idle_scope) is not None and scope.deadline < math.inf
+        ]
+        if not idle:
+            return
+        *_, session_id = min(idle)
+        del self._session_owners[session_id]
+        scope = self._server_instances.pop(session_id).idle_scope
+        assert scope is not None
+        scope.cancel()
 
     @property
     def event_store(self) -> EventStore | None:

@@ -134,29 +134,38 @@ def test_session_that_its_client_has_ended_is_not_there(door: Door) -> None:
     assert ask(door, request("ping", {}, "2025-11-25"), **headers).status == 404
 
 
-def test_sessions_beyond_their_limit_are_refused_until_one_ends(door: Door) -> None:
-    opening = request(
-        "initialize",
-        {
-            "protocolVersion": "2025-11-25",
-            "capabilities": {},
-            "clientInfo": {"name": "many", "version": "1"},
-        },
-        "2025-11-25",
-    )
-    sessions: list[str] = []
+def test_session_beyond_their_limit_ends_the_longest_idle_of_who_has_most(door: Door) -> None:
+    own = opened(door, of="bob")
+    sessions = [opened(door, of="alice") for _ in range(SESSIONS_MAX + 1)]
+    ping = request("ping", {}, "2025-11-25")
 
-    while (answer := ask(door, opening)).status == 200:
-        sessions.append(answer.headers["mcp-session-id"])
-        assert len(sessions) <= SESSIONS_MAX
-    modern = ask(door, request("tools/list", {}, "2026-07-28"), **named(envelope("tools/list")))
+    kept = ask(door, ping, of="bob", **named(own))
+    first = ask(door, ping, of="alice", **named(sessions[0]))
+    last = ask(door, ping, of="alice", **named(sessions[-1]))
     for session in sessions:
-        ask(door, b"", method="DELETE", Mcp_Session_Id=session)
-    again = ask(door, opening)
+        ask(door, b"", method="DELETE", of="alice", **named(session))
 
-    assert answer.status == 503
-    assert modern.status == 200
-    assert again.status == 200
+    assert (kept.status, first.status, last.status) == (200, 404, 200)
+
+
+async def test_sessions_beyond_their_limit_are_refused_while_all_are_in_use(door: Door) -> None:
+    opening = {
+        "protocolVersion": "2025-11-25",
+        "capabilities": {},
+        "clientInfo": {"name": "many", "version": "1"},
+    }
+    async with AsyncExitStack() as stack:
+        for _ in range(SESSIONS_MAX):
+            headers = await asyncio.to_thread(opened, door)
+            reader, writer = await sent(door, {}, headers, method="GET")
+            stack.callback(writer.close)
+            await reader.readuntil(b"\r\n\r\n")
+        begin = request("initialize", opening, "2025-11-25")
+        refused = await asyncio.to_thread(ask, door, begin)
+        modern = request("tools/list", {}, "2026-07-28")
+        needs_none = await asyncio.to_thread(ask, door, modern, **named(envelope("tools/list")))
+
+    assert (refused.status, needs_none.status) == (503, 200)
 
 
 async def test_five_hundred_idle_streams_leave_the_daemon_healthy(door: Door) -> None:
