@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Awaitable, Callable, Sequence
+from functools import cache, partial
 from ipaddress import (
     IPv4Address,
     IPv4Network,
@@ -19,12 +20,19 @@ from ipaddress import (
     ip_address,
     ip_network,
 )
+from typing import TYPE_CHECKING
 
 from agency.core.records import dataclass
 from agency.errors import AddressRefused, HostNotFound
 
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
 RESOLVE_S = 10.0
 """Longest wait for a name to be resolved."""
+
+LOOKUPS_MAX = 16
+"""Names that are looked up at once; more wait for their turn."""
 
 ADDRESSES_MAX = 16
 """Addresses of one name that are judged and tried."""
@@ -269,10 +277,26 @@ def _may_connect(
 async def _look_up(host: str, port: int) -> Sequence[Endpoint]:
     import asyncio
 
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    ask = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    if literal(host) is not None:
+        found = ask(flags=socket.AI_NUMERICHOST)  # nobody is asked
+    else:
+        found = await asyncio.get_running_loop().run_in_executor(_resolvers(), ask)
     return [
         Endpoint(family, str(place[0]), port)
         for family, _, _, _, place in found
         if family in {socket.AF_INET, socket.AF_INET6}
     ]
+
+
+@cache
+def _resolvers() -> ThreadPoolExecutor:
+    """Give the threads that look names up, and do nothing else.
+
+    Whoever names a host may have its names served by somebody who never answers; the system then
+    holds a thread for half a minute, whether or not it is still waited for. In the loop's own
+    threads, which are few, that would hold up everything else that is done in them.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    return ThreadPoolExecutor(LOOKUPS_MAX, "names")

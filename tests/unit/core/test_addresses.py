@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
+import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_address
 
 import pytest
@@ -155,3 +158,19 @@ async def test_a_name_that_does_not_resolve_is_told_from_one_that_is_refused() -
 
     with pytest.raises(HostNotFound, match="Name or service not known"):
         await resolve_checked("nothing.invalid", 80, lookup=fail)
+
+
+async def test_names_are_looked_up_while_the_loops_own_threads_are_busy() -> None:
+    loop = asyncio.get_running_loop()
+    over = threading.Event()
+    loop.set_default_executor(ThreadPoolExecutor(1))
+    busy = asyncio.create_task(asyncio.to_thread(over.wait))
+    private = [parse_rule("localhost")]
+
+    try:
+        found = await resolve_checked("localhost", 80, private=private, timeout_s=5.0)
+    finally:
+        over.set()
+        await busy
+
+    assert {80} == {one.port for one in found}
