@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from agency.a2a.key_file import read_key_file
 from agency.a2a.places import AGENT, BASE, CARD, HTTP, KEYS
 from agency.a2a.resources import RESOURCES, Resource
 from agency.errors import ConfigurationInvalid
@@ -44,6 +46,8 @@ class Opening:
     def open(self, application: web.Application) -> None:
         """Note where the fronts find what they need; serve over gRPC as well if that is wanted."""
         self._application = application
+        if application[SERVICES].settings.a2a.signing_key_file:
+            application.on_startup.append(_check_key_file)
         if application[SERVICES].settings.a2a.grpc_port:
             application.cleanup_ctx.append(self._grpc)
 
@@ -101,6 +105,16 @@ class Opening:
             return await front(request)
 
         return answer
+
+
+async def _check_key_file(application: web.Application) -> None:
+    """Check the key of cards when the daemon starts, and not before the first who asks for one.
+
+    Raises:
+        ConfigurationInvalid: as `read_key_file`.
+    """
+    path = Path(application[SERVICES].settings.a2a.signing_key_file)
+    await asyncio.to_thread(read_key_file, path)
 
 
 def make_door(publication: Publication, *, pushing: Callable[[], Pushing] | None = None) -> Door:

@@ -16,6 +16,7 @@ from a2a.utils.signing import ProtectedHeader, create_agent_card_signer
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from agency.a2a.key_file import read_key_file
 from agency.config.schema import A2a
 from agency.core import json
 from agency.errors import ConfigurationInvalid
@@ -23,7 +24,6 @@ from agency.ports.vault import Vault
 
 ALGORITHM = "ES256"
 _COORDINATE_BYTES = 32
-_KEY_BYTES_MAX = 64 * 1024
 
 
 class Signer:
@@ -78,20 +78,10 @@ async def open_signer(settings: A2a, vault: Vault) -> Signer | None:
     if settings.signing_key:
         pem = str(await vault.resolve(settings.signing_key)).encode()
     elif settings.signing_key_file:
-        pem = _read(Path(settings.signing_key_file))
+        pem = read_key_file(Path(settings.signing_key_file))
     else:
         return None
     return Signer(pem, settings.signing_key_id)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(_KEY_BYTES_MAX)
-    except OSError as error:
-        raise ConfigurationInvalid(
-            f"The file {str(path)!r} of [a2a] signing_key_file cannot be read: {error.strerror}."
-        ) from error
 
 
 def _thumbprint(public: dict[str, str]) -> str:

@@ -1,9 +1,11 @@
-"""A daemon that cannot serve gRPC does not start, and says what to do."""
+"""A daemon that cannot serve gRPC, or sign its cards, does not start, and says what to do."""
 
 from __future__ import annotations
 
 import socket
 from pathlib import Path
+
+import pytest
 
 from tests.processes import ROOT, daemons_in
 
@@ -33,3 +35,24 @@ def test_port_that_is_taken_is_named(tmp_path: Path) -> None:
 
     assert 0 != done.returncode
     assert f"The port {port} on '127.0.0.1' is taken" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(None, "cannot be read: No such file"), ("junk", "holds no unencrypted private key")],
+    ids=["missing", "no-key"],
+)
+def test_key_that_cards_cannot_be_signed_with_is_named(
+    tmp_path: Path, content: str | None, said: str
+) -> None:
+    if content is not None:
+        (tmp_path / "card-key.pem").write_text(content)
+    config = tmp_path / "agency.toml"
+    config.write_text('[a2a]\nsigning_key_file = "card-key.pem"\n')
+
+    with daemons_in(tmp_path) as daemons:
+        done = daemons.run("--config", config)
+
+    assert 0 != done.returncode
+    assert said in done.stderr
+    assert "openssl" in done.stderr
