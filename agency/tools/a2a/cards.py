@@ -52,6 +52,11 @@ PROTOCOLS = ("1.0", "0.3")
 ALGORITHMS = ["ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "EdDSA"]
 """Of signatures; such with a shared key would let whoever knows the public one sign."""
 
+ALLOW_HINT = (
+    "If that host is meant, allow it in [a2a] allowed_agents, or with --allow where `agency a2a` "
+    "is given an address."
+)
+
 _WELL_KNOWN = ("/.well-known/agent-card.json", "/.well-known/agent.json")
 """Where cards are: the second in versions up to 0.2, which some systems of 0.3 have kept."""
 _MAX_AGE = re.compile(r"max-age\s*=\s*\"?(\d{1,9})")
@@ -221,7 +226,7 @@ def chosen_interface(place: Place, card_url: str, card: pb.AgentCard) -> pb.Agen
         (one.protocol_binding or "?", one.protocol_version or "?")
         for one in card.supported_interfaces
     ]
-    refused = ""
+    refused = hint = ""
     for protocol in PROTOCOLS:
         for one in card.supported_interfaces:
             if one.protocol_binding not in BINDINGS or _spoken(one.protocol_version) != protocol:
@@ -244,10 +249,11 @@ def chosen_interface(place: Place, card_url: str, card: pb.AgentCard) -> pb.Agen
                     f"says that it is at {host}:{port}, which is not its own host and not in "
                     "[a2a] allowed_agents"
                 )
+                hint = ALLOW_HINT
             else:
                 return made
     if refused:
-        raise RemoteAgentUnfit(place.agent, refused)
+        raise RemoteAgentUnfit(place.agent, refused, hint=hint)
     spoken = ", ".join(sorted({f"{binding} {version}" for binding, version in told_of})[:10])
     raise RemoteAgentUnfit(
         place.agent,
