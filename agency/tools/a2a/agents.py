@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager
 from typing import TYPE_CHECKING
 
 from agency.config.schema import RemoteAgent
 from agency.core.clock import Clock
 from agency.domain.remote import RemoteCard, RemoteMessage, RemoteTask
+from agency.errors import AgencyError, RemoteAgentUnreachable
 from agency.ports.remote import RemoteSetup
 from agency.ports.vault import Vault
 from agency.tools.a2a.places import Places
@@ -71,12 +72,16 @@ class A2aAgents:
     async def card(self, agent: str, *, is_fresh: bool = False) -> RemoteCard:
         """Read a card; see `RemoteAgents.card`."""
         place = self._places.find(agent)
-        return await (await self._loaded()).card(place, is_fresh=is_fresh)
+        speaker = await self._loaded()
+        with self._discreet():
+            return await speaker.card(place, is_fresh=is_fresh)
 
     async def send(self, agent: str, message: RemoteMessage) -> RemoteTask:
         """Hand over a message; see `RemoteAgents.send`."""
         place = self._places.find(agent)
-        return await (await self._loaded()).send(place, message)
+        speaker = await self._loaded()
+        with self._discreet():
+            return await speaker.send(place, message)
 
     async def watch(
         self, agent: str, task_id: str, *, hops: int
@@ -85,18 +90,36 @@ class A2aAgents:
         place = self._places.find(agent)
         speaker = await self._loaded()
         async with aclosing(speaker.watch(place, task_id, hops=hops)) as changes:
-            async for task in changes:
-                yield task
+            with self._discreet():
+                async for task in changes:
+                    yield task
 
     async def get(self, agent: str, task_id: str, *, hops: int) -> RemoteTask:
         """Read a task; see `RemoteAgents.get`."""
         place = self._places.find(agent)
-        return await (await self._loaded()).get(place, task_id, hops=hops)
+        speaker = await self._loaded()
+        with self._discreet():
+            return await speaker.get(place, task_id, hops=hops)
 
     async def cancel(self, agent: str, task_id: str, *, hops: int) -> RemoteTask:
         """Have a task ended; see `RemoteAgents.cancel`."""
         place = self._places.find(agent)
-        return await (await self._loaded()).cancel(place, task_id, hops=hops)
+        speaker = await self._loaded()
+        with self._discreet():
+            return await speaker.cancel(place, task_id, hops=hops)
+
+    @contextmanager
+    def _discreet(self) -> Iterator[None]:
+        """Take secrets out of what an agent says of its errors: it was shown one."""
+        try:
+            yield
+        except AgencyError as error:
+            if self._vault is not None:
+                error.message = self._vault.redact(error.message)
+                error.args = (error.message,)
+                if isinstance(error, RemoteAgentUnreachable):
+                    error.reason = self._vault.redact(error.reason)
+            raise
 
     async def _loaded(self) -> Speaker:
         if self._speaker is None:

@@ -183,9 +183,9 @@ class Cards:
         del chosen.supported_interfaces[:]
         chosen.supported_interfaces.append(interface)
         card = RemoteCard(
-            name=_text(parsed.name, 200) or place.agent,
-            description=_text(parsed.description, TEXT_CHARACTERS_MAX),
-            version=_text(parsed.version, 100),
+            name=self._text(parsed.name, 200) or place.agent,
+            description=self._text(parsed.description, TEXT_CHARACTERS_MAX),
+            version=self._text(parsed.version, 100),
             card_url=url,
             url=interface.url,
             binding=interface.protocol_binding,
@@ -193,18 +193,23 @@ class Cards:
             streams=parsed.capabilities.streaming,
             skills=[
                 RemoteSkill(
-                    id=_text(one.id, 200),
-                    name=_text(one.name, 200),
-                    description=_text(one.description, TEXT_CHARACTERS_MAX),
-                    tags=[_text(tag, 100) for tag in one.tags[:50]],
+                    id=self._text(one.id, 200),
+                    name=self._text(one.name, 200),
+                    description=self._text(one.description, TEXT_CHARACTERS_MAX),
+                    tags=[self._text(tag, 100) for tag in one.tags[:50]],
                 )
                 for one in parsed.skills[:SKILLS_MAX]
             ],
             is_verified=is_verified,
-            document=document,
+            document=document if self.vault is None else self.vault.redact_json(document),
             fetched_at=self.clock.now(),
         )
         return card, chosen
+
+    def _text(self, text: str, characters_max: int) -> str:
+        """Give a text that can be shown, without secrets: whoever has written it was shown one."""
+        clean = "".join(one if one.isprintable() or one == "\n" else " " for one in text).strip()
+        return (clean if self.vault is None else self.vault.redact(clean))[:characters_max]
 
 
 def card_urls(url: str) -> list[str]:
@@ -327,8 +332,3 @@ async def _verified(place: Place, card: pb.AgentCard) -> bool:
             hint="Its key may have changed: ask whoever runs it, by another way.",
         ) from error
     return True
-
-
-def _text(text: str, characters_max: int) -> str:
-    clean = "".join(one if one.isprintable() or one == "\n" else " " for one in text)
-    return clean.strip()[:characters_max]

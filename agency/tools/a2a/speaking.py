@@ -141,7 +141,15 @@ class Speaker:
             raise told(place.agent, error, task_id=task_id) from error
 
     def _clean(self, task: RemoteTask) -> RemoteTask:
-        """Take secrets out of what an agent says: it was shown one."""
+        """Take secrets out of what an agent says: it was shown one.
+
+        Raises:
+            ValueError: one is in what must stay as it is.
+        """
+        if self._vault is not None:
+            for one in (task.id, task.context_id):
+                if self._vault.redact(one) != one:
+                    raise ValueError("a secret is in the ids of its task, which would be recorded")
         return replace(
             task,
             said=self._clean_content(task.said),
@@ -163,7 +171,7 @@ class Speaker:
             )
             for part in content.parts
         ]
-        return replace(content, parts=parts)
+        return replace(content, parts=parts, name=redact(content.name))
 
     async def _asked(
         self, place: Place, ask: Callable[[_Line], Awaitable[T]], *, hops: int, task_id: str

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from agency.config.schema import RemoteAgent
+from agency.config.schema import RemoteAgent, Server, Settings, Store
 from agency.core.addresses import Endpoint
 from agency.core.clock import SystemClock
 from agency.domain.content import Content, text_part
@@ -26,10 +26,12 @@ from agency.errors import (
     RemoteAgentUnfit,
     RemoteAgentUnreachable,
 )
+from agency.storage.sqlite.store import open_store
 from agency.tools.a2a.agents import A2aAgents
 from agency.tools.a2a.cards import CARD_BYTES_MAX
 from agency.tools.a2a.http import ANSWER_BYTES_MAX, make_client
 from agency.tools.a2a.places import Places
+from agency.vault.opening import open_vault
 from tests.integration.remote.hostile import Asked, Hostile, always, answer, open_hostile, result
 
 MESSAGE = RemoteMessage(id="m1", content=Content(parts=[text_part("hello")]))
@@ -361,6 +363,43 @@ async def test_secret_that_is_not_there_is_named(
         await agents_of(hostile).card("it")
 
     assert [] == hostile.asked
+
+
+async def test_secret_that_an_agent_repeats_goes_no_further(
+    hostile: Hostile, tmp_path: Path
+) -> None:
+    token = "the-token-of-it"
+    status = {"state": "TASK_STATE_COMPLETED"}
+    error = {"code": -32602, "message": f"{token} is no good"}
+
+    async def echo(asked: Asked) -> bytes:
+        if asked.rpc["method"] == "GetTask":
+            given: dict[str, Any] = {"error": error}
+        else:
+            given = {"result": {"task": {"id": token, "contextId": "c", "status": status}}}
+        return answer(json.dumps({"jsonrpc": "2.0", "id": asked.rpc["id"], **given}))
+
+    hostile.card = always(answer(json.dumps(hostile.good_card(description=f"I know {token}."))))
+    hostile.rpc = echo
+    settings = Settings(server=Server(data_dir=str(tmp_path)))
+    storing = Store(free_bytes_min=0)
+    path = tmp_path / "agency.db"
+    async with open_store(path, settings=storing, clock=SystemClock()) as store:
+        vault = await open_vault(settings, SystemClock(), store=store.secrets)
+        await vault.set("it", token, principal="test")
+        described = RemoteAgent(url=hostile.url, token="secret://it")
+        agents = A2aAgents({"it": described}, clock=SystemClock(), vault=vault)
+        shown = await agents.card("it")
+        with pytest.raises(RemoteAgentUnfit) as named:
+            await agents.send("it", MESSAGE)
+        with pytest.raises(RemoteAgentUnfit) as refused:
+            await agents.get("it", "t1", hops=1)
+
+    assert f"Bearer {token}" == hostile.asked[0].headers["authorization"]
+    assert "I know " in shown.description
+    assert "is no good" in refused.value.message
+    told = [shown.description, str(shown.document), str(named.value), str(refused.value)]
+    assert not any(token in one for one in told)
 
 
 # --- cards that are kept ------------------------------------------------------------------------
