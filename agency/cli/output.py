@@ -95,6 +95,8 @@ class Output:
     def __init__(self) -> None:
         self.is_json = False
         self.is_quiet = False
+        self._live: Any = None
+        """What moves on the terminal while something is waited for."""
 
     # --- stdout
 
@@ -140,11 +142,25 @@ class Output:
     def note(self, text: str) -> None:
         """Tell people something, unless they asked for quiet."""
         if not self.is_quiet:
-            click.echo(shown(text, sys.stderr), err=True)
+            with self._still():
+                click.echo(shown(text, sys.stderr), err=True)
 
     def warn(self, text: str) -> None:
         """Tell people something that they must not miss."""
-        click.echo(_styled(shown(text, sys.stderr), "yellow"), err=True)
+        with self._still():
+            click.echo(_styled(shown(text, sys.stderr), "yellow"), err=True)
+
+    @contextmanager
+    def _still(self) -> Iterator[None]:
+        """Take away what moves, as long as the block lasts: a line beside it would be mixed up."""
+        if self._live is None:
+            yield
+            return
+        self._live.stop()
+        try:
+            yield
+        finally:
+            self._live.start()
 
     @contextmanager
     def busy(self, text: str) -> Iterator[None]:
@@ -153,11 +169,17 @@ class Output:
             yield
             return
         from rich.console import Console
+        from rich.live import Live
+        from rich.spinner import Spinner
 
-        # It moves what is written meanwhile out of its way.
         console = Console(stderr=True, no_color=not has_colour(sys.stderr))
-        with console.status(text):
-            yield
+        spinner = Spinner("dots", text=text, style="status.spinner")
+        with Live(spinner, console=console, refresh_per_second=12.5, transient=True) as live:
+            self._live = live
+            try:
+                yield
+            finally:
+                self._live = None
 
     def error(self, error: AgencyError) -> None:
         """Report why the command fails."""
