@@ -97,6 +97,8 @@ class ErrorLines(logging.Handler):
         }
     )
 
+    LEAVES = frozenset({"the store is broken", "a run could not be put back"})
+
     def __init__(self, witness: Witness) -> None:
         super().__init__(logging.ERROR)
         self._witness = witness
@@ -105,6 +107,7 @@ class ErrorLines(logging.Handler):
         line = record.getMessage()
         self._witness.note("log:", line, getattr(record, "run_id", "")[-6:])
         self._witness.is_broken = self._witness.is_broken or line == "the store is broken"
+        self._witness.has_left = self._witness.has_left or line in self.LEAVES
         if line in self.FAULTS:
             cause = record.exc_info[1] if record.exc_info else None
             if isinstance(cause, StoreBroken) or self._witness.is_broken:
@@ -258,7 +261,7 @@ class Lives:
         world.clock.elapsed_s = witness.now_s = loop.time
         world.disk.kill_in = world.disk.fail_in = None
         self._lives += 1
-        witness.is_blind = witness.is_broken = False
+        witness.is_blind = witness.is_broken = witness.has_left = False
         witness.note("--- life", self._lives, "the last" if is_last else "")
         if is_last:
             world.disk.is_full = False
@@ -281,8 +284,7 @@ class Lives:
         writer = world.disk.writer
         if writer is not None and not has_ended:
             writer.abandon()
-        # A store that breaks during a stop leaves runs claimed, as a kill does.
-        if not has_ended or witness.is_broken:
+        if not has_ended or witness.has_left:
             witness.kills += 1
         world.disk.writer = None
         witness.connection = None

@@ -36,7 +36,9 @@ class Witness:
         faults: What should never have happened.
         is_blind: The present life was killed: what it still does has not happened.
         is_broken: In the present life the disk has failed a commit: the process is about to end.
-        kills: Lives that have not ended in order.
+        has_left: The present life leaves runs claimed, as a kill does, also when it ends in order:
+            its disk has failed or was too slow.
+        kills: Lives that have left runs claimed.
         accepted: Runs whose start was answered, with the workflow's name.
         sent: Events whose delivery was acknowledged: run and id.
         ended_by: Runs whose end somebody has asked for.
@@ -52,6 +54,7 @@ class Witness:
         self.faults: list[str] = []
         self.is_blind = False
         self.is_broken = False
+        self.has_left = False
         self.kills = 0
         self.accepted: dict[str, str] = {}
         self.sent: set[tuple[str, str]] = set()
