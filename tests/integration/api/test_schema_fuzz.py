@@ -64,7 +64,7 @@ async def test_schemathesis_finds_no_server_error(serve: Serve, tmp_path: Path) 
         stderr=asyncio.subprocess.STDOUT,
     )
     try:
-        async with asyncio.timeout(240):
+        async with asyncio.timeout(420):
             output, _ = await process.communicate()
     finally:
         if process.returncode is None:
