@@ -103,7 +103,6 @@ def task(invocation: Invocation, /, message: str, **options: Any) -> ExitCode:  
         else:
             output.text(run_id)
         return ExitCode.OK
-    output.note(f"run {run_id}")
     run = job.follow(Limit(options["timeout"]))
     saved: list[str] = []
     if options["out"] is not None and has_ended(run):
@@ -161,9 +160,13 @@ class _Job:
         self.turn = Turn(client, self._output, self.story, questions=questions, waits=not no_wait)
 
     def follow(self, limit: Limit) -> RunDocument:
-        """Follow the run to its end, or to where it is left."""
+        """Name the run, and follow it to its end, or to where it is left."""
+        is_named = False
         while True:
             try:
+                if not is_named:  # whoever reads it may interrupt at once
+                    is_named = True
+                    self._output.note(f"run {self.turn.run_id}")
                 run = self.turn.go_on(limit)
                 self._screen.close_line()
             except Unanswered as unanswered:
