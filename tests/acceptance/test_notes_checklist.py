@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import time
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,11 @@ def test_checklist_of_the_notes(tmp_path: Path) -> None:
         refused, problem = post(f"{url}/api/tasks", {"type": "nothing"})
         inbox = get(f"{url}/api/tasks/inbox")[1]["items"]
         letters = get(f"{url}/api/tasks?status=dead-letter")[1]["items"]
+        # A run's end is told to watchers and written to the log by different tasks.
+        guard_s = time.monotonic() + GUARD_S
+        while "Task moved to dead-letter" not in log_file.read_text():
+            assert time.monotonic() < guard_s
+            time.sleep(0.05)
         log = log_messages(log_file)
 
     assert ("completed", 3) == (planned["status"], len(planned["result"]))
