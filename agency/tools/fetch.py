@@ -19,6 +19,7 @@ from urllib.parse import urljoin, urlsplit
 from agency.config.schema import Tools as Settings
 from agency.core import json
 from agency.core.addresses import HostRule, resolve_checked
+from agency.core.judged import judged_session
 from agency.core.records import dataclass
 from agency.domain.approval import Risk
 from agency.domain.tool import Capability, Permission, ToolEffect, ToolOutput
@@ -46,6 +47,8 @@ ADDRESS_CHARACTERS_MAX = 4096
 BODY_CHARACTERS_MAX = 1 << 20
 HEADERS_MAX = 32
 PIECE_BYTES = 64 << 10
+CONNECT_S = 10.0
+"""Longest time to connect to an address."""
 READ_S = 10.0
 """Longest reading of a page; some take hours, and are shown as they were sent."""
 TEXT_BYTES_MAX = 64 << 20
@@ -193,39 +196,9 @@ class Web:
         except (AddressRefused, HostNotFound) as error:
             raise Refused(f"{error.message} {error.hint}".strip()) from error
 
-        class Judged(aiohttp.abc.AbstractResolver):
-            """Hands out what was judged, and never asks again."""
-
-            async def resolve(
-                self, name: str, port: int = 0, family: int = 0
-            ) -> list[aiohttp.abc.ResolveResult]:
-                del family
-                return [
-                    {
-                        "hostname": name,
-                        "host": one.address,
-                        "port": port,
-                        "family": one.family,
-                        "proto": 0,
-                        "flags": 0,
-                    }
-                    for one in endpoints
-                ]
-
-            async def close(self) -> None:
-                """Nothing is open."""
-
         try:
             async with (
-                aiohttp.ClientSession(
-                    connector=aiohttp.TCPConnector(
-                        resolver=Judged(), use_dns_cache=False, force_close=True
-                    ),
-                    timeout=aiohttp.ClientTimeout(total=None, connect=10.0),
-                    cookie_jar=aiohttp.DummyCookieJar(),
-                    auto_decompress=False,
-                    trust_env=False,
-                ) as session,
+                judged_session(endpoints, connect_s=CONNECT_S) as session,
                 session.request(
                     asked.method,
                     target,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from agency.core.addresses import HostRule, Lookup, resolve_checked
+from agency.core.judged import judged_session
 from agency.core.limits import RETRY_AFTER_S_MAX
 from agency.core.records import dataclass
 from agency.domain.push import PUSH_URL_CHARACTERS_MAX
@@ -150,47 +151,13 @@ class Poster:
     async def _post(
         self, url: str, body: bytes, headers: Mapping[str, str], now: datetime
     ) -> Outcome:
-        import aiohttp
-
         # Of the very object that is connected to: two parsers may see two hosts in one address.
         target = parse_target(url)
         endpoints = await resolve_checked(
             target.host or "", target.port or 0, private=self._private, lookup=self._lookup
         )
-
-        class Judged(aiohttp.abc.AbstractResolver):
-            """Hands out what was judged, and never asks again."""
-
-            async def resolve(
-                self, host: str, port: int = 0, family: int = 0
-            ) -> list[aiohttp.abc.ResolveResult]:
-                del family
-                return [
-                    {
-                        "hostname": host,
-                        "host": one.address,
-                        "port": port,
-                        "family": one.family,
-                        "proto": 0,
-                        "flags": 0,
-                    }
-                    for one in endpoints
-                ]
-
-            async def close(self) -> None:
-                """Nothing is open."""
-
-        connector = aiohttp.TCPConnector(
-            resolver=Judged(), use_dns_cache=False, force_close=True, limit=1
-        )
         async with (
-            aiohttp.ClientSession(
-                connector=connector,
-                timeout=aiohttp.ClientTimeout(total=None),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,
-                trust_env=False,
-            ) as session,
+            judged_session(endpoints) as session,
             session.post(
                 target,
                 data=body,
