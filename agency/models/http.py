@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
 import aiohttp
 
 from agency.core import json
+from agency.core.limits import RETRY_AFTER_S_MAX
+from agency.core.retry_after import read_retry_after_s
 from agency.errors import ModelInterrupted, ModelReplyBroken, ModelUnavailable
 from agency.models.address import ServerAddress
 from agency.models.sse import EventSplitter, ServerEvent
@@ -22,9 +23,6 @@ REPLY_BYTES_MAX = 64 * 1024 * 1024
 """Of one answer: far above any honest one, and far below what would hurt the daemon."""
 
 HEADER_BYTES_MAX = 64 * 1024
-
-RETRY_AFTER_S_MAX = 86_400.0
-"""Longest pause that a server can ask for."""
 
 
 class Answer:
@@ -163,29 +161,16 @@ class Http:
 
 
 def retry_after_s(headers: Mapping[str, str], *, now: datetime) -> float | None:
-    """Read how long to wait: ``retry-after-ms``, else seconds or a date in ``Retry-After``.
+    """Read how long to wait: ``retry-after-ms``, which is OpenAI's, else ``Retry-After``.
 
-    Never more than `RETRY_AFTER_S_MAX`, whatever is asked for.
-    Source: RFC 9110, section 10.2.3; the first is OpenAI's.
+    Fractions are understood, because some of these servers send them. Never more than
+    `RETRY_AFTER_S_MAX`, whatever is asked for.
     """
-    found = _asked_s(headers, now)
-    return None if found is None else min(found, RETRY_AFTER_S_MAX)
-
-
-def _asked_s(headers: Mapping[str, str], now: datetime) -> float | None:
-    milliseconds = headers.get("retry-after-ms", "").strip()
-    if milliseconds.isascii() and milliseconds.replace(".", "", 1).isdigit():
-        return float(milliseconds) / 1000
-    text = headers.get("Retry-After", "").strip()
-    if text.isascii() and text.replace(".", "", 1).isdigit():
-        return float(text)
-    try:
-        at = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    if at.tzinfo is None:
-        at = at.replace(tzinfo=UTC)
-    return max(0.0, (at - now).total_seconds())
+    for name, parts in (("retry-after-ms", 1000), ("Retry-After", 1)):
+        text = headers.get(name, "").strip()
+        if text.isascii() and text.replace(".", "", 1).isdigit():
+            return min(float(text) / parts, RETRY_AFTER_S_MAX)
+    return read_retry_after_s(headers.get("Retry-After", ""), now=now)
 
 
 def _reason(error: Exception) -> str:

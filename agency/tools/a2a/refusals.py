@@ -8,13 +8,13 @@ from __future__ import annotations
 import ssl
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
 import httpx
 from a2a.client.errors import A2AClientError
 from a2a.utils import errors as sdk
 from google.protobuf.json_format import Error as ProtobufError
 
+from agency.core.retry_after import read_retry_after_s
 from agency.errors import (
     AgencyError,
     RemoteAgentAway,
@@ -156,7 +156,11 @@ def _by_status(agent: str, response: httpx.Response) -> AgencyError:
         return RemoteAgentDenied(agent, f"{said}{f', and asks for {asked!r}' if asked else ''}")
     if status in _AWAY:
         return RemoteAgentUnreachable(
-            agent, said, retry_after_s=retry_after_s(response.headers.get("retry-after", ""))
+            agent,
+            said,
+            retry_after_s=read_retry_after_s(
+                response.headers.get("retry-after", ""), now=datetime.now(UTC)
+            ),
         )
     if 300 <= status < 400:
         place = plain(response.headers.get("location", ""))
@@ -181,20 +185,6 @@ def _by_status(agent: str, response: httpx.Response) -> AgencyError:
             "ADDRESS/.well-known/agent-card.json, and another Agency lists its agents at /a2a.",
         )
     return RemoteAgentUnfit(agent, f"refuses the request: {said}")
-
-
-def retry_after_s(text: str) -> float | None:
-    """Read ``Retry-After``, in seconds. Source: RFC 9110, section 10.2.3."""
-    text = text.strip()
-    if text.isascii() and text.isdigit() and len(text) < 10:
-        return float(text)
-    try:
-        moment = parsedate_to_datetime(text)
-    except (ValueError, OverflowError):
-        return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
 
 
 def plain(text: str) -> str:

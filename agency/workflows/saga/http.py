@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 from agency.core import json
 from agency.core.records import dataclass
+from agency.core.retry_after import read_retry_after_s
 from agency.errors import OutcomeUnknown, Permanent, Unavailable
 from agency.workflows.saga.leg import LegContext
 from agency.workflows.saga.templates import render, render_text
@@ -28,9 +28,6 @@ EXCERPT_CHARACTERS = 500
 
 TIMEOUT_S = 30.0
 """One request, when the leg has no time limit."""
-
-RETRY_AFTER_S_MAX = 86_400.0
-"""Longest pause that a server may ask for."""
 
 _NOT_TAKEN = frozenset({408, 425, 429})
 """Refusals by which a server says that it has done nothing, and that the same may work later."""
@@ -192,17 +189,7 @@ def _body(headers: Mapping[str, str], text: bytes) -> Any:  # noqa: ANN401  JSON
 
 
 def _retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Read ``Retry-After``: seconds or a date. Source: RFC 9110, section 10.2.3."""
-    said = headers.get("Retry-After", "").strip()
-    if said.isdecimal():
-        return min(float(said), RETRY_AFTER_S_MAX)
-    try:
-        moment = parsedate_to_datetime(said)
-    except ValueError:
-        return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return min(max((moment - datetime.now(UTC)).total_seconds(), 0.0), RETRY_AFTER_S_MAX)
+    return read_retry_after_s(headers.get("Retry-After", ""), now=datetime.now(UTC))
 
 
 def _quoted(text: str) -> str:
