@@ -20,11 +20,12 @@ from agency.cli.follow import Follower, Limit
 from agency.cli.invocation import Invocation, daemon_options, pass_invocation
 from agency.cli.output import ExitCode, Output
 from agency.cli.parameters import SPAN, read_json
-from agency.cli.results import report, tell_interrupted
+from agency.cli.results import report
 from agency.cli.runs import collect
 from agency.cli.tree import Noun, Verb
-from agency.cli.watching import watch
+from agency.cli.watching import follow_started
 from agency.core.ids import new_id
+from agency.documents import RunDocument
 from agency.domain.content import Part, bytes_part, data_part, text_part
 from agency.domain.remote import CALL_WORKFLOW, RemoteTask, text_of
 
@@ -264,21 +265,12 @@ def _send_by_run(
     # A key of our own, so that the request may be sent again when its answer is lost.
     start = partial(client.start, CALL_WORKFLOW, wanted, wait_s=0, idempotency_key=new_id())
     started = follower.delivered(start)
-    run_id = started["run_id"]
-    if no_wait:
-        if output.is_json:
-            output.document(started)
-        else:
-            output.text(run_id)
-        return ExitCode.OK
-    try:
-        output.note(f"run {run_id}")
-        if is_streamed:
-            return watch(follower, output, run_id)
-        run = follower.until_stopped(run_id)
-    except KeyboardInterrupt:
-        tell_interrupted(output, run_id)
-        raise
+    return follow_started(
+        follower, output, started, no_wait=no_wait, is_watched=is_streamed, tell=_tell_end
+    )
+
+
+def _tell_end(output: Output, run: RunDocument) -> ExitCode:
     answer = run.get("output")
     if output.is_json or run["status"] != "completed" or not isinstance(answer, dict):
         return report(output, run)

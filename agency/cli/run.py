@@ -11,9 +11,8 @@ from agency.cli.follow import Follower, Limit
 from agency.cli.invocation import Invocation, daemon_options, pass_invocation
 from agency.cli.output import ExitCode, Output
 from agency.cli.parameters import SPAN, read_json
-from agency.cli.results import report, tell_interrupted
 from agency.cli.tree import Verb
-from agency.cli.watching import watch
+from agency.cli.watching import follow_started
 from agency.client import Client
 from agency.core.ids import new_id
 from agency.core.limits import ATTEMPTS_MAX, PRIORITY_MAX
@@ -92,21 +91,7 @@ def run(  # noqa: PLR0913, PLR0917  one for each option
         max_attempts=attempts,
     )
     started = follower.delivered(start)
-    run_id = started["run_id"]
-    if no_wait:
-        if output.is_json:
-            output.document(started)
-        else:
-            output.text(run_id)
-        return ExitCode.OK
-    try:
-        output.note(f"run {run_id}")
-        if is_watched:
-            return watch(follower, output, run_id)
-        return report(output, follower.until_stopped(run_id))
-    except KeyboardInterrupt:
-        tell_interrupted(output, run_id)
-        raise
+    return follow_started(follower, output, started, no_wait=no_wait, is_watched=is_watched)
 
 
 def _list(client: Client, output: Output) -> ExitCode:

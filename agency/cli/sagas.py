@@ -12,12 +12,13 @@ from agency.cli.follow import Follower, Limit, exit_code_for, has_ended
 from agency.cli.invocation import Invocation, daemon_options, pass_invocation
 from agency.cli.output import ExitCode, Output
 from agency.cli.parameters import SPAN, read_json
-from agency.cli.results import explain, report, tell_interrupted
+from agency.cli.results import explain, report
 from agency.cli.runs import collect, id_of, tell_more
 from agency.cli.tree import Noun, Verb
+from agency.cli.watching import follow_started
 from agency.client import Page
 from agency.core.ids import new_id
-from agency.documents import LegStatusDocument, SagaRunDocument
+from agency.documents import LegStatusDocument, RunDocument, SagaRunDocument
 
 FILE_BYTES_MAX = 1 << 20
 """A saga as a file; the daemon takes less."""
@@ -189,25 +190,16 @@ def start(
     started = follower.delivered(
         partial(client.start_saga, saga, value, name=name, idempotency_key=key)
     )
-    run_id = started["run_id"]
-    if no_wait:
-        if output.is_json:
-            output.document(started)
-        else:
-            output.text(run_id)
-        return ExitCode.OK
-    output.note(f"run {run_id}")
-    try:
-        ended = follower.until_stopped(run_id)
-    except KeyboardInterrupt:
-        tell_interrupted(output, run_id)
-        raise
-    if ended["status"] in {"compensated", "compensation_failed"}:
-        found = client.saga_run(run_id)
+
+    def tell_end(output: Output, ended: RunDocument) -> ExitCode:
+        if ended["status"] not in {"compensated", "compensation_failed"}:
+            return report(output, ended)
+        found = client.saga_run(ended["id"])
         _show(output, found)
         explain(output, found)
         return exit_code_for(found)
-    return report(output, ended)
+
+    return follow_started(follower, output, started, no_wait=no_wait, tell=tell_end)
 
 
 @click.command(

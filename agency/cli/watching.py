@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from agency.cli.follow import Follower, exit_code_for
 from agency.cli.output import ExitCode, Output
-from agency.cli.results import explain, report
+from agency.cli.results import explain, report, tell_interrupted
 from agency.documents import RunDocument, StepDocument
 
 _SHOWN_CHARACTERS = 100
@@ -34,6 +35,42 @@ def watch(follower: Follower, output: Output, run_id: str) -> ExitCode:
     output.line({"update": "end", "run": run})
     explain(output, run)
     return exit_code_for(run)
+
+
+def follow_started(
+    follower: Follower,
+    output: Output,
+    started: Mapping[str, Any],
+    *,
+    no_wait: bool,
+    is_watched: bool = False,
+    tell: Callable[[Output, RunDocument], ExitCode] = report,
+) -> ExitCode:
+    """Name a run that was just started, and follow it to where it stops, or leave it.
+
+    Args:
+        no_wait: Only its id is printed; with ``--json`` what the start was answered with.
+        is_watched: Each step and each change is told.
+        tell: Writes what it came to.
+
+    Raises:
+        KeyboardInterrupt: it is left to itself, which was said.
+    """
+    run_id = started["run_id"]
+    if no_wait:
+        if output.is_json:
+            output.document(started)
+        else:
+            output.text(run_id)
+        return ExitCode.OK
+    try:
+        output.note(f"run {run_id}")
+        if is_watched:
+            return watch(follower, output, run_id)
+        return tell(output, follower.until_stopped(run_id))
+    except KeyboardInterrupt:
+        tell_interrupted(output, run_id)
+        raise
 
 
 class _Story:
